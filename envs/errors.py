@@ -1,0 +1,42 @@
+"""The exceptions a user may see. Each says what was wrong, what was expected and the nearest valid name."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class DataEnvGymError(Exception):
+    """Base class: a mistake the user can mend. The command line prints it without a traceback."""
+
+
+class UnknownNameError(DataEnvGymError):
+    """A name that is not registered, e.g. ``unknown task 'mth'. Did you mean 'math'?``."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        near = get_close_matches(name, self.known, n=1, cutoff=0.4)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        super().__init__(f"unknown {kind} {name!r}. {hint}Known: {', '.join(self.known)}.")
+
+
+class ConfigError(DataEnvGymError):
+    """A config with a wrong key, type or range; the text names the key and the allowed values."""
+
+
+class MissingDependencyError(DataEnvGymError):
+    """A package, file, model or key that is needed and absent; the text says what to install or set."""
+
+
+class DataError(DataEnvGymError):
+    """Input data that does not have the expected schema."""
+
+
+class RunFolderError(DataEnvGymError):
+    """A run folder that cannot be used: another config, a damaged file, not a run."""
+
+
+class TeacherError(DataEnvGymError):
+    """A teacher that broke its contract or whose model cannot be reached."""
+
+
+class BudgetExhaustedError(DataEnvGymError):
+    """A cap on calls, tokens or money was reached; the episode ends cleanly."""
