@@ -1,0 +1,62 @@
+"""The environment's part of the config: which task, which student, how it is trained and asked."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A config section: unknown keys are errors, values are not changed after they are read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskConfig(Section):
+    """Which benchmark, and how it is split."""
+
+    name: str = Field("arithmetic", description="A registered task; `dataenvgym list tasks` names them.")
+    path: str | None = Field(None, description="Local file or folder in the data set's schema; null: the hub.")
+    val_size: int | None = Field(
+        None, ge=1, description="Val instances per stratum (arithmetic: skill, math: subject and level; "
+        "gsm8k: in all). null: the task's own."
+    )
+    test_size: int | None = Field(
+        None, ge=1, description="Test instances (arithmetic: per skill; else in all). null: the whole split."
+    )
+    seed: int = Field(0, description="Draws the splits; keep it fixed to compare runs.")
+
+
+class GenerationConfig(Section):
+    """How the student is asked. Greedy, so that a score is a property of the student alone."""
+
+    batch_size: int = Field(128, ge=1, description="Prompts generated together, sorted by length.")
+    max_new_tokens: int = Field(40, ge=1, description="Longest answer in tokens.")
+
+
+class TrainConfig(Section):
+    """How the student is trained. Defaults: the settings measured best for the embedded student."""
+
+    backend: Literal["loop", "trl"] = Field("loop", description="`loop`: the fast own loop; `trl`: SFTTrainer.")
+    start: Literal["base", "last"] = Field(
+        "base", description="`base`: a fresh adapter on all rows so far; `last`: go on from the last adapter "
+        "with the new rows."
+    )
+    epochs: int = Field(1, ge=1, description="Passes over the rows.")
+    batch_size: int = Field(8, ge=1, description="Rows per optimiser step.")
+    learning_rate: float = Field(1.5e-3, gt=0, description="Peak rate of the cosine schedule.")
+    warmup_steps: int = Field(5, ge=0, description="Linear warm-up steps.")
+    lora_rank: int = Field(16, ge=1, description="LoRA rank; alpha is twice the rank.")
+    last_layers: int | None = Field(None, ge=1, description="Adapt only this many top layers; null: all.")
+    max_length: int = Field(512, ge=8, description="Longest training row in tokens; longer rows are cut.")
+
+
+class StudentConfig(Section):
+    """Which model learns."""
+
+    name: str = Field(
+        "uneven", description="A registered student (`dataenvgym list students`) or a hub id or folder."
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is fast.")
+    train: TrainConfig = Field(default_factory=TrainConfig, description="How it is trained.")
+    generation: GenerationConfig = Field(default_factory=GenerationConfig, description="How it is asked.")

@@ -1,0 +1,32 @@
+"""What a task is: three splits of instances and the domain that asks and scores them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dataenvgym.envs.config import TaskConfig
+from dataenvgym.envs.domain import Domain
+from dataenvgym.envs.types import Instance
+
+
+@dataclass(frozen=True)
+class Task:
+    """A benchmark. `train` is the exemplar pool; `val` gives feedback; `test` is private to the environment."""
+
+    name: str
+    domain: Domain
+    train: tuple[Instance, ...]
+    val: tuple[Instance, ...]
+    test: tuple[Instance, ...]
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A registry entry: what `dataenvgym list tasks` shows, and how the task is loaded."""
+
+    name: str
+    domain: str
+    summary: str
+    load: Callable[[TaskConfig], Task]
+    gold_skills: bool
+    embedded: bool
+    """True when it needs no download."""
