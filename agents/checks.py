@@ -1,0 +1,179 @@
+"""The named checks that a generated row must pass. Each gives a verdict with its reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dataenvgym.agents.config import CheckConfig
+from dataenvgym.envs.domain import Domain
+from dataenvgym.envs.types import Instance, Row, Verdict
+
+LONGEST = 8_000  # characters of question and solution together; longer rows would be cut in training
+PERMUTATIONS = 128
+_WORD = re.compile(r"[^\W_]+|[^\w\s]")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+@dataclass
+class CheckContext:
+    """What checks compare with. `seen` grows with each row that passed."""
+
+    domain: Domain
+    config: CheckConfig
+    held_out: HeldOut
+    seen: SeenRows
+
+
+Check = Callable[[Row, CheckContext], Verdict]
+
+
+def check_format(row: Row, context: CheckContext) -> Verdict:
+    """Question and answer are there, the row is not overlong, and rendering keeps the answer."""
+    if not row.question.strip() or not row.answer.strip():
+        return _failed("format", "the question or the answer is empty")
+    size = len(row.question) + len(row.solution)
+    if size > LONGEST:
+        return _failed("format", f"{size} characters, more than {LONGEST}")
+    return _passed("format")
+
+
+def check_answer(row: Row, context: CheckContext) -> Verdict:
+    """The text that the student would learn to write passes the task's own scorer."""
+    text = context.domain.example(row).completion
+    found, correct = context.domain.score(row.answer, text)
+    if not correct:
+        return _failed("answer", f"the scorer reads {found!r} from the completion, not {row.answer!r}")
+    return _passed("answer")
+
+
+def check_duplicate(row: Row, context: CheckContext) -> Verdict:
+    """Not a question that stands among the accepted rows, exactly or nearly (MinHash over word 3-grams).
+
+    Near-duplicates must also have the same numbers: "47 + 85" and "47 + 58" are two problems of one form.
+    """
+    twin = context.seen.twin(row.question)
+    if twin is not None:
+        return _failed("duplicate", f"same as {twin[0]}: {twin[1]!r}")
+    return _passed("duplicate")
+
+
+def check_contamination(row: Row, context: CheckContext) -> Verdict:
+    """No val or test question, whole or in a long enough part, stands in the row."""
+    match = context.held_out.match(row.question)
+    if match is not None:
+        return _failed("contamination", f"shares {match[1]!r} with {match[0]}")
+    return _passed("contamination")
+
+
+CHECKS: dict[str, Check] = {
+    "format": check_format,
+    "answer": check_answer,
+    "duplicate": check_duplicate,
+    "contamination": check_contamination,
+}
+
+
+def words(text: str) -> list[str]:
+    """Case-folded words, numbers and signs of a text."""
+    return _WORD.findall(text.casefold())
+
+
+def normalised(text: str) -> str:
+    """A text without case, spacing and closing punctuation, for exact comparison."""
+    return " ".join(words(text)).rstrip(" .?!")
+
+
+class HeldOut:
+    """The val and test questions, indexed for contamination: whole, and by runs of `overlap` words."""
+
+    def __init__(self, instances: Sequence[Instance], overlap: int) -> None:
+        self._overlap = overlap
+        self._whole: dict[str, str] = {}
+        self._grams: dict[tuple[str, ...], str] = {}
+        for item in instances:
+            self._whole.setdefault(normalised(item.question), item.id)
+            for gram in _grams(words(item.question), overlap):
+                self._grams.setdefault(gram, item.id)
+
+    def match(self, question: str) -> tuple[str, str] | None:
+        """(id of the held-out instance, the matching text), or None.
+
+        A run of words counts only with at least one number in it or none in the question at all: the fixed
+        part of a form ("what is the sum of") is no problem by itself.
+        """
+        whole = self._whole.get(normalised(question))
+        if whole is not None:
+            return whole, question
+        tokens = words(question)
+        has_numbers = any(t[0].isdigit() for t in tokens)
+        for gram in _grams(tokens, self._overlap):
+            found = self._grams.get(gram)
+            if found is not None and (not has_numbers or _all_numbers_in(tokens, gram)):
+                return found, " ".join(gram)
+        return None
+
+
+def _grams(tokens: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    return [tuple(tokens[i : i + size]) for i in range(len(tokens) - size + 1)]
+
+
+def _all_numbers_in(tokens: Sequence[str], gram: Sequence[str]) -> bool:
+    """Whether the shared run holds every number of the question: else it is the same form with others."""
+    numbers = {t for t in tokens if t[0].isdigit()}
+    return numbers <= set(gram)
+
+
+@dataclass
+class SeenRows:
+    """The accepted questions so far, exact and as MinHash signatures (datasketch)."""
+
+    similarity: float
+    _exact: dict[str, str] = field(default_factory=dict)
+    _index: dict[tuple[str, ...], Any] = field(default_factory=dict)
+    _text: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, question: str) -> None:
+        """Take a row's question into the index."""
+        self._exact[normalised(question)] = name
+        self._text[name] = question
+        index = self._near(question)
+        if name not in index:
+            index.insert(name, _signature(question))
+
+    def twin(self, question: str) -> tuple[str, str] | None:
+        """(row id, its question) of an accepted question that is the same or nearly so, or None."""
+        name = self._exact.get(normalised(question))
+        if name is None:
+            close = sorted(self._near(question).query(_signature(question)))
+            name = close[0] if close else None
+        return None if name is None else (name, self._text[name])
+
+    def _near(self, question: str) -> Any:
+        """The index of the questions that have the same numbers."""
+        from datasketch import MinHashLSH
+
+        numbers = tuple(sorted(_NUMBER.findall(question)))
+        if numbers not in self._index:
+            self._index[numbers] = MinHashLSH(threshold=self.similarity, num_perm=PERMUTATIONS)
+        return self._index[numbers]
+
+
+def _signature(question: str) -> Any:
+    from datasketch import MinHash
+
+    tokens = words(question)
+    sketch = MinHash(num_perm=PERMUTATIONS)
+    for gram in _grams(tokens, 3) or [tuple(tokens)]:
+        sketch.update(" ".join(gram).encode())
+    return sketch
+
+
+def _passed(check: str) -> Verdict:
+    return Verdict(check=check, passed=True)
+
+
+def _failed(check: str, reason: str) -> Verdict:
+    return Verdict(check=check, passed=False, reason=reason)

@@ -1,0 +1,96 @@
+"""The teacher's part of the config: its policy, its checks, which chat model it asks and how patiently."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from dataenvgym.envs.config import Section
+
+
+class ScriptedConfig(Section):
+    """How often the scripted (offline) model errs; each is a share from 0 to 1."""
+
+    wrong_answer: float = Field(0.0, ge=0, le=1, description="Share of rows whose answer is wrong.")
+    duplicate: float = Field(0.0, ge=0, le=1, description="Share of rows that repeat an earlier row.")
+    malformed: float = Field(0.0, ge=0, le=1, description="Share of replies that are broken JSON.")
+    drop: float = Field(0.0, ge=0, le=1, description="Share of rows left out of a reply.")
+    delay_seconds: float = Field(0.0, ge=0, description="Wait before each reply, in seconds.")
+
+
+class TeacherModelConfig(Section):
+    """Which chat model the teacher asks, and the limits of one call."""
+
+    model: str = Field(
+        "scripted",
+        min_length=1,
+        description="`provider:model`, e.g. openai:gpt-4o-mini, azure_openai:<deployment>, "
+        "anthropic:<model>; openai:<name> with `base_url` for any OpenAI-compatible server (vLLM, Ollama, "
+        "llama.cpp); "
+        "`scripted`: the offline test instrument.",
+    )
+    base_url: str | None = Field(
+        None,
+        description="Address of the server, e.g. http://localhost:8000/v1; null: the provider's own. "
+        "Azure: the endpoint.",
+    )
+    temperature: float | None = Field(
+        0.7, ge=0, description="Sampling temperature; null: not sent, for models that refuse it."
+    )
+    timeout: float = Field(60.0, gt=0, description="Seconds one request may take before it is retried.")
+    transport_retries: int = Field(
+        2, ge=0, description="Retries by the client after 429, 5xx, a timeout or a lost connection."
+    )
+    content_attempts: int = Field(
+        3, ge=1, description="Times a prompt is asked in all while the reply holds no valid item."
+    )
+    max_concurrency: int = Field(16, ge=1, description="Requests in flight at once to this model.")
+    max_tokens: int = Field(
+        4096, ge=1, description="Longest reply in tokens; a cut reply keeps its closed items."
+    )
+    send_seed: bool = Field(
+        True, description="Send a seed with each request (OpenAI and compatible servers, Azure)."
+    )
+    cache: bool = Field(True, description="Answer a repeated identical call from the run's response cache.")
+    scripted: ScriptedConfig = Field(
+        default_factory=ScriptedConfig, description="Errors of the scripted model; no effect on others."
+    )
+
+
+CheckName = Literal["format", "answer", "duplicate", "contamination"]
+
+
+class CheckConfig(Section):
+    """Which checks a generated row must pass, and how strict they are."""
+
+    names: list[CheckName] = Field(
+        default_factory=lambda: ["format", "answer", "duplicate", "contamination"],
+        description="The checks, in the order they run.",
+    )
+    similarity: float = Field(
+        0.9, gt=0, le=1, description="duplicate: MinHash Jaccard similarity of word 3-grams from which two "
+        "questions with the same numbers count as the same."
+    )
+    overlap: int = Field(
+        13, ge=3, description="contamination: so many words in a row shared with a val or test question."
+    )
+
+
+class TeacherConfig(Section):
+    """The teacher: policy (reads feedback, plans) and engine (generates, verifies)."""
+
+    policy: str | None = Field(
+        None, description="Planning policy; null: the structure's default. `dataenvgym list policies` names them."
+    )
+    llm: TeacherModelConfig = Field(default_factory=TeacherModelConfig, description="The chat model behind it.")
+    prompts: str | None = Field(None, description="Folder whose templates overlay the packaged ones.")
+    rows_per_call: int = Field(10, ge=1, description="Rows asked of the model in one call.")
+    refill_rounds: int = Field(2, ge=0, description="Times the missing rows of a plan are asked for again.")
+    errors_shown: int = Field(40, ge=1, description="Errors shown to the planner, in all.")
+    errors_per_skill: int = Field(5, ge=0, description="Errors shown per skill, to planner and generator.")
+    exemplars_shown: int = Field(3, ge=0, description="Train instances shown to the generator per call.")
+    max_subskills: int = Field(6, ge=1, description="skill_tree: most subskills a skill may have.")
+    new_subskills: int = Field(3, ge=1, description="skill_tree: subskills one `explore` opens.")
+    rehearsal_rows: int = Field(
+        2, ge=0, description="weakest_first: rows kept for each skill that is mastered (accuracy 0.9 and over)."
+    )
+    checks: CheckConfig = Field(default_factory=CheckConfig, description="What a row must pass.")

@@ -1,0 +1,145 @@
+"""The engine's first half: asks the model for the rows of a plan, all calls at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from dataenvgym.agents.asking import Asker
+from dataenvgym.agents.feedback_reader import Feedback
+from dataenvgym.envs.types import DataRequest, Instance, Provenance, Rejected, Row, Verdict
+
+# Questions of the same request shown as "already written", so that a call does not repeat them.
+AVOIDED = 10
+
+
+class Generated(NamedTuple):
+    """What a round of generation gave. `failed`: items and whole calls that gave no row, with reasons."""
+
+    rows: list[Row]
+    failed: list[Rejected]
+
+
+class Call(NamedTuple):
+    """One call: some rows of one request."""
+
+    request: DataRequest
+    count: int
+    batch: int
+
+
+def calls_for(requests: Sequence[DataRequest], rows_per_call: int) -> list[Call]:
+    """The requests cut into calls of at most `rows_per_call` rows."""
+    return [
+        Call(request, min(rows_per_call, request.count - start), batch)
+        for request in requests
+        for batch, start in enumerate(range(0, request.count, rows_per_call))
+    ]
+
+
+async def generate(
+    requests: Sequence[DataRequest],
+    feedback: Feedback,
+    asker: Asker,
+    *,
+    round_number: int,
+    written: Sequence[Row],
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Generated:
+    """Candidate rows for the requests, unverified.
+
+    Args:
+        requests: what is asked for now; in a refill round, what is missing.
+        written: rows accepted so far in this iteration; some are shown so that they are not repeated.
+        round_number: 0, then one per refill round.
+    """
+    calls = calls_for(requests, asker.config.rows_per_call)
+    done = 0
+
+    async def one(call: Call) -> Generated:
+        nonlocal done
+        result = await _call(call, feedback, asker, round_number, written, seed)
+        done += 1
+        if progress:
+            progress(done, len(calls))
+        return result
+
+    results = await asyncio.gather(*(one(call) for call in calls))
+    return Generated([row for r in results for row in r.rows], [f for r in results for f in r.failed])
+
+
+async def _call(
+    call: Call, feedback: Feedback, asker: Asker, round_number: int, written: Sequence[Row], seed: int
+) -> Generated:
+    request = call.request
+    iteration = feedback.iteration
+    rng = random.Random(f"generate/{seed}/{iteration}/{request.id}/{round_number}/{call.batch}")
+    exemplars = _exemplars(request, feedback, asker.config.exemplars_shown, rng)
+    errors = [e for e in feedback.errors if e.id in set(request.exemplars)]
+    errors = rng.sample(errors, min(asker.config.errors_per_skill, len(errors)))
+    avoid = [r.question for r in written if r.provenance.request == request.id][-AVOIDED:]
+    prompt = asker.prompt(
+        "generate_rows",
+        skill=request.skill,
+        subskill=request.subskill,
+        count=call.count,
+        reason=request.reason,
+        exemplars=[
+            {"id": i.id, "question": i.question, "solution": i.solution, "answer": i.answer} for i in exemplars
+        ],
+        errors=[e.model_dump() for e in errors],
+        avoid=avoid,
+        answer_format=asker.domain.instruction,
+        round=round_number,
+        batch=call.batch,
+    )
+    answer = await asker.items(prompt, asker.domain.row_model, sample=call.batch)
+    provenance = Provenance(
+        iteration=iteration,
+        request=request.id,
+        round=round_number,
+        model=asker.gateway.config.model,
+        prompt=prompt.name,
+        prompt_hash=prompt.hash,
+        exemplars=[i.id for i in exemplars] + [e.id for e in errors],
+    )
+    rows = [
+        _row(f"{iteration:03d}-{request.id}-{round_number}-{call.batch}-{number}", item, request, provenance)
+        for number, item in enumerate(answer.valid[: call.count])
+    ]
+    failed = [
+        Rejected(
+            row={"raw": failure.raw, "provenance": provenance.model_dump()},
+            verdicts=[Verdict(check="schema", passed=False, reason=failure.reason)],
+        )
+        for failure in answer.failures
+    ]
+    return Generated(rows, failed)
+
+
+def _exemplars(
+    request: DataRequest, feedback: Feedback, count: int, rng: random.Random
+) -> list[Instance]:
+    """Train instances of the request's skill; of any skill where the data does not say."""
+    same = [i for i in feedback.exemplars if i.skill == request.skill]
+    pool = same or [i for i in feedback.exemplars if i.id in set(request.exemplars)] or feedback.exemplars
+    return rng.sample(pool, min(count, len(pool)))
+
+
+def _row(name: str, item: BaseModel, request: DataRequest, provenance: Provenance) -> Row:
+    fields: dict[str, Any] = item.model_dump()
+    return Row(
+        id=name,
+        question=fields.pop("question"),
+        solution=fields.pop("solution"),
+        answer=fields.pop("answer"),
+        skill=request.skill,
+        subskill=request.subskill,
+        extra=fields,
+        provenance=provenance,
+    )

@@ -1,0 +1,114 @@
+"""Reading feedback: from the observation to what the planner and the generator are shown."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from pydantic import Field
+
+from dataenvgym.agents.config import TeacherConfig
+from dataenvgym.envs.observation import CurvePoint, Observation, SkillState
+from dataenvgym.envs.types import Frozen, Instance, Prediction
+
+
+class Shown(Frozen):
+    """An evaluated val instance; without state a train instance, whose `text` is empty."""
+
+    id: str
+    skill: str
+    question: str
+    text: str
+    gold: str
+
+
+class Feedback(Frozen):
+    """What the policy reads. Withheld things are null or empty."""
+
+    iteration: int
+    structure: str
+    state: bool
+    budget: int
+    accuracy: float | None
+    n: int
+    correct: int
+    errors: list[Shown] = Field(description="A sample of the errors; without state, of train instances.")
+    skills: list[SkillState]
+    history: list[CurvePoint]
+    exemplars: list[Instance]
+
+
+def read_open_ended(observation: Observation, config: TeacherConfig, seed: int) -> Feedback:
+    """The evaluated predictions as they are: a random sample of the errors, no skills.
+
+    Without state: random exemplars in their place (paper, section 3: the no-state baseline).
+    """
+    rng = random.Random(f"feedback/{seed}/{observation.iteration}")
+    if not observation.state:
+        return _feedback(observation, _exemplars(observation, config.errors_shown, rng), skills=[])
+    errors = [p for p in observation.predictions if not p.correct]
+    chosen = rng.sample(errors, min(config.errors_shown, len(errors)))
+    return _feedback(observation, [_error(p) for p in chosen], skills=[])
+
+
+def read_skills(observation: Observation, config: TeacherConfig, seed: int) -> Feedback:
+    """The same grouped by skill: accuracy and count per skill, and some errors of each.
+
+    Without state there is nothing to group by: what the open-ended teacher sees (paper, section 3).
+    """
+    if not observation.state:
+        return read_open_ended(observation, config, seed)
+    return _feedback(observation, _errors_by_skill(observation, config, seed), observation.skills)
+
+
+def read_forest(observation: Observation, config: TeacherConfig, seed: int) -> Feedback:
+    """The skill forest. Without state it holds names and allocations, and no errors are shown."""
+    errors = _errors_by_skill(observation, config, seed) if observation.state else []
+    return _feedback(observation, errors, observation.skills)
+
+
+READERS: dict[str, Callable[[Observation, TeacherConfig, int], Feedback]] = {
+    "open_ended": read_open_ended,
+    "skill_list": read_skills,
+    "skill_tree": read_forest,
+}
+
+
+def _errors_by_skill(observation: Observation, config: TeacherConfig, seed: int) -> list[Shown]:
+    rng = random.Random(f"feedback/{seed}/{observation.iteration}")
+    shown = []
+    for skill in observation.skills:
+        errors = [p for p in observation.predictions if p.skill == skill.name and not p.correct]
+        shown += [_error(p) for p in rng.sample(errors, min(config.errors_per_skill, len(errors)))]
+    return shown
+
+
+def _exemplars(observation: Observation, count: int, rng: random.Random) -> list[Shown]:
+    chosen = rng.sample(observation.exemplars, min(count, len(observation.exemplars)))
+    return [Shown(id=i.id, skill="", question=i.question, text="", gold=i.answer) for i in chosen]
+
+
+def _error(prediction: Prediction) -> Shown:
+    return Shown(
+        id=prediction.id,
+        skill=prediction.skill,
+        question=prediction.question,
+        text=prediction.text,
+        gold=prediction.gold,
+    )
+
+
+def _feedback(observation: Observation, errors: list[Shown], skills: list[SkillState]) -> Feedback:
+    return Feedback(
+        iteration=observation.iteration,
+        structure=observation.structure,
+        state=observation.state,
+        budget=observation.budget,
+        accuracy=observation.accuracy,
+        n=observation.n,
+        correct=sum(p.correct for p in observation.predictions),
+        errors=errors,
+        skills=skills,
+        history=observation.history,
+        exemplars=observation.exemplars,
+    )

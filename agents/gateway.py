@@ -1,0 +1,321 @@
+"""The one way to a chat model: asks for items through a tool, keeps what is valid, records what is not.
+
+One retry layer per cause: the client retries the transport, tenacity retries a reply without any valid item.
+"""
+
+import asyncio
+import hashlib
+import time
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from dataenvgym.agents.chat_models import (
+    SCRIPTED,
+    build_chat_model,
+    explain,
+    is_provider_error,
+    provider_of,
+    takes_seed,
+)
+from dataenvgym.agents.config import TeacherModelConfig
+from dataenvgym.agents.ledger import CallRecord, Ledger
+from dataenvgym.agents.prompts import Prompt
+from dataenvgym.agents.response_cache import CachedReply, ResponseCache, cache_key
+from dataenvgym.agents.salvage import ItemFailure, failure, raw_items
+from dataenvgym.envs.errors import DataEnvGymError, TeacherError
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import AIMessage
+
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+
+# What clients raise on a reply of the wrong form: no choices, null choices, HTML with status 200.
+_CONTENT_ERRORS = (ValueError, IndexError, KeyError, AttributeError, TypeError)
+_LONGEST_BACKOFF = 60.0  # seconds; the longest Retry-After that the OpenAI client honours
+_LIMITERS: dict[AbstractEventLoop, dict[tuple[Any, ...], asyncio.Semaphore]] = {}
+
+
+class Usage(NamedTuple):
+    """Tokens of a call over all its attempts; null when the model reported none."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+@dataclass
+class _Tally:
+    """What a call has used and gathered so far, kept for the ledger however the call ends."""
+
+    failures: list[ItemFailure] = field(default_factory=list)
+    attempts: int = 0
+    usage: Usage = field(default_factory=lambda: Usage())
+
+
+class Items(NamedTuple, Generic[M]):
+    """What a call gave. No valid item and some failures: the call failed, and this is its record.
+
+    `failures` are those of all attempts. `attempts` is 0 and `cached` true for a reply from the cache, whose
+    `usage` is what it cost when it was made.
+    """
+
+    valid: list[M]
+    failures: list[ItemFailure]
+    attempts: int
+    cached: bool
+    usage: Usage
+
+
+class _ContentError(Exception):
+    """A reply without any valid item; its failures are recorded already."""
+
+
+class Gateway:
+    """Asks the chat model of `config`. One may serve a whole process, also over several event loops."""
+
+    def __init__(
+        self, config: TeacherModelConfig, *, seed: int, cache: ResponseCache | None, ledger: Ledger | None
+    ) -> None:
+        """Check the model's name; nothing is contacted.
+
+        Raises:
+            ConfigError, UnknownNameError: `config.model` names no known provider.
+        """
+        self.config, self.seed = config, seed
+        self._provider = provider_of(config)
+        self._cache = cache if config.cache else None
+        self._ledger = ledger
+        self._models: dict[AbstractEventLoop, asyncio.Future[BaseChatModel]] = {}
+
+    async def items(
+        self, prompt: Prompt, item: type[M], *, node: str, iteration: int = 0, sample: int = 0
+    ) -> Items[M]:
+        """Ask for a list of `item` through the tool `prompt.tool`.
+
+        Args:
+            prompt: the rendered prompt.
+            item: the pydantic model of one item; each is validated alone.
+            node: the graph node that asks, for the ledger.
+            iteration: the iteration, for the ledger.
+            sample: another index is another draw of the same prompt, with its own seed and cache entry.
+
+        Returns:
+            The valid items and the failures. After `content_attempts` replies without a valid item there are
+            only failures.
+
+        Raises:
+            TeacherError: the server refused (e.g. 400, 401, 404) or stayed out of reach; the text says what
+                to mend.
+            MissingDependencyError: the provider's package or key is absent.
+        """
+        started = time.monotonic()
+        tool = tool_schema(prompt.tool, item)
+        tally = _Tally()
+        result: Items[M] | None = None
+        error: str | None = None
+        try:
+            key = self._key(prompt, tool, sample)
+            found = await self._cached(key, item)
+            result = found or await self._ask(prompt, tool, item, sample, key, tally)
+        except DataEnvGymError as problem:
+            error = str(problem)
+            raise
+        except asyncio.CancelledError:
+            error = "cancelled"
+            raise
+        finally:
+            if self._ledger is not None:
+                known = result or Items([], tally.failures, tally.attempts, False, tally.usage)
+                record = CallRecord(
+                    node=node,
+                    iteration=iteration,
+                    model=self.config.model,
+                    prompt=prompt.name,
+                    prompt_hash=prompt.hash,
+                    sample=sample,
+                    attempts=known.attempts,
+                    cached=known.cached,
+                    ok=bool(known.valid),
+                    prompt_tokens=known.usage.prompt_tokens,
+                    completion_tokens=known.usage.completion_tokens,
+                    seconds=round(time.monotonic() - started, 3),
+                    valid=len(known.valid),
+                    failed=len(known.failures),
+                    error=error,
+                )
+                await asyncio.to_thread(self._ledger.append, record)
+        return result
+
+    async def aclose(self) -> None:
+        """Close the connections that belong to the running event loop."""
+        built = self._models.pop(asyncio.get_running_loop(), None)
+        client = getattr(await built, "http_async_client", None) if built else None
+        if client is not None:
+            await client.aclose()
+
+    def _key(self, prompt: Prompt, tool: dict[str, Any], sample: int) -> str:
+        config = self.config
+        scripted = config.scripted.model_dump() if self._provider == SCRIPTED else None
+        return cache_key(
+            prompt=[prompt.system, prompt.text],
+            tool=tool,
+            model=config.model,
+            base_url=config.base_url,
+            temperature=config.temperature,
+            max_tokens=config.max_tokens,
+            seed=self.seed,
+            sample=sample,
+            scripted=scripted,
+        )
+
+    async def _cached(self, key: str, item: type[M]) -> Items[M] | None:
+        found = await asyncio.to_thread(self._cache.get, key) if self._cache else None
+        if found is None:
+            return None
+        valid, failures = _validate(found.values, item)
+        if failures:  # the item's validators changed, its schema did not
+            return None
+        return Items(valid, [], 0, True, Usage(found.prompt_tokens, found.completion_tokens))
+
+    async def _ask(
+        self, prompt: Prompt, tool: dict[str, Any], item: type[M], sample: int, key: str, tally: _Tally
+    ) -> Items[M]:
+        from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
+
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(_ContentError),
+            stop=stop_after_attempt(self.config.content_attempts),
+            reraise=True,
+        )
+        valid: list[M] = []
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    tally.attempts += 1
+                    valid = await self._attempt(prompt, tool, item, sample, key, tally)
+        except _ContentError:
+            pass
+        return Items(valid, tally.failures, tally.attempts, False, tally.usage)
+
+    async def _attempt(
+        self, prompt: Prompt, tool: dict[str, Any], item: type[M], sample: int, key: str, tally: _Tally
+    ) -> list[M]:
+        """One reply, its faults noted in `tally`; without a valid item it is a content error."""
+        message = await self._invoke(prompt, tool, _draw(self.seed, sample, tally.attempts), tally)
+        spent = _usage(message)
+        tally.usage = Usage(*map(_add, tally.usage, spent))
+        values, faults = raw_items(message)
+        valid, invalid = _validate(values, item)
+        tally.failures += faults + invalid
+        if not valid:
+            if not faults and not invalid:
+                tally.failures.append(failure("", "an empty reply: no item, no text"))
+            raise _ContentError
+        if self._cache and not faults and not invalid:
+            await asyncio.to_thread(self._cache.put, key, CachedReply(values, *spent))
+        return valid
+
+    async def _invoke(self, prompt: Prompt, tool: dict[str, Any], seed: int, tally: _Tally) -> "AIMessage":
+        from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+
+        config = self.config
+        model = await self._model()
+        # A retry must be another draw, or a deterministic server repeats its fault.
+        extra = {"seed": seed} if takes_seed(config) else {}
+        bound = model.bind_tools([tool], tool_choice=prompt.tool, **extra)
+        messages: list[BaseMessage] = [SystemMessage(prompt.system)] if prompt.system else []
+        messages.append(HumanMessage(prompt.text))
+        # The client's timeout is per read; a server that trickles bytes needs a bound on the whole as well.
+        retries = config.transport_retries
+        whole = config.timeout * (retries + 1) + _LONGEST_BACKOFF * retries
+        try:
+            async with self._limiter(), asyncio.timeout(whole):
+                return await bound.ainvoke(messages)
+        except DataEnvGymError:
+            raise
+        except Exception as error:
+            if is_provider_error(error) or not isinstance(error, _CONTENT_ERRORS):
+                raise TeacherError(explain(error, config)) from None  # its cause may show the key
+            reason = f"unreadable reply: {type(error).__name__}: {str(error)[:300]}"
+            tally.failures.append(failure("", reason))
+            raise _ContentError from error
+
+    async def _model(self) -> "BaseChatModel":
+        built = _per_loop(
+            self._models,
+            lambda: asyncio.ensure_future(asyncio.to_thread(build_chat_model, self.config, self.seed)),
+        )
+        try:
+            return await asyncio.shield(
+                built
+            )  # shared: one cancelled caller must not take it from the others
+        except DataEnvGymError:
+            self._models.pop(asyncio.get_running_loop(), None)  # the user may set the key and ask again
+            raise
+
+    def _limiter(self) -> asyncio.Semaphore:
+        limits = _per_loop(_LIMITERS, dict)
+        key = (self.config.model, self.config.base_url, self.config.max_concurrency)
+        return limits.setdefault(key, asyncio.Semaphore(self.config.max_concurrency))
+
+
+def tool_schema(name: str, item: type[BaseModel]) -> dict[str, Any]:
+    """The OpenAI schema of a tool `name` that takes `items`, a list of `item`; references are resolved."""
+    from langchain_core.utils.json_schema import dereference_refs
+
+    schema = item.model_json_schema()
+    parameters = dereference_refs(
+        {
+            "type": "object",
+            "properties": {"items": {"type": "array", "items": schema}},
+            "required": ["items"],
+            "$defs": schema.pop("$defs", {}),
+        }
+    )
+    del parameters["$defs"]
+    description = "Hand in the answer: every item in one list."
+    function = {"name": name, "description": description, "parameters": parameters}
+    return {"type": "function", "function": function}
+
+
+def _validate(values: list[Any], item: type[M]) -> tuple[list[M], list[ItemFailure]]:
+    valid: list[M] = []
+    failures: list[ItemFailure] = []
+    for value in values:
+        try:
+            valid.append(item.model_validate(value))
+        except ValidationError as error:
+            faults = [f"{'.'.join(map(str, e['loc'])) or 'item'}: {e['msg']}" for e in error.errors()[:3]]
+            failures.append(failure(value, "; ".join(faults)))
+    return valid, failures
+
+
+def _usage(message: "AIMessage") -> Usage:
+    reported = message.usage_metadata
+    return Usage(reported["input_tokens"], reported["output_tokens"]) if reported else Usage()
+
+
+def _add(a: int | None, b: int | None) -> int | None:
+    return b if a is None else a + (b or 0)
+
+
+def _draw(seed: int, sample: int, attempt: int) -> int:
+    """A seed of its own for each sample and attempt, below 2**31."""
+    digest = hashlib.sha256(f"{seed}:{sample}:{attempt}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def _per_loop(table: dict[AbstractEventLoop, T], make: Callable[[], T]) -> T:
+    """The running loop's entry: connections and locks of one event loop do not work in another."""
+    loop = asyncio.get_running_loop()
+    if loop not in table:
+        for other in list(table):
+            if other.is_closed():
+                table.pop(other, None)
+        table[loop] = make()
+    return table[loop]

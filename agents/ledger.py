@@ -1,0 +1,90 @@
+"""The ledger: one JSON line per call to a chat model, in the run folder."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class CallRecord(BaseModel):
+    """One logical call: a prompt, its content attempts and what came of it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    node: str
+    iteration: int
+    model: str
+    prompt: str = Field(description="Name of the prompt template.")
+    prompt_hash: str
+    sample: int
+    attempts: int = Field(description="Times the model was asked; 0 for a cached reply.")
+    cached: bool
+    ok: bool = Field(description="Whether at least one valid item came back.")
+    prompt_tokens: int | None = Field(description="Over all attempts; null when the model reported none.")
+    completion_tokens: int | None
+    seconds: float
+    valid: int
+    failed: int
+    error: str | None = None
+
+
+class Totals(NamedTuple):
+    """Sums over a ledger. Tokens: of calls that went to the model; `unmetered` calls reported none."""
+
+    calls: int
+    cached: int
+    failed: int
+    attempts: int
+    prompt_tokens: int
+    completion_tokens: int
+    unmetered: int
+
+
+class Ledger:
+    """An append-only file of `CallRecord` lines; several processes may append to one."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the file; it is made by the first `append`."""
+        self.path = path
+        self._checked = False
+
+    def append(self, record: CallRecord) -> None:
+        """Add a line in one write, so that lines of parallel calls never mix."""
+        data = (record.model_dump_json() + "\n").encode()
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            size = 0 if self._checked else os.fstat(file).st_size
+            if size and os.pread(file, 1, size - 1) != b"\n":
+                data = b"\n" + data  # a killed process left half a line: keep it from swallowing this one
+            self._checked = True
+            os.write(file, data)
+        finally:
+            os.close(file)
+
+    def records(self) -> Iterator[CallRecord]:
+        """The records so far, oldest first; a line cut by a kill is passed over."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as lines:
+            for line in lines:
+                try:
+                    yield CallRecord.model_validate(json.loads(line))
+                except (ValueError, ValidationError):
+                    continue
+
+    def totals(self, node: str | None = None) -> Totals:
+        """Sums over all records, or over those of one node."""
+        records = [r for r in self.records() if node is None or r.node == node]
+        paid = [r for r in records if not r.cached]
+        return Totals(
+            calls=len(paid),
+            cached=len(records) - len(paid),
+            failed=sum(not r.ok for r in paid),
+            attempts=sum(r.attempts for r in paid),
+            prompt_tokens=sum(r.prompt_tokens or 0 for r in paid),
+            completion_tokens=sum(r.completion_tokens or 0 for r in paid),
+            unmetered=sum(r.completion_tokens is None for r in paid),
+        )

@@ -1,0 +1,203 @@
+"""Prompt templates: packaged Jinja files, overlaid file by file by a folder of the user's.
+
+A file starts with YAML front matter between `---` lines:
+
+    ---
+    purpose: Write new training rows for one skill.
+    variables: {skill: the skill's name, count: how many rows}
+    tool: submit_rows
+    version: 1
+    system: You are a careful teacher.
+    ---
+    Write {{ count }} questions on {{ skill }}.
+
+Files are read at each use, so an edit takes effect while a server runs.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dataenvgym.envs.errors import TeacherError, UnknownNameError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+    from jinja2 import Template
+
+_SUFFIX = ".jinja"
+
+
+class FrontMatter(BaseModel):
+    """The head of a prompt file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    purpose: str = Field(min_length=1, description="What the prompt is for.")
+    variables: dict[str, str] = Field(default_factory=dict, description="Variable name to description.")
+    tool: str = Field(
+        pattern=r"^[a-zA-Z0-9_-]{1,64}$", description="Name of the tool the model answers through."
+    )
+    version: str = Field("1", description="The author's version of the prompt.")
+    system: str = Field("", description="System message; may use the variables.")
+
+
+class Prompt(NamedTuple):
+    """A rendered prompt. `name` is `domain/name`; `hash`: first 16 hex digits of sha256(system + text)."""
+
+    name: str
+    system: str
+    text: str
+    tool: str
+    hash: str
+
+
+@dataclass(frozen=True)
+class PromptTemplate:
+    """A prompt file that was read and checked."""
+
+    name: str
+    source: str
+    """The file it came from, for messages."""
+    head: FrontMatter
+    body: str
+
+    def render(self, **variables: Any) -> Prompt:
+        """The prompt with `variables` filled in; variables that the file does not use are ignored.
+
+        Raises:
+            TeacherError: a variable that the file uses is not given, or the template fails; the text names
+                the file, the variable and the nearest name that is given.
+        """
+        system, text = (self._fill(part, variables) for part in (self.head.system, self.body))
+        digest = hashlib.sha256((system + text).encode()).hexdigest()[:16]
+        return Prompt(self.name, system, text, self.head.tool, digest)
+
+    def _fill(self, part: str, variables: dict[str, Any]) -> str:
+        from jinja2 import UndefinedError
+
+        try:
+            return _compile(part, self.source).render(variables).strip()
+        except UndefinedError as error:
+            absent = sorted(_used(part) - set(variables))
+            raise TeacherError(
+                f"prompt file {self.source}: {error.message}."
+                + "".join(_hint(name, variables) for name in absent)
+                + f" Given: {', '.join(sorted(variables)) or 'nothing'}."
+            ) from error
+        except TeacherError:
+            raise
+        except Exception as error:  # the template is the user's program: any error in it is theirs to mend
+            raise TeacherError(f"prompt file {self.source}: {type(error).__name__}: {error}") from error
+
+
+def list_prompts(domain: str, overlay: Path | None = None) -> list[str]:
+    """Names of a domain's prompts, the packaged ones and those of the user's folder."""
+    return sorted(_files(domain, overlay))
+
+
+def load_prompt(domain: str, name: str, overlay: Path | None = None) -> PromptTemplate:
+    """The prompt `<domain>/<name>.jinja`, from `overlay` if it stands there, else from the package.
+
+    Raises:
+        UnknownNameError: no such domain or prompt; the text names the nearest.
+        TeacherError: the overlay folder is absent, the front matter is wrong, the template does not compile,
+            or it uses a variable that its front matter does not declare.
+    """
+    files = _files(domain, overlay)
+    if name not in files:
+        raise UnknownNameError(f"{domain} prompt", name, files)
+    file = files[name]
+    source = str(file)
+    try:
+        lines = file.read_text(encoding="utf-8").removeprefix("\ufeff").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise TeacherError(f"prompt file {source} cannot be read: {error}") from error
+    marks = [i for i, line in enumerate(lines) if line.rstrip() == "---"][:2]
+    if len(marks) < 2 or marks[0] != 0:
+        raise TeacherError(
+            f"prompt file {source} must start with front matter between two lines '---' "
+            f"(keys: {', '.join(FrontMatter.model_fields)})."
+        )
+    head = _front_matter("".join(lines[1 : marks[1]]), source)
+    template = PromptTemplate(f"{domain}/{name}", source, head, "".join(lines[marks[1] + 1 :]))
+    for part in (head.system, template.body):
+        _compile(part, source)
+        for variable in sorted(_used(part) - set(head.variables)):
+            raise TeacherError(
+                f"prompt file {source} uses the variable {variable!r}, "
+                f"which its front matter does not declare.{_hint(variable, head.variables)} "
+                f"Declared: {', '.join(sorted(head.variables)) or 'none'}."
+            )
+    return template
+
+
+def _files(domain: str, overlay: Path | None) -> "dict[str, Traversable]":
+    roots: list[Traversable] = [resources.files("dataenvgym.prompts")]
+    if overlay is not None:
+        if not overlay.is_dir():
+            raise TeacherError(f"prompt folder {overlay} does not exist or is no folder.")
+        roots.append(overlay)
+    folders = [entry for root in roots for entry in root.iterdir() if entry.is_dir()]
+    mine = [folder for folder in folders if folder.name == domain]
+    if not mine:
+        known = {folder.name for folder in folders if not folder.name.startswith(("_", "."))}
+        raise UnknownNameError("prompt domain", domain, known)
+    return {  # a later folder (the overlay) wins
+        file.name.removesuffix(_SUFFIX): file
+        for folder in mine
+        for file in folder.iterdir()
+        if file.name.endswith(_SUFFIX) and file.is_file()
+    }
+
+
+def _front_matter(text: str, source: str) -> FrontMatter:
+    try:
+        return FrontMatter.model_validate(yaml.safe_load(text) or {})
+    except yaml.YAMLError as error:
+        raise TeacherError(f"prompt file {source}: the front matter is not YAML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        hint = _hint(key, FrontMatter.model_fields) if first["type"] == "extra_forbidden" else ""
+        raise TeacherError(
+            f"prompt file {source}: front matter key {key!r}: {first['msg']}.{hint} "
+            f"Keys: {', '.join(FrontMatter.model_fields)}."
+        ) from error
+
+
+def _compile(part: str, source: str) -> "Template":
+    from jinja2 import StrictUndefined, TemplateSyntaxError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined,
+        autoescape=False,  # plain text for a model, not HTML
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    try:
+        return environment.from_string(part)
+    except TemplateSyntaxError as error:
+        raise TeacherError(f"prompt file {source}: template line {error.lineno}: {error.message}") from error
+
+
+def _used(part: str) -> set[str]:
+    from jinja2 import meta
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    # Globals such as `range` are in every template's reach and need no declaration.
+    environment = ImmutableSandboxedEnvironment()
+    return meta.find_undeclared_variables(environment.parse(part)) - set(environment.globals)
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,60 @@
+"""A small SQLite store of good replies, so that a repeated identical call costs nothing."""
+
+import hashlib
+import json
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dataenvgym.envs.errors import RunFolderError
+
+
+class CachedReply(NamedTuple):
+    """The item values of a reply in which every item was valid, and the tokens it cost."""
+
+    values: list[dict[str, Any]]
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+def cache_key(**parts: Any) -> str:
+    """sha256 over named JSON values; every part that can change the reply must be among them."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+class ResponseCache:
+    """Replies by key. Safe for threads and for several processes on one file."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the file.
+
+        Raises:
+            RunFolderError: the file is no cache or cannot be opened.
+        """
+        self._lock = threading.Lock()
+        try:
+            # One connection behind a lock: calls are few and short beside a model's reply.
+            self._db = sqlite3.connect(path, timeout=30, check_same_thread=False, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL)")
+        except sqlite3.Error as error:
+            raise RunFolderError(
+                f"response cache {path}: {error}. Delete the file to start afresh."
+            ) from error
+
+    def get(self, key: str) -> CachedReply | None:
+        """The reply stored under `key`, or None."""
+        with self._lock:
+            found = self._db.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
+        return CachedReply(*json.loads(found[0])) if found else None
+
+    def put(self, key: str, reply: CachedReply) -> None:
+        """Store a reply; the first one under a key stays, so that repeated reads agree."""
+        with self._lock:
+            self._db.execute("INSERT OR IGNORE INTO replies VALUES (?, ?)", (key, json.dumps(reply)))
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()

@@ -1,0 +1,146 @@
+"""The offline teacher model `scripted`: a chat model that needs no key and no network.
+
+It is a test instrument, not a language model: it writes problems of the embedded `arithmetic` task from
+procedural generators. Results that use it must say so.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from random import Random
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, InvalidToolCall, ToolCall
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import Field
+
+from dataenvgym.agents import scripted_math
+
+MODEL_NAME = "scripted"
+
+
+class ScriptedChatModel(BaseChatModel):
+    """A test instrument that answers the prompts of `prompts/math` through the one tool bound to it.
+
+    The reply is a pure function of the messages, the asked tool and the seed (the field, and a `seed` given
+    to the call or bound, by which a caller gets another sample of the same prompt). The error rates exercise
+    what stands behind the model. Token counts are a rough estimate, a quarter of the characters.
+    """
+
+    seed: int = 0
+    wrong_answer: float = Field(0.0, ge=0, le=1, description="Share of rows with a changed answer.")
+    duplicate: float = Field(0.0, ge=0, le=1, description="Share of rows that repeat an earlier row.")
+    malformed: float = Field(0.0, ge=0, le=1, description="Share of replies cut short within their JSON.")
+    drop: float = Field(0.0, ge=0, le=1, description="Share of items, of any kind, left out of a reply.")
+    delay_seconds: float = Field(0.0, ge=0, description="Wait before each reply.")
+
+    @property
+    def _llm_type(self) -> str:
+        return MODEL_NAME
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        rates = {name: getattr(self, name) for name in ("wrong_answer", "duplicate", "malformed", "drop")}
+        return {"model": MODEL_NAME, "seed": self.seed, **rates}
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """This model with tools; `tool_choice` names the one to call, else the first is called."""
+        schemas = [convert_to_openai_tool(tool) for tool in tools]
+        return self.bind(tools=schemas, tool_choice=tool_choice, **kwargs)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,  # noqa: ARG002
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> ChatResult:
+        time.sleep(self.delay_seconds)
+        return self._result(messages, kwargs)
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,  # noqa: ARG002
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> ChatResult:
+        await asyncio.sleep(self.delay_seconds)
+        # In a thread, since a generator's first use imports for seconds, which would freeze the event loop.
+        return await asyncio.to_thread(self._result, messages, kwargs)
+
+    def _result(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> ChatResult:
+        tool = _asked_tool(kwargs.get("tools") or [], kwargs.get("tool_choice"))
+        said = [(message.type, str(message.text)) for message in messages]
+        prompt = "\n".join(str(message.text) for message in messages if isinstance(message, HumanMessage))
+        key = json.dumps([self.seed, kwargs.get("seed"), tool, said])
+        digest = sha256(key.encode()).hexdigest()
+        items = scripted_math.items(tool, prompt, Random(digest))  # noqa: S311
+        if items is None:
+            reply = f"The scripted model has no answer for the tool {tool!r}."
+            message = AIMessage(reply, response_metadata=_metadata("stop"))
+        else:
+            # The errors draw from a stream of their own: the same problems are written with and without them.
+            reply, message = self._reply(tool, items, digest, Random(f"{digest}/errors"))  # noqa: S311
+        sent, received = sum(len(text) for _, text in said) // 4 + 1, len(reply) // 4 + 1
+        message.usage_metadata = {
+            "input_tokens": sent,
+            "output_tokens": received,
+            "total_tokens": sent + received,
+        }
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _reply(
+        self, tool: str, items: list[dict[str, Any]], digest: str, rng: Random
+    ) -> tuple[str, AIMessage]:
+        """(the text that a server would have sent, the message), with the errors asked for."""
+        args = {"items": self._spoil(tool, items, rng)}
+        text, call_id = json.dumps(args), f"call_{digest[:24]}"
+        if rng.random() >= self.malformed:
+            call = ToolCall(name=tool, args=args, id=call_id, type="tool_call")
+            return text, AIMessage("", tool_calls=[call], response_metadata=_metadata("tool_calls"))
+        cut = text[: rng.randint(len(text) // 2, len(text) - 1)]
+        # Servers differ: some keep a call that cannot be read as a call, some send it as text.
+        if rng.random() < 0.5:
+            return cut, AIMessage(cut, response_metadata=_metadata("length"))
+        bad = InvalidToolCall(name=tool, args=cut, id=call_id, error="cut short", type="invalid_tool_call")
+        return cut, AIMessage("", invalid_tool_calls=[bad], response_metadata=_metadata("length"))
+
+    def _spoil(self, tool: str, items: list[dict[str, Any]], rng: Random) -> list[dict[str, Any]]:
+        """The items with wrong answers and duplicates (rows only) and omissions at the given rates."""
+        kept: list[dict[str, Any]] = []
+        for item in items:
+            drop, duplicate, wrong = (rng.random() for _ in range(3))
+            if drop < self.drop:
+                continue
+            if tool == "submit_rows" and kept and duplicate < self.duplicate:
+                kept.append(dict(rng.choice(kept)))
+            elif tool == "submit_rows" and wrong < self.wrong_answer:
+                kept.append({**item, "answer": scripted_math.wrong_answer(item["answer"], rng)})
+            else:
+                kept.append(item)
+        return kept
+
+
+def _metadata(finish_reason: str) -> dict[str, Any]:
+    return {"model_name": MODEL_NAME, "finish_reason": finish_reason}
+
+
+def _asked_tool(tools: Sequence[dict[str, Any]], choice: str | dict[str, Any] | None) -> str:
+    """The name of the tool to call: the one chosen, else the first; '' when there is none."""
+    names = [str(tool["function"]["name"]) for tool in tools]
+    wanted = choice.get("function", {}).get("name") if isinstance(choice, dict) else choice
+    return wanted if wanted in names else (names or [""])[0]

@@ -1,0 +1,62 @@
+"""Skill discovery: a model names a skill for each val instance, merges the names, and every instance gets one.
+
+After Didolkar et al. 2024 as the paper uses it (section 2.1.2). Gold skills, where the data has them, are the
+oracle. The result is a mapping from instance id to skill, saved in the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+from dataenvgym.agents.asking import Asker
+from dataenvgym.agents.schemas import CategoryItem, LabelItem
+from dataenvgym.envs.evaluation import UNSKILLED
+from dataenvgym.envs.types import Instance
+
+BATCH = 20  # instances per labelling call
+
+
+def gold_skills(instances: Sequence[Instance]) -> dict[str, str]:
+    """The data set's own skills; instances without one are put in "other"."""
+    return {item.id: item.skill or UNSKILLED for item in instances}
+
+
+async def discover_skills(instances: Sequence[Instance], asker: Asker, max_skills: int) -> dict[str, str]:
+    """Label, merge, assign. An instance the model leaves out is asked for once more, then put in "other"."""
+    labels = await _label(instances, asker, known=[])
+    left = [item for item in instances if item.id not in labels]
+    if left:
+        labels |= await _label(left, asker, known=sorted(set(labels.values())))
+    category = await _merge(Counter(labels.values()), asker, max_skills)
+    return {item.id: category.get(labels.get(item.id, ""), UNSKILLED) for item in instances}
+
+
+async def _label(instances: Sequence[Instance], asker: Asker, known: list[str]) -> dict[str, str]:
+    batches = [instances[i : i + BATCH] for i in range(0, len(instances), BATCH)]
+
+    async def one(batch: Sequence[Instance]) -> dict[str, str]:
+        shown = [{"id": item.id, "question": item.question} for item in batch]
+        answer = await asker.items(asker.prompt("label_skills", instances=shown, known=known), LabelItem)
+        asked = {item.id for item in batch}
+        return {label.id: label.skill for label in answer.valid if label.id in asked}
+
+    found: dict[str, str] = {}
+    for labels in await asyncio.gather(*(one(batch) for batch in batches)):
+        found |= labels
+    return found
+
+
+async def _merge(names: Counter[str], asker: Asker, max_skills: int) -> dict[str, str]:
+    """Skill name -> category. A name in two categories stays in the first; one in none is in "other"."""
+    shown = [{"name": name, "count": count} for name, count in sorted(names.items())]
+    answer = await asker.items(
+        asker.prompt("merge_skills", names=shown, max_categories=max_skills), CategoryItem
+    )
+    category: dict[str, str] = {}
+    for item in answer.valid:
+        for member in item.members:
+            if member in names:
+                category.setdefault(member, item.name)
+    return category

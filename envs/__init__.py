@@ -1,0 +1,1 @@
+"""The environment: tasks, scoring, students and their training, and TeacherEnv over them."""

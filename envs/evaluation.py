@@ -1,0 +1,66 @@
+"""Scoring a student on instances: predictions, found again in the cache when they were made before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from dataenvgym.envs.cache import cache_dir
+from dataenvgym.envs.domain import Domain
+from dataenvgym.envs.store import write_json
+from dataenvgym.envs.students.base import Progress, Student
+from dataenvgym.envs.types import Instance, Prediction
+
+UNSKILLED = "other"
+
+
+def predict_cached(
+    student: Student, key: str, prompts: Sequence[str], progress: Progress | None = None
+) -> list[str]:
+    """The loaded student's answers. `key` names its weights; equal key and prompts mean equal answers."""
+    name = hashlib.sha256(json.dumps([key, student.generation_key, list(prompts)]).encode()).hexdigest()
+    path = cache_dir() / "predictions" / f"{name[:32]}.json"
+    try:
+        held = json.loads(path.read_text())
+        if isinstance(held, list) and len(held) == len(prompts) and all(isinstance(t, str) for t in held):
+            return held
+    except (OSError, ValueError):
+        pass
+    texts = student.predict(prompts, progress=progress)
+    write_json(path, texts)
+    return texts
+
+
+def score(
+    domain: Domain, instances: Sequence[Instance], texts: Sequence[str], skills: Mapping[str, str]
+) -> list[Prediction]:
+    """One scored prediction per instance; `skills` maps instance ids to skill names."""
+    predictions = []
+    for item, text in zip(instances, texts, strict=True):
+        answer, correct = domain.score(item.answer, text)
+        predictions.append(
+            Prediction(
+                id=item.id,
+                skill=skills.get(item.id, item.skill or UNSKILLED),
+                question=item.question,
+                gold=item.answer,
+                text=text,
+                answer=answer,
+                correct=correct,
+            )
+        )
+    return predictions
+
+
+def accuracy(predictions: Sequence[Prediction]) -> float:
+    """Share of correct predictions; 0 when there are none."""
+    return sum(p.correct for p in predictions) / len(predictions) if predictions else 0.0
+
+
+def by_skill(predictions: Sequence[Prediction]) -> dict[str, list[Prediction]]:
+    """Predictions grouped by skill, skills in alphabetical order."""
+    groups: dict[str, list[Prediction]] = {}
+    for prediction in predictions:
+        groups.setdefault(prediction.skill, []).append(prediction)
+    return dict(sorted(groups.items()))

@@ -1,0 +1,76 @@
+"""Intervals and summaries for accuracies. Fractions everywhere; every interval is a 95% interval."""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from dataenvgym.envs.errors import DataError
+from dataenvgym.envs.types import Interval
+
+Z = 1.959963984540054
+"""The 97.5% point of the standard normal distribution."""
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """An accuracy with its Wilson score interval (E. B. Wilson, JASA 22, 1927).
+
+    With no trials nothing is known: value 0, interval 0 to 1.
+
+    Raises:
+        DataError: not 0 <= successes <= n.
+    """
+    if not 0 <= successes <= n:
+        raise DataError(f"successes must lie between 0 and n; got {successes} of {n}")
+    if n == 0:
+        return Interval(0.0, 0.0, 1.0)
+    from scipy.stats import binomtest
+
+    low, high = binomtest(successes, n).proportion_ci(confidence_level=0.95, method="wilson")
+    return Interval(successes / n, float(low), float(high))
+
+
+def paired_gain(base: Sequence[bool], best: Sequence[bool]) -> Interval:
+    """Accuracy of `best` minus that of `base` on the same instances in the same order, with an interval.
+
+    The adjusted Wald interval for a difference of paired proportions, which adds one to each of the two
+    counts of unlike pairs (D. G. Bonett, R. M. Price, "Adjusted Wald confidence interval for a difference
+    of binomial proportions based on paired data", Journal of Educational and Behavioral Statistics 37(4),
+    2012): with b pairs that only `best` has right, c only `base`, p = (b + 1)/(n + 2) and
+    q = (c + 1)/(n + 2), the limits are p - q -/+ z sqrt((p + q - (p - q)^2)/(n + 2)),
+    kept within -1 and 1. The value is the plain difference (b - c)/n. No instances: 0, from -1 to 1.
+
+    Raises:
+        DataError: the two do not have the same length.
+    """
+    n = len(base)
+    if n != len(best):
+        raise DataError(f"paired results need one length; got {n} and {len(best)}")
+    if n == 0:
+        return Interval(0.0, -1.0, 1.0)
+    won = sum(1 for x, y in zip(base, best, strict=True) if y and not x)
+    lost = sum(1 for x, y in zip(base, best, strict=True) if x and not y)
+    p, q = (won + 1) / (n + 2), (lost + 1) / (n + 2)
+    half = Z * math.sqrt((p + q - (p - q) ** 2) / (n + 2))
+    return Interval((won - lost) / n, max(-1.0, p - q - half), min(1.0, p - q + half))
+
+
+def curve_area(points: Iterable[tuple[int, float]]) -> float:
+    """Mean accuracy over the range of rows: the area under (rows, accuracy) by trapezoids, divided by the
+    range. The order of the points does not matter; one point (or one row count) gives its mean accuracy.
+
+    Raises:
+        DataError: no point.
+    """
+    ordered = sorted(points)
+    if not ordered:
+        raise DataError("the area under a curve needs at least one point (rows, accuracy)")
+    width = ordered[-1][0] - ordered[0][0]
+    if width == 0:
+        return math.fsum(accuracy for _, accuracy in ordered) / len(ordered)
+    pairs = pairwise(ordered)
+    return math.fsum((x1 - x0) * (y0 + y1) / 2 for (x0, y0), (x1, y1) in pairs) / width
+
+
+def rows_to_target(points: Iterable[tuple[int, float]], target: float) -> int | None:
+    """The least number of rows with which the accuracy was at least `target`; None when it never was."""
+    return min((rows for rows, accuracy in points if accuracy >= target), default=None)

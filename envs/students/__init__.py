@@ -1,0 +1,76 @@
+"""Students by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dataenvgym.envs.config import StudentConfig
+from dataenvgym.envs.errors import UnknownNameError
+from dataenvgym.envs.students.base import Progress, Student, TrainSummary
+
+__all__ = ["STUDENTS", "Progress", "Student", "StudentSpec", "TrainSummary", "make_student"]
+
+Report = Callable[[str, int, int], None]
+"""Called with (what is being made, done, total)."""
+
+
+@dataclass(frozen=True)
+class StudentSpec:
+    """A registry entry: what `dataenvgym list students` shows, and how the student is made."""
+
+    name: str
+    summary: str
+    make: Callable[[StudentConfig, Report | None], Student]
+
+
+def _uneven(config: StudentConfig, report: Report | None) -> Student:
+    from dataenvgym.envs.students.hf import TransformersStudent
+    from dataenvgym.envs.students.smollm import smollm_folder
+    from dataenvgym.envs.students.uneven import schooled_adapter, schooling_key
+
+    progress = None if report is None else lambda done, total: report("schooling the uneven student", done, total)
+    folder = smollm_folder()
+    return TransformersStudent(folder, schooling_key(), config, schooled_adapter(config, progress))
+
+
+def _smollm(config: StudentConfig, report: Report | None) -> Student:
+    from dataenvgym.envs.students.hf import TransformersStudent
+    from dataenvgym.envs.students.smollm import smollm_folder
+
+    return TransformersStudent(smollm_folder(), "smollm2", config)
+
+
+def _tiny(config: StudentConfig, report: Report | None) -> Student:
+    from dataenvgym.envs.students.hf import TransformersStudent
+    from dataenvgym.envs.students.smollm import tiny_folder
+
+    return TransformersStudent(tiny_folder(), "tiny-0", config)
+
+
+STUDENTS: dict[str, StudentSpec] = {
+    spec.name: spec
+    for spec in (
+        StudentSpec("uneven", "SmolLM2-135M-Instruct schooled on six of the twelve arithmetic skills", _uneven),
+        StudentSpec("smollm2", "SmolLM2-135M-Instruct as it is", _smollm),
+        StudentSpec("tiny", "a random two-layer model for tests; it learns next to nothing", _tiny),
+    )
+}
+
+
+def make_student(config: StudentConfig, report: Report | None = None) -> Student:
+    """The student that `config.name` names: a registered one, a folder with a model, or a hub id `org/name`.
+
+    Raises:
+        UnknownNameError: neither; the text names the nearest registered student.
+        MissingDependencyError: the embedded weights are not installed.
+    """
+    if config.name in STUDENTS:
+        return STUDENTS[config.name].make(config, report)
+    from pathlib import Path
+
+    if "/" not in config.name and not Path(config.name).is_dir():
+        raise UnknownNameError("student", config.name, STUDENTS)
+    from dataenvgym.envs.students.hf import TransformersStudent
+
+    return TransformersStudent(config.name, config.name, config)

@@ -1,0 +1,67 @@
+"""What the environment asks of a student, whatever it runs on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from dataenvgym.envs.config import TrainConfig
+from dataenvgym.envs.types import Example
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) while a student works."""
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """What one training did. `hits` has one entry per row."""
+
+    rows: int
+    steps: int
+    seconds: float
+    tokens: int
+    final_loss: float
+    hits: list[bool] | None = field(default=None, repr=False)
+    """Whether the student would have written the row's completion word for word when it first met the row
+    (greedy, teacher-forced, before the step that learns from it); None where the trainer cannot tell."""
+
+
+class Student(Protocol):
+    """A model that answers prompts and learns from examples.
+
+    `base_key` identifies the weights, the number format and the prompt form, so that equal keys mean equal
+    answers; keys of trained students are chained from it.
+    """
+
+    base_key: str
+    generation_key: str
+
+    def predict(
+        self, prompts: Sequence[str], images: Sequence[str] | None = None, progress: Progress | None = None
+    ) -> list[str]:
+        """One greedy answer per prompt, in order, from the adapter loaded last."""
+        ...
+
+    def train(
+        self,
+        examples: Sequence[Example],
+        out: Path,
+        *,
+        config: TrainConfig,
+        seed: int,
+        start: Path | None = None,
+        progress: Progress | None = None,
+    ) -> TrainSummary:
+        """Fit an adapter to the examples and write it (safetensors) into the folder `out`.
+
+        `start`: folder of the adapter to continue from; None trains a fresh one on the base.
+        """
+        ...
+
+    def load(self, adapter: Path | None) -> None:
+        """Answer with this adapter from now on; None: the base."""
+        ...
+
+    def close(self) -> None:
+        """Free the weights."""
+        ...

@@ -1,0 +1,229 @@
+"""The transformers + PEFT student, on CPU or GPU."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dataenvgym.envs.config import StudentConfig, TrainConfig
+from dataenvgym.envs.errors import ConfigError, DataError
+from dataenvgym.envs.students.base import Progress, TrainSummary
+from dataenvgym.envs.students.generate import greedy
+from dataenvgym.envs.students.loop import Encoded, fit
+from dataenvgym.envs.types import Example
+
+SUMMARY = "train.json"
+
+
+class TransformersStudent:
+    """A causal language model in a folder (or a hub id), with LoRA adapters trained on top of it.
+
+    `adapter`: a folder with an adapter that belongs to the base (the schooled student's schooling); it is
+    merged in at load time. `identity` names the weights; together with the number format it makes `base_key`.
+    """
+
+    def __init__(
+        self, model: str | Path, identity: str, config: StudentConfig, adapter: Path | None = None
+    ) -> None:
+        self._path, self._config, self._base_adapter = str(model), config, adapter
+        self._device = _device(config.device)
+        self._dtype = _dtype(config.dtype, self._device)
+        self.base_key = hashlib.sha256(f"{identity}|{self._dtype}".encode()).hexdigest()[:16]
+        self.generation_key = json.dumps(config.generation.model_dump(), sort_keys=True)
+        self._tokenizer: Any = None
+        self._model: Any = None
+        self._loaded: Path | None = None
+        self._adapter: Path | None = None
+
+    def load(self, adapter: Path | None) -> None:
+        """Answer with this adapter from now on (weights are read at the next prediction)."""
+        self._adapter = adapter
+
+    def predict(
+        self, prompts: Sequence[str], images: Sequence[str] | None = None, progress: Progress | None = None
+    ) -> list[str]:
+        """Greedy answers. Raises DataError when images are given: this student reads text only."""
+        if images is not None:
+            raise DataError(f"student {self._config.name!r} reads text only, but images were given")
+        if not prompts:
+            return []
+        model, tokenizer = self._merged(), self._get_tokenizer()
+        generation = self._config.generation
+        answers = greedy(
+            model,
+            [self._prompt_ids(p) for p in prompts],
+            max_new_tokens=generation.max_new_tokens,
+            end_tokens=_end_tokens(model, tokenizer),
+            pad_token=tokenizer.pad_token_id,
+            batch_size=generation.batch_size,
+            progress=progress,
+        )
+        texts: list[str] = tokenizer.batch_decode(answers, skip_special_tokens=True)
+        return [t.strip() for t in texts]
+
+    def train(
+        self,
+        examples: Sequence[Example],
+        out: Path,
+        *,
+        config: TrainConfig,
+        seed: int,
+        start: Path | None = None,
+        progress: Progress | None = None,
+    ) -> TrainSummary:
+        """Train an adapter into `out` (adapter_model.safetensors, adapter_config.json, train.json)."""
+        import torch
+
+        if not examples:
+            raise DataError("there are no rows to train on")
+        self.close()  # two copies of the weights would not fit where one barely does
+        torch.manual_seed(seed)
+        model = self._trainable(config, start)
+        tokenizer = self._get_tokenizer()
+        rows = [self._encode(e, config.max_length) for e in examples]
+        if config.backend == "trl":
+            from dataenvgym.envs.students.trl_backend import fit_trl
+
+            summary = fit_trl(model, tokenizer, rows, config=config, seed=seed, progress=progress)
+        else:
+            summary = fit(
+                model, rows, config=config, seed=seed, pad_token=tokenizer.pad_token_id, progress=progress
+            )
+        out.mkdir(parents=True, exist_ok=True)
+        model.save_pretrained(str(out), safe_serialization=True)
+        (out / SUMMARY).write_text(json.dumps(asdict(summary)))
+        return summary
+
+    def close(self) -> None:
+        """Free the weights; they are read again when needed."""
+        self._model, self._loaded = None, None
+        if self._device.startswith("cuda"):
+            import torch
+
+            torch.cuda.empty_cache()
+
+    def _get_tokenizer(self) -> Any:
+        if self._tokenizer is None:
+            from transformers import AutoTokenizer
+
+            tokenizer = AutoTokenizer.from_pretrained(self._path)
+            if tokenizer.pad_token_id is None:
+                tokenizer.pad_token = tokenizer.eos_token
+            self._tokenizer = tokenizer
+        return self._tokenizer
+
+    def _prompt_ids(self, prompt: str) -> list[int]:
+        """The one prompt form, in training and in scoring: a user turn, then the assistant's opening."""
+        tokenizer = self._get_tokenizer()
+        if tokenizer.chat_template is None:
+            text = f"{prompt}\n"
+        else:
+            text = tokenizer.apply_chat_template(
+                [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+            )
+        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def _encode(self, example: Example, max_length: int) -> Encoded:
+        prompt = self._prompt_ids(example.prompt)
+        tokenizer = self._get_tokenizer()
+        completion = tokenizer(example.completion, add_special_tokens=False)["input_ids"]
+        ids = [*prompt, *completion, tokenizer.eos_token_id][:max_length]
+        if len(prompt) >= len(ids):
+            raise DataError(
+                f"a training row's prompt has {len(prompt)} tokens, no room is left within "
+                f"student.train.max_length = {max_length}: {example.prompt[:80]!r}"
+            )
+        return Encoded(ids, len(prompt))
+
+    def _base(self) -> Any:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        model = AutoModelForCausalLM.from_pretrained(self._path, dtype=getattr(torch, self._dtype))
+        if self._base_adapter is not None:
+            model = _merge(model, self._base_adapter)
+        return model.to(self._device)
+
+    def _merged(self) -> Any:
+        if self._model is None or self._loaded != self._adapter:
+            self.close()
+            model = self._base()
+            if self._adapter is not None:
+                model = _merge(model, self._adapter)
+            self._model, self._loaded = model.eval(), self._adapter
+        return self._model
+
+    def _trainable(self, config: TrainConfig, start: Path | None) -> Any:
+        import peft
+
+        base = self._base()
+        if start is not None:
+            return peft.PeftModel.from_pretrained(
+                base, str(start), is_trainable=True, autocast_adapter_dtype=False
+            )
+        layers: int = base.config.num_hidden_layers
+        lora = peft.LoraConfig(
+            r=config.lora_rank,
+            lora_alpha=2 * config.lora_rank,
+            lora_dropout=0.0,
+            target_modules=_linear_layers(base),
+            layers_to_transform=(
+                None if config.last_layers is None else list(range(max(0, layers - config.last_layers), layers))
+            ),
+            task_type="CAUSAL_LM",
+        )
+        return peft.get_peft_model(base, lora, autocast_adapter_dtype=False)
+
+
+def _merge(model: Any, adapter: Path) -> Any:
+    import peft
+
+    return peft.PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=False).merge_and_unload()
+
+
+def _linear_layers(model: Any) -> list[str]:
+    """Names of the linear layers inside the decoder, as PEFT's "all-linear" picks them (it cannot be combined
+    with a choice of layers)."""
+    import torch
+
+    head = model.get_output_embeddings()
+    return sorted(
+        {
+            name.rsplit(".", 1)[-1]
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.Linear) and module is not head
+        }
+    )
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    named = model.generation_config.eos_token_id
+    ends = {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])}
+    return frozenset(t for t in ends if t is not None)
+
+
+def _device(asked: str) -> str:
+    import torch
+
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if asked.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"student.device is {asked!r}, but torch sees no GPU; use 'cpu' or 'auto'")
+    return asked
+
+
+def _dtype(asked: str, device: str) -> str:
+    """auto: bfloat16 on GPUs and on CPUs with instructions for it (others are 5 times slower in it)."""
+    import torch
+
+    if asked != "auto":
+        return asked
+    if device.startswith("cuda"):
+        return "bfloat16"
+    capable = torch.cpu.get_capabilities()
+    return "bfloat16" if capable.get("avx512_bf16") or capable.get("amx_bf16") else "float32"

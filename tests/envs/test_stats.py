@@ -1,0 +1,94 @@
+"""Intervals and curve summaries against known values and their properties."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataenvgym.envs.errors import DataError
+from dataenvgym.envs.stats import curve_area, paired_gain, rows_to_target, wilson
+
+
+def test_wilson_known_values() -> None:
+    # 8 of 10: centre (8 + z^2/2)/(10 + z^2), as in R's prop.test(8, 10, correct = FALSE).
+    assert wilson(8, 10) == pytest.approx((0.8, 0.4901625, 0.9433178), abs=1e-6)
+    assert wilson(0, 10) == pytest.approx((0.0, 0.0, 0.2775328), abs=1e-6)
+    assert wilson(0, 0) == (0.0, 0.0, 1.0)
+
+
+@given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_holds_the_value_and_mirrors(pair: tuple[int, int]) -> None:
+    k, n = pair
+    interval, mirrored = wilson(k, n), wilson(n - k, n)
+    assert 0 <= interval.low <= interval.value + 1e-12
+    assert interval.value - 1e-12 <= interval.high <= 1
+    assert interval.low == pytest.approx(1 - mirrored.high, abs=1e-9)
+    if k < n:
+        assert wilson(k + 1, n).low > interval.low
+
+
+def test_wilson_narrows_with_n() -> None:
+    widths = [w.high - w.low for w in (wilson(n // 2, n) for n in (10, 100, 1000))]
+    assert widths == sorted(widths, reverse=True)
+
+
+@pytest.mark.parametrize(("k", "n"), [(-1, 5), (6, 5), (1, 0)])
+def test_wilson_refuses_impossible_counts(k: int, n: int) -> None:
+    with pytest.raises(DataError):
+        wilson(k, n)
+
+
+def test_paired_gain_known_values() -> None:
+    # 20 right only after, 5 only before, 50 both, 25 neither: p = 21/102, q = 6/102.
+    base = [False] * 20 + [True] * 5 + [True] * 50 + [False] * 25
+    best = [True] * 20 + [False] * 5 + [True] * 50 + [False] * 25
+    gain = paired_gain(base, best)
+    assert gain.value == pytest.approx(0.15)
+    assert (gain.low, gain.high) == pytest.approx((0.0514, 0.2427), abs=5e-4)
+    assert paired_gain([], []) == (0.0, -1.0, 1.0)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=200))
+def test_paired_gain_is_antisymmetric_and_bounded(pairs: list[tuple[bool, bool]]) -> None:
+    base, best = [b for b, _ in pairs], [a for _, a in pairs]
+    gain, loss = paired_gain(base, best), paired_gain(best, base)
+    assert -1 <= gain.low < gain.high <= 1
+    assert (gain.value, gain.low, gain.high) == pytest.approx((-loss.value, -loss.high, -loss.low))
+    same = paired_gain(base, base)
+    assert same.low < 0 == same.value < same.high
+
+
+def test_paired_gain_needs_pairs() -> None:
+    with pytest.raises(DataError, match="one length"):
+        paired_gain([True], [True, False])
+
+
+def test_curve_area_known_values() -> None:
+    assert curve_area([(0, 0.2), (100, 0.4)]) == pytest.approx(0.3)
+    assert curve_area([(0, 0.0), (10, 1.0), (100, 1.0)]) == pytest.approx(0.95)
+    assert curve_area([(100, 0.4), (0, 0.2)]) == pytest.approx(0.3)
+    assert curve_area([(50, 0.7)]) == 0.7
+    assert curve_area([(50, 0.6), (50, 0.8)]) == pytest.approx(0.7)
+    with pytest.raises(DataError):
+        curve_area([])
+
+
+points = st.lists(st.tuples(st.integers(0, 10_000), st.floats(0, 1)), min_size=1, max_size=12)
+
+
+@given(points)
+def test_curve_area_is_a_mean_accuracy(curve: list[tuple[int, float]]) -> None:
+    area = curve_area(curve)
+    assert min(y for _, y in curve) - 1e-9 <= area <= max(y for _, y in curve) + 1e-9
+    assert curve_area([(x, y / 2) for x, y in curve]) == pytest.approx(area / 2)
+
+
+@given(points, st.floats(0, 1), st.floats(0, 1))
+def test_a_higher_target_never_needs_fewer_rows(curve: list[tuple[int, float]], a: float, b: float) -> None:
+    low, high = rows_to_target(curve, min(a, b)), rows_to_target(curve, max(a, b))
+    assert high is None or (low is not None and low <= high)
+
+
+def test_rows_to_target() -> None:
+    curve = [(0, 0.2), (100, 0.5), (200, 0.4), (300, 0.6)]
+    assert [rows_to_target(curve, t) for t in (0.1, 0.5, 0.55, 0.9)] == [0, 100, 300, None]
+    assert rows_to_target([], 0.5) is None
