@@ -1,0 +1,40 @@
+"""DataEnvGym: a testbed in which data-generation agents teach student models in a closed loop.
+
+Names are imported when first used, so that `import dataenvgym` and the command line start at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+_PUBLIC = {
+    "EpisodeConfig": "dataenvgym.graphs.config",
+    "Store": "dataenvgym.envs.store",
+    "TeacherEnv": "dataenvgym.envs.teacher_env",
+    "build_episode": "dataenvgym.graphs.episode",
+    "build_teacher": "dataenvgym.graphs.teacher",
+    "load_config": "dataenvgym.graphs.config",
+    "load_task": "dataenvgym.envs.tasks",
+    "make_student": "dataenvgym.envs.students",
+    "resume": "dataenvgym.runs",
+    "run": "dataenvgym.runs",
+}
+
+__all__ = [*sorted(_PUBLIC), "__version__"]  # noqa: PLE0604
+
+try:
+    __version__ = version("dataenvgym")
+except PackageNotFoundError:  # a checkout that was never installed
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'dataenvgym' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

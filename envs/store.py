@@ -43,7 +43,8 @@ class Store:
         """Absolute path of a file of the run."""
         return self.root / name
 
-    def iteration(self, number: int, name: str) -> str:
+    @staticmethod
+    def iteration(number: int, name: str) -> str:
         """Relative path of a file of an iteration; iteration 0 is the base evaluation."""
         return f"iterations/{number:03d}/{name}"
 

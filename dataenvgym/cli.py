@@ -1,0 +1,235 @@
+"""The command line. Heavy imports stand inside the commands, so that --help is instant."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from dataenvgym.envs.errors import DataEnvGymError, RunFolderError, UnknownNameError
+
+EXAMPLES = """\
+examples:
+  dataenvgym run                                    the demo: arithmetic, skill tree, offline teacher
+  dataenvgym run my.yaml --set budget.iterations=5  a config file, one value changed
+  dataenvgym run --set structure=skill_list --set state=false --set student.name=tiny
+  dataenvgym run --set teacher.llm.model=openai:gpt-4o-mini     (needs OPENAI_API_KEY)
+  dataenvgym resume runs/20260101-120000-arithmetic-skill_tree-s0
+  dataenvgym show RUN                               the tables of a run again
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; returns the exit status (0 well, 1 a user's mistake, 130 interrupted)."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.command(arguments)
+    except DataEnvGymError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dataenvgym",
+        description="Teachers that generate training data for a student, in a closed loop.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="run an episode",
+        description="Run an episode into a new run folder: teach, train and evaluate until a budget, the target "
+        "or a plateau ends it. `dataenvgym list config` shows every key.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument("config", nargs="?", type=Path, help="YAML file; without one, the defaults (the demo)")
+    run.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, e.g. budget.rows=300"
+    )
+    run.add_argument("--out", type=Path, help="the run folder (default: runs/<time>-<task>-<structure>-s<seed>)")
+    run.set_defaults(command=_run)
+
+    resume = commands.add_parser(
+        "resume", help="go on with an interrupted run", description="Go on from the last finished node."
+    )
+    resume.add_argument("run", type=Path, help="the run folder")
+    resume.set_defaults(command=_resume)
+
+    show = commands.add_parser("show", help="print the tables of a run")
+    show.add_argument("run", type=Path, help="the run folder")
+    show.set_defaults(command=_show)
+
+    listing = commands.add_parser("list", help="list tasks, students, teachers, structures, policies or config keys")
+    listing.add_argument("what", choices=sorted(_LISTS), metavar="|".join(sorted(_LISTS)))
+    listing.set_defaults(command=_list)
+
+    graph = commands.add_parser("graph", help="print a structure's graph as Mermaid")
+    graph.add_argument("structure", nargs="?", default="skill_tree", help="open_ended, skill_list or skill_tree")
+    graph.set_defaults(command=_graph)
+    return parser
+
+
+def _version() -> str:
+    from dataenvgym import __version__
+
+    return f"dataenvgym {__version__}"
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from dataenvgym.graphs.config import load_config
+    from dataenvgym.runs import create
+
+    config = load_config(arguments.config, arguments.set)
+    return _go_on(create(config, arguments.out))
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    return _go_on(arguments.run)
+
+
+def _go_on(run_dir: Path) -> int:
+    from rich.console import Console
+
+    from dataenvgym import report
+    from dataenvgym.display import live
+    from dataenvgym.runs import open_run, resume
+
+    config = open_run(run_dir)
+    console = Console()
+    state = "" if config.state else " without state"
+    console.print(
+        f"[bold]{config.task.name} / {config.structure}{state}[/bold], student {config.student.name}, teacher "
+        f"{config.teacher.llm.model} with policy {config.policy_name()}, seed {config.seed}"
+    )
+    console.print(f"run folder: {run_dir}", highlight=False)
+    with live(console) as on_event:
+        outcome = resume(run_dir, on_event=on_event, approve=_ask if sys.stdin.isatty() else None)
+    if outcome.summary is None:
+        console.print(f"go on with: dataenvgym resume {run_dir}", highlight=False)
+        return 130
+    report.show(outcome.summary, run_dir, console)
+    return 0
+
+
+def _ask(question: Any) -> str:
+    """Show the plan and ask for a yes; anything else refuses it."""
+    for request in question["plan"]["requests"]:
+        print(f"  {request['count']:4d}  {request['skill']} / {request['subskill'] or '-'}")  # noqa: T201
+    return input(f"{question['question']} [yes/no] ")
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    import json
+
+    from rich.console import Console
+
+    from dataenvgym import report
+    from dataenvgym.runs import SUMMARY, open_run
+
+    open_run(arguments.run)
+    path = arguments.run / SUMMARY
+    if not path.is_file():
+        raise RunFolderError(f"{arguments.run} has not finished. Go on with it: dataenvgym resume {arguments.run}")
+    report.show(json.loads(path.read_text()), arguments.run, Console())
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    header, rows = _LISTS[arguments.what]()
+    table = Table(*header)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    return 0
+
+
+def _graph(arguments: argparse.Namespace) -> int:
+    from dataenvgym.graphs.config import STRUCTURES
+    from dataenvgym.graphs.episode import build_episode
+
+    if arguments.structure not in STRUCTURES:
+        raise UnknownNameError("structure", arguments.structure, STRUCTURES)
+    drawing = build_episode(structure=arguments.structure).compile().get_graph(xray=True)
+    print(drawing.draw_mermaid())  # noqa: T201
+    return 0
+
+
+Listing = tuple[list[str], list[list[str]]]
+
+
+def _tasks() -> Listing:
+    from dataenvgym.envs.tasks import TASKS
+
+    return ["task", "domain", "what it is", "gold skills", "needs"], [
+        [t.name, t.domain, t.summary, "yes" if t.gold_skills else "no", "nothing" if t.embedded else "hub or task.path"]
+        for t in TASKS.values()
+    ]
+
+
+def _students() -> Listing:
+    from dataenvgym.envs.students import STUDENTS
+
+    rows = [[s.name, s.summary] for s in STUDENTS.values()]
+    return ["student", "what it is"], [*rows, ["org/name or a folder", "any causal language model of transformers"]]
+
+
+def _teachers() -> Listing:
+    from dataenvgym.agents.chat_models import PROVIDERS
+
+    rows = [["scripted", "offline test instrument: procedural, no key, no network"]]
+    rows += [[f"{name}:MODEL", "by LangChain's init_chat_model"] for name in sorted(PROVIDERS) if name != "scripted"]
+    return ["teacher.llm.model", "what it is"], rows
+
+
+def _structures() -> Listing:
+    from dataenvgym.agents.policies import DEFAULTS
+
+    shown = {
+        "open_ended": "evaluated val predictions; data requests written freely",
+        "skill_list": "the same grouped by skill; requests per skill",
+        "skill_tree": "a forest of skills and subskills; explore or exploit",
+    }
+    return ["structure", "what the teacher sees and does", "default policy"], [
+        [name, text, DEFAULTS[name]] for name, text in shown.items()
+    ]
+
+
+def _policies() -> Listing:
+    from dataenvgym.agents.policies import POLICIES
+
+    return ["policy", "structures", "what it does"], [
+        [p.name, ", ".join(p.structures), p.summary] for p in POLICIES
+    ]
+
+
+def _config() -> Listing:
+    from dataenvgym.graphs.config import describe
+
+    return ["key", "default", "what it is"], [list(row) for row in describe()]
+
+
+_LISTS = {
+    "tasks": _tasks,
+    "students": _students,
+    "teachers": _teachers,
+    "structures": _structures,
+    "policies": _policies,
+    "config": _config,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

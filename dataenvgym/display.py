@@ -1,0 +1,83 @@
+"""The live display of a run: a bar for the work in hand, a line for each thing that has happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from dataenvgym.runs import Event, OnEvent
+
+
+@contextmanager
+def live(console: Console) -> Iterator[OnEvent]:
+    """A function that shows the events of a run on the console."""
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task("starting", total=None)
+    reached: dict[str, int] = {}
+
+    def show(event: Event) -> None:
+        kind = event["event"]
+        if kind == "progress":
+            _advance(bar, task, event)
+            _say_progress(console, reached, event)
+        elif kind == "phase":
+            bar.reset(task, total=None, description=_phase(event))
+        elif line := _line(event):
+            console.print(line)
+
+    with bar:
+        yield show
+
+
+def _advance(bar: Progress, task: Any, event: Event) -> None:
+    if bar.tasks[0].description != event["what"]:
+        bar.reset(task, description=event["what"])
+    bar.update(task, completed=event["done"], total=event["total"])
+
+
+def _say_progress(console: Console, reached: dict[str, int], event: Event) -> None:
+    """Where there is no terminal to draw a bar on: one line for each quarter of a long piece of work."""
+    if console.is_terminal or event["total"] < 20:
+        return
+    quarter = 4 * event["done"] // event["total"]
+    if event["done"] and quarter > reached.get(event["what"], 0):
+        reached[event["what"]] = quarter % 4
+        console.print(f"  {event['what']}: {event['done']}/{event['total']}")
+
+
+def _phase(event: Event) -> str:
+    name = {"reset": "preparing", "train": "training", "evaluate": "evaluating", "test": "private test"}
+    return name.get(event["name"], event["name"])
+
+
+def _line(event: Event) -> str:
+    if event["event"] == "plan":
+        return f"  plan: {event['rows']} rows in {event['requests']} requests"
+    if event["event"] == "verified":
+        short = f", {event['missing']} missing" if event["missing"] else ""
+        return f"  rows: {event['accepted']} accepted, {event['rejected']} rejected{short}"
+    if event["event"] == "evaluated":
+        step = event["step"]
+        name = "base" if step["iteration"] == 0 else f"iteration {step['iteration']}"
+        return (
+            f"[bold]{name}[/bold]: validation accuracy [bold]{step['accuracy']:.3f}[/bold] "
+            f"(n={step['n']}), {step['rows']} rows"
+        )
+    if event["event"] == "draining":
+        return "[yellow]ending after the work in hand; once more to stop at once[/yellow]"
+    if event["event"] == "interrupted":
+        return "[yellow]interrupted; nothing is lost[/yellow]"
+    return ""

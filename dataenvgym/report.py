@@ -1,0 +1,107 @@
+"""What a finished run shows: tables on the terminal, all from summary.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dataenvgym.envs.stats import wilson
+
+# A skill that lost more than this on the test split is pointed out.
+LOSS = 0.10
+
+
+def show(summary: dict[str, Any], run_dir: Path, console: Console) -> None:
+    """Print the curve, the table per skill and the facts of a run."""
+    console.print()
+    console.print(_curve(summary))
+    console.print(_skills(summary))
+    for line in facts(summary):
+        console.print(line, highlight=False)
+    console.print(Text(f"everything lies in {run_dir}"))
+
+
+def facts(summary: dict[str, Any]) -> list[str]:
+    """The lines under the table."""
+    test, seconds, teacher = summary["test"], summary["seconds"], summary["teacher"]
+    gain = test["gain"]
+    sure = "excludes zero" if gain["low"] > 0 or gain["high"] < 0 else "includes zero"
+    lines = [
+        f"gain on the private test: {gain['value']:+.3f}, 95% interval {gain['low']:+.3f} to {gain['high']:+.3f} "
+        f"({sure}), best of val: iteration {summary['best_iteration']}",
+        f"area under the validation curve: {summary['val_area']:.3f}",
+    ]
+    if summary["rows_to_target"] is not None:
+        lines.append(f"rows to the target: {summary['rows_to_target']}")
+    lost = [
+        f"{name} {s['base']:.2f} -> {s['best']:.2f}"
+        for name, s in summary["skills"].items()
+        if s["best"] < s["base"] - LOSS
+    ]
+    lines.append(f"skills that lost more than {LOSS:.0%}: {', '.join(lost) or 'none'}")
+    scripted = "  (scripted: a test instrument, not a language model)" if teacher["model"] == "scripted" else ""
+    lines += [
+        f"teacher: {teacher['model']}, policy {teacher['policy']}, {summary['calls']} calls "
+        f"and {summary['cached_calls']} from the cache{scripted}",
+        f"rows: {summary['rows_accepted']} accepted, {summary['rows_rejected']} rejected",
+        "seconds: " + ", ".join(f"{phase} {value:.0f}" for phase, value in seconds.items()),
+        f"stopped: {summary['stop_reason']}",
+    ]
+    return lines
+
+
+def _curve(summary: dict[str, Any]) -> Table:
+    title = f"{summary['task']} / {summary['structure']}" + ("" if summary["state"] else " without state")
+    table = Table(title=f"{title}, student {summary['student']}, seed {summary['seed']}: validation")
+    for column in ("iteration", "rows", "accuracy", "95% interval", "n"):
+        table.add_column(column, justify="right")
+    for point in summary["val"]:
+        interval = wilson(round(point["accuracy"] * point["n"]), point["n"])
+        best = point["iteration"] == summary["best_iteration"]
+        table.add_row(
+            "base" if point["iteration"] == 0 else str(point["iteration"]),
+            str(point["rows"]),
+            f"{point['accuracy']:.3f}",
+            f"{interval.low:.3f} - {interval.high:.3f}",
+            str(point["n"]),
+            style="bold" if best else "",
+        )
+    return table
+
+
+def _skills(summary: dict[str, Any]) -> Table:
+    table = Table(title="private test: base against the best iteration on val (95% intervals)")
+    table.add_column("skill")
+    for column in ("base", "best", "gain", "n"):
+        table.add_column(column, justify="right")
+    for name, skill in sorted(summary["skills"].items(), key=lambda item: item[1]["best"] - item[1]["base"]):
+        gain, lost = skill["gain"], skill["best"] < skill["base"] - LOSS
+        table.add_row(
+            Text(name),
+            _with_interval(skill["base"], skill["n"]),
+            _with_interval(skill["best"], skill["n"]),
+            f"{gain['value']:+.2f} [{gain['low']:+.2f} {gain['high']:+.2f}]",
+            str(skill["n"]),
+            style="red" if lost else "",
+        )
+    test = summary["test"]
+    gain = test["gain"]
+    table.add_section()
+    table.add_row(
+        "all",
+        _with_interval(test["base"]["accuracy"], test["base"]["n"]),
+        _with_interval(test["best"]["accuracy"], test["best"]["n"]),
+        f"{gain['value']:+.2f} [{gain['low']:+.2f} {gain['high']:+.2f}]",
+        str(test["base"]["n"]),
+        style="bold",
+    )
+    return table
+
+
+def _with_interval(accuracy: float, n: int) -> Text:
+    interval = wilson(round(accuracy * n), n)
+    return Text(f"{accuracy:.2f} [{interval.low:.2f} {interval.high:.2f}]")

@@ -1,0 +1,228 @@
+"""Runs: an episode on disk. Starting one, going on with one, and ending one cleanly on a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import platform
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dataenvgym.envs.errors import ConfigError, RunFolderError
+from dataenvgym.envs.store import write_bytes, write_json
+from dataenvgym.graphs.config import EpisodeConfig, dump_config, load_config
+
+Event = dict[str, Any]
+OnEvent = Callable[[Event], None]
+Approve = Callable[[Any], Any]
+
+CONFIG, MANIFEST, CHECKPOINTS, SUMMARY = "config.yaml", "manifest.json", "checkpoints.sqlite", "summary.json"
+PACKAGES = ("dataenvgym", "torch", "transformers", "peft", "trl", "langgraph", "langchain", "openai", "datasets")
+# The graph takes five steps per iteration and one per refill round; this only stops endless loops.
+RECURSION_LIMIT = 100_000
+
+
+class Outcome(NamedTuple):
+    """How a run ended: with its summary, or None when it was interrupted and can be resumed."""
+
+    run_dir: Path
+    summary: dict[str, Any] | None
+
+
+def run(
+    config: EpisodeConfig,
+    out: Path | None = None,
+    *,
+    on_event: OnEvent | None = None,
+    approve: Approve | None = None,
+    teacher: Any = None,
+) -> Outcome:
+    """Run an episode into a new folder and return its outcome.
+
+    Args:
+        config: the episode.
+        out: the run folder; None: runs/<time>-<task>-<structure>-s<seed>.
+        on_event: hears of phases, progress and evaluations as they happen.
+        approve: given the interrupt's value, returns "yes" or an edited plan (config.approve).
+        teacher: a teacher graph in place of the structure's own.
+
+    Raises:
+        RunFolderError: the folder already holds a run.
+    """
+    return _execute(create(config, out), config, on_event, approve, teacher)
+
+
+def resume(
+    run_dir: Path,
+    *,
+    on_event: OnEvent | None = None,
+    approve: Approve | None = None,
+    teacher: Any = None,
+) -> Outcome:
+    """Go on with an interrupted run from its last finished node; a finished run is returned as it is.
+
+    Raises:
+        RunFolderError: not a run, changed since, or damaged; the text says which.
+    """
+    return _execute(run_dir, open_run(run_dir), on_event, approve, teacher)
+
+
+def create(config: EpisodeConfig, out: Path | None) -> Path:
+    """A new run folder with config.yaml and manifest.json."""
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.task.name}-{config.structure}-s{config.seed}"
+    run_dir = out or Path("runs") / name
+    if (run_dir / CONFIG).exists():
+        raise RunFolderError(f"{run_dir} already holds a run. Go on with it: dataenvgym resume {run_dir}")
+    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        raise RunFolderError(f"{run_dir} exists and is not empty; name another folder with --out")
+    text = dump_config(config)
+    write_json(run_dir / MANIFEST, _manifest(config, text))
+    write_bytes(run_dir / CONFIG, text.encode())
+    return run_dir
+
+
+def open_run(run_dir: Path) -> EpisodeConfig:
+    """The config of an existing run, checked against what the run was started with."""
+    if not (run_dir / CONFIG).is_file():
+        raise RunFolderError(f"{run_dir} is not a run: it has no {CONFIG}")
+    try:
+        manifest = json.loads((run_dir / MANIFEST).read_text())
+        recorded = manifest["config_sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"{run_dir / MANIFEST} is missing or damaged; the run cannot be resumed") from error
+    text = (run_dir / CONFIG).read_text()
+    if hashlib.sha256(text.encode()).hexdigest() != recorded:
+        raise RunFolderError(
+            f"{run_dir / CONFIG} was changed after the run was started, so its rows and scores belong to another "
+            "config. Restore it, or start a new run with the changed config."
+        )
+    try:
+        return load_config(run_dir / CONFIG)
+    except ConfigError as error:
+        raise RunFolderError(f"{run_dir} was made by another version of dataenvgym: {error}") from error
+
+
+def _execute(
+    run_dir: Path, config: EpisodeConfig, on_event: OnEvent | None, approve: Approve | None, teacher: Any
+) -> Outcome:
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(run_dir / ".lock", timeout=0):
+            if not (run_dir / SUMMARY).is_file():
+                asyncio.run(_drive(run_dir, config, on_event or (lambda _: None), approve, teacher))
+    except Timeout:
+        raise RunFolderError(f"{run_dir} is being run by another process") from None
+    except sqlite3.DatabaseError as error:
+        raise RunFolderError(f"{run_dir / CHECKPOINTS} is damaged ({error}); the run cannot be resumed") from error
+    path = run_dir / SUMMARY
+    return Outcome(run_dir, json.loads(path.read_text()) if path.is_file() else None)
+
+
+async def _drive(
+    run_dir: Path, config: EpisodeConfig, on_event: OnEvent, approve: Approve | None, teacher: Any
+) -> None:
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+    from langgraph.errors import GraphDrained
+    from langgraph.runtime import RunControl
+    from langgraph.types import Command
+
+    from dataenvgym.graphs.episode import build_episode
+    from dataenvgym.graphs.live import gateway_of
+
+    control = RunControl()
+    thread: Any = {"configurable": {"thread_id": "episode"}, "recursion_limit": RECURSION_LIMIT}
+    async with AsyncSqliteSaver.from_conn_string(str(run_dir / CHECKPOINTS)) as saver:
+        graph = build_episode(teacher, config.structure).compile(checkpointer=saver)
+        snapshot = await graph.aget_state(thread)
+        step: Any = None if snapshot.created_at else {"run_dir": str(run_dir)}
+        with _drained_by_signals(control, on_event):
+            try:
+                while True:
+                    async for _, event in graph.astream(
+                        step,
+                        thread,
+                        context=config.model_dump(),  # type: ignore[arg-type]
+                        stream_mode="custom",
+                        subgraphs=True,
+                        durability="sync",
+                        control=control,
+                    ):
+                        on_event(event)
+                    snapshot = await graph.aget_state(thread)
+                    if not snapshot.interrupts or approve is None:
+                        break
+                    step = Command(resume=await asyncio.to_thread(approve, snapshot.interrupts[0].value))
+            except GraphDrained:
+                on_event({"event": "interrupted"})
+            finally:
+                await gateway_of(config, str(run_dir)).aclose()
+
+
+@contextmanager
+def _drained_by_signals(control: Any, on_event: OnEvent) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM ends the run after the node in hand, the second at once."""
+
+    def handle(number: int, frame: Any) -> None:
+        if control.drain_requested:
+            # Work in threads cannot be interrupted; what is finished is on disk already.
+            os._exit(128 + number)
+        control.request_drain(signal.Signals(number).name)
+        on_event({"event": "draining"})
+
+    handled = (signal.SIGINT, signal.SIGTERM)
+    try:
+        before = [signal.signal(number, handle) for number in handled]
+    except ValueError:  # not the main thread: signals are somebody else's business
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in zip(handled, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _manifest(config: EpisodeConfig, text: str) -> dict[str, Any]:
+    versions: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seed": config.seed,
+        "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "git_commit": _git_commit(),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "packages": versions,
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that the code runs from, or None outside one."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None if found.returncode == 0 else None

@@ -1,0 +1,1 @@
+"""The wiring: state, config, one readable graph per structure, and the episode graph."""

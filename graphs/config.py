@@ -1,0 +1,149 @@
+"""The episode's config: the YAML file, the command line's --set, the graphs' context and Studio's form in one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, create_model
+
+from dataenvgym.agents.config import TeacherConfig
+from dataenvgym.agents.policies import find_policy
+from dataenvgym.envs.config import Section, StudentConfig, TaskConfig
+from dataenvgym.envs.errors import ConfigError
+
+Structure = Literal["open_ended", "skill_list", "skill_tree"]
+STRUCTURES: tuple[Structure, ...] = get_args(Structure)
+
+
+class BudgetConfig(Section):
+    """When an episode ends. Counts are cumulative over the episode."""
+
+    iterations: int = Field(3, ge=1, description="Iterations of teach, train, evaluate.")
+    rows_per_iteration: int = Field(72, ge=1, description="Accepted rows a teacher may add per iteration.")
+    rows: int | None = Field(None, ge=1, description="Accepted rows in all; null: no limit of its own.")
+    patience: int | None = Field(
+        None, ge=1, description="Stop after so many iterations without a better validation accuracy."
+    )
+    target: float | None = Field(None, gt=0, le=1, description="Stop at this validation accuracy (0 to 1).")
+
+
+class EpisodeConfig(Section):
+    """Everything that defines an episode; saved in the run folder as config.yaml."""
+
+    task: TaskConfig = Field(default_factory=TaskConfig, description="The benchmark.")
+    structure: Structure = Field("skill_tree", description="What the teacher sees and may do.")
+    state: bool = Field(True, description="false: the baseline without state, feedback withheld.")
+    student: StudentConfig = Field(default_factory=StudentConfig, description="The model that learns.")
+    teacher: TeacherConfig = Field(default_factory=TeacherConfig, description="The graph that teaches.")
+    budget: BudgetConfig = Field(default_factory=BudgetConfig, description="When the episode ends.")
+    skills: str = Field(
+        "auto", description="auto: gold skills where the data has them, else llm; gold; llm: discovered by the "
+        "teacher's model; or the path of a skills.json saved by another run."
+    )
+    max_skills: int = Field(20, ge=1, description="Most categories that skill discovery may make.")
+    approve: bool = Field(False, description="Stop before generation for a person to approve the plan.")
+    seed: int = Field(0, description="Everything drawn at random comes from it.")
+
+    def policy_name(self) -> str:
+        """The planning policy in force, defaults resolved."""
+        return find_policy(self.structure, self.teacher.policy, self.state).name
+
+
+def config_for(structure: Structure) -> type[EpisodeConfig]:
+    """The config's schema with another structure as its default: the context of that structure's graph."""
+    return create_model(
+        f"{structure.title().replace('_', '')}Config",
+        __base__=EpisodeConfig,
+        structure=(Structure, Field(structure, description="What the teacher sees and may do.")),
+    )
+
+
+def load_config(path: Path | None, overrides: Sequence[str] = ()) -> EpisodeConfig:
+    """The config of a YAML file (None: all defaults) with `key.sub=value` overrides on top.
+
+    Raises:
+        ConfigError: an unreadable file, an unknown key, a wrong type or range; the text names each key.
+    """
+    data: dict[str, Any] = {}
+    if path is not None:
+        try:
+            loaded = yaml.safe_load(path.read_text())
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path}: not valid YAML: {error}") from error
+        if loaded is not None and not isinstance(loaded, dict):
+            raise ConfigError(f"{path}: expected keys and values, got {type(loaded).__name__}")
+        data = loaded or {}
+    for override in overrides:
+        _set(data, override)
+    return parse_config(data, str(path) if path else "config")
+
+
+def parse_config(data: Mapping[str, Any], source: str = "config") -> EpisodeConfig:
+    """Validate a mapping as a config; names that only registries know (policy) are checked too."""
+    try:
+        config = EpisodeConfig.model_validate(dict(data))
+    except ValidationError as error:
+        raise ConfigError("\n".join([f"{source} is not valid:", *map(_explain, error.errors())])) from None
+    find_policy(config.structure, config.teacher.policy, config.state)
+    return config
+
+
+def dump_config(config: EpisodeConfig) -> str:
+    """The config as YAML, every key written out."""
+    return yaml.safe_dump(json.loads(config.model_dump_json()), sort_keys=False)
+
+
+def _set(data: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override!r}: expected key=value, e.g. --set budget.iterations=5")
+    at = data
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        at = at.setdefault(parent, {})
+        if not isinstance(at, dict):
+            raise ConfigError(f"--set {override!r}: {parent!r} holds a value, not keys")
+    try:
+        at[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: the value is not valid YAML: {error}") from error
+
+
+def _explain(error: Any) -> str:
+    """One line per fault: the key, what is allowed, and the nearest key for an unknown one."""
+    path = [str(part) for part in error["loc"]]
+    key = ".".join(path)
+    if error["type"] != "extra_forbidden":
+        return f"  {key}: {error['msg']}, got {error['input']!r}"
+    known = _keys_at(EpisodeConfig, path[:-1])
+    near = get_close_matches(path[-1], known, n=1, cutoff=0.5)
+    hint = f"Did you mean {'.'.join([*path[:-1], near[0]])!r}? " if near else ""
+    return f"  {key}: unknown key. {hint}Known here: {', '.join(known)}."
+
+
+def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    for part in path:
+        field = model.model_fields.get(part)
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            return []
+        model = field.annotation
+    return sorted(model.model_fields)
+
+
+def describe(model: type[BaseModel] = EpisodeConfig, prefix: str = "") -> list[tuple[str, str, str]]:
+    """(key, default, description) of every config key, sections opened up."""
+    rows: list[tuple[str, str, str]] = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            rows += describe(field.annotation, f"{prefix}{name}.")
+        else:
+            default = field.get_default(call_default_factory=True)
+            rows.append((prefix + name, json.dumps(default), field.description or ""))
+    return rows

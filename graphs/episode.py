@@ -1,0 +1,255 @@
+"""The episode: reset -> teach -> train -> evaluate -> teach ... -> finish."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+
+from dataenvgym.agents.asking import Asker
+from dataenvgym.agents.skill_discovery import discover_skills, gold_skills
+from dataenvgym.envs.errors import ConfigError, RunFolderError
+from dataenvgym.envs.evaluation import accuracy
+from dataenvgym.envs.observation import Lesson
+from dataenvgym.envs.store import Store, write_json
+from dataenvgym.envs.tasks import TASKS
+from dataenvgym.envs.types import Plan, Prediction, Ref, Row
+from dataenvgym.graphs.config import EpisodeConfig, Structure, config_for
+from dataenvgym.graphs.live import env_of, gateway_of, task_of
+from dataenvgym.graphs.state import EpisodeInput, EpisodeState, Step
+from dataenvgym.graphs.summary import best_step, summarise
+from dataenvgym.graphs.teacher import build_teacher
+from dataenvgym.graphs.timing import measured, timed
+
+Context = Runtime[EpisodeConfig]
+Write = Callable[[Any], None]
+
+SKILLS = "skills.json"
+
+
+async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
+    """Make the student if it has to be made, find the skill of each val instance, evaluate the base on val."""
+    config = runtime.context
+    run_dir = state.get("run_dir") or f"runs/{config.task.name}-{config.structure}-seed{config.seed}"
+    await asyncio.to_thread(Path(run_dir).mkdir, parents=True, exist_ok=True)
+    write = runtime.stream_writer
+    write({"event": "phase", "name": "reset"})
+
+    def report(what: str, done: int, total: int) -> None:
+        write({"event": "progress", "what": what, "done": done, "total": total})
+
+    with measured(run_dir, "setup", "reset"):
+        await asyncio.to_thread(env_of, config, run_dir, report)
+        skills = await _find_skills(config, run_dir)
+        await asyncio.to_thread(write_json, Path(run_dir) / SKILLS, skills)
+    with measured(run_dir, "evaluate", "reset"):
+        found = await _evaluated({**state, "run_dir": run_dir}, runtime, iteration=0, student=None)
+    return {**found, "run_dir": run_dir}
+
+
+@timed("train")
+async def train(state: EpisodeState, runtime: Context) -> EpisodeState:
+    """Train the student on the rows so far; found at once when that very training was done before."""
+    config, run_dir = runtime.context, state["run_dir"]
+    write = runtime.stream_writer
+    write({"event": "phase", "name": "train", "iteration": state["iteration"]})
+    lessons = [*state["earlier"], state["accepted"]]
+    parent = state.get("student")
+
+    def work() -> str | None:
+        store = Store(Path(run_dir))
+        rows = [store.read(ref, Row) for ref in lessons]
+        if not rows[-1]:
+            return parent  # nothing new to learn
+        return env_of(config, run_dir).train(rows, parent, _progress(write, "training steps"))
+
+    return {"student": await asyncio.to_thread(work)}
+
+
+@timed("evaluate")
+async def evaluate(state: EpisodeState, runtime: Context) -> EpisodeState:
+    """Evaluate the student on val, show the next observation, and decide whether the episode goes on."""
+    return await _evaluated(state, runtime, iteration=state["iteration"], student=state.get("student"))
+
+
+async def finish(state: EpisodeState, runtime: Context) -> EpisodeState:
+    """Score the base and the best iteration (chosen on val) on the private test split, once; sum up."""
+    config, run_dir, steps = runtime.context, state["run_dir"], state["steps"]
+    write = runtime.stream_writer
+    best = best_step(steps)
+    write({"event": "phase", "name": "test", "iteration": best["iteration"]})
+
+    def score() -> None:
+        env, store = env_of(config, run_dir), Store(Path(run_dir))
+        test = env.task.test
+        base = env.evaluate(None, test, {}, _progress(write, "base on test"))
+        store.save("test/base.jsonl", base)
+        scored = base
+        if best["student"] is not None:
+            scored = env.evaluate(best["student"], test, {}, _progress(write, "best on test"))
+        store.save("test/best.jsonl", scored)
+
+    def sum_up() -> None:
+        found = summarise(config, Path(run_dir), steps, state.get("stop_reason") or "")
+        write_json(Path(run_dir) / "summary.json", found)
+
+    with measured(run_dir, "evaluate", "finish"):
+        await asyncio.to_thread(score)
+    await asyncio.to_thread(sum_up)
+    return {"summary": "summary.json"}
+
+
+def after_evaluate(state: EpisodeState) -> Literal["teach", "finish"]:
+    """On to the next iteration, unless a budget, the target or a plateau has stopped the episode."""
+    return "finish" if state.get("stop_reason") else "teach"
+
+
+def stop_reason(config: EpisodeConfig, steps: list[Step]) -> str | None:
+    """Why the episode ends after these steps, or None while it goes on. All counts are cumulative."""
+    budget, last, done = config.budget, steps[-1], len(steps) - 1
+    if budget.target is not None and last["accuracy"] >= budget.target:
+        return f"target accuracy {budget.target:g} reached"
+    if done >= budget.iterations:
+        return f"all {budget.iterations} iterations done"
+    if budget.rows is not None and last["rows"] >= budget.rows:
+        return f"row budget of {budget.rows} used"
+    if budget.patience is not None:
+        best = best_step(steps)["iteration"]
+        if done - best >= budget.patience:
+            return f"no gain on val for {budget.patience} iterations"
+    return None
+
+
+def build_episode(
+    teacher: Any = None, structure: Structure = "skill_tree"
+) -> StateGraph[EpisodeState, EpisodeConfig, EpisodeInput, EpisodeState]:
+    """The episode as an uncompiled graph.
+
+    `teacher`: a teacher graph, compiled or not; None: ours for `structure`, which also is the config's default.
+    """
+    teacher = build_teacher(structure) if teacher is None else teacher
+    graph = StateGraph(EpisodeState, context_schema=config_for(structure), input_schema=EpisodeInput)
+    graph.add_node("reset", reset)
+    graph.add_node("teach", teacher.compile() if isinstance(teacher, StateGraph) else teacher)
+    graph.add_node("train", train)
+    graph.add_node("evaluate", evaluate)
+    graph.add_node("finish", finish)
+    graph.add_edge(START, "reset")
+    graph.add_conditional_edges("reset", after_evaluate)
+    graph.add_edge("teach", "train")
+    graph.add_edge("train", "evaluate")
+    graph.add_conditional_edges("evaluate", after_evaluate)
+    graph.add_edge("finish", END)
+    return graph
+
+
+async def _evaluated(state: EpisodeState, runtime: Context, *, iteration: int, student: str | None) -> EpisodeState:
+    """Score val, add the step, and prepare the next iteration."""
+    config, run_dir = runtime.context, state["run_dir"]
+    write = runtime.stream_writer
+    write({"event": "phase", "name": "evaluate", "iteration": iteration})
+    earlier = [*state["earlier"], state["accepted"]] if iteration else []
+    store = Store(Path(run_dir))
+
+    def work() -> tuple[Step, Ref, int]:
+        env = env_of(config, run_dir)
+        skills = _read_skills(store.path(SKILLS))
+        found = env.evaluate(student, env.task.val, skills, _progress(write, "val instances"))
+        predictions = store.save(Store.iteration(iteration, "predictions.jsonl"), found)
+        step = Step(
+            iteration=iteration,
+            student=student,
+            predictions=predictions,
+            accuracy=accuracy(found),
+            n=len(found),
+            rows=sum(ref["count"] for ref in earlier),
+            plan=state.get("plan") if iteration else None,
+            accepted=state.get("accepted") if iteration else None,
+            rejected=state.get("rejected") if iteration else None,
+        )
+        steps = [*state.get("steps", []), step]
+        budget = _budget(config, step["rows"])
+        observation = env.observe(
+            structure=config.structure,
+            state=config.state,
+            iteration=iteration + 1,
+            budget=budget,
+            evaluations=[store.read(s["predictions"], Prediction) for s in steps],
+            lessons=_lessons(store, steps, env.hits),
+        )
+        seen = store.save(Store.iteration(iteration + 1, "observation.jsonl"), [observation])
+        return step, seen, budget
+
+    step, observation, budget = await asyncio.to_thread(work)
+    reason = stop_reason(config, [*state.get("steps", []), step])
+    write({"event": "evaluated", "step": dict(step), "stop": reason})
+    return {
+        "steps": [step],
+        "iteration": iteration + 1,
+        "budget": budget,
+        "observation": observation,
+        "earlier": earlier,
+        "student": student,
+        "stop_reason": reason,
+    }
+
+
+def _budget(config: EpisodeConfig, rows: int) -> int:
+    left = config.budget.rows_per_iteration
+    return left if config.budget.rows is None else max(0, min(left, config.budget.rows - rows))
+
+
+def _lessons(store: Store, steps: list[Step], hits: Callable[[str], list[bool] | None]) -> list[Lesson]:
+    """What each iteration taught. A fresh training starts with the rows of all iterations, so the last
+    student's hits tell of every row; each lesson takes its own part."""
+    lessons, start = [], 0
+    taught = [s for s in steps if s["plan"] is not None and s["accepted"] is not None]
+    known = hits(taught[-1]["student"]) if taught and taught[-1]["student"] else None
+    total = sum(s["accepted"]["count"] for s in taught if s["accepted"])
+    known = known if known is not None and len(known) == total else None
+    for step in taught:
+        if step["plan"] is None or step["accepted"] is None:
+            continue
+        rows = store.read(step["accepted"], Row)
+        part = None if known is None else known[start : start + len(rows)]
+        start += len(rows)
+        lessons.append(Lesson(plan=store.read(step["plan"], Plan)[0], rows=rows, hits=part))
+    return lessons
+
+
+async def _find_skills(config: EpisodeConfig, run_dir: str) -> dict[str, str]:
+    """Instance id -> skill for val, as `skills` in the config says."""
+    task = await asyncio.to_thread(task_of, config)
+    gold = TASKS[config.task.name].gold_skills
+    if config.skills == "gold" and not gold:
+        raise ConfigError(f"skills: task {config.task.name!r} has no gold skills; use 'llm' or a skills.json")
+    if config.skills == "gold" or (config.skills == "auto" and gold):
+        return gold_skills(task.val)
+    if config.skills in ("auto", "llm"):
+        gateway = await asyncio.to_thread(gateway_of, config, run_dir)
+        asker = Asker(gateway, task.domain, config.teacher, "discover_skills", 0)
+        return await discover_skills(task.val, asker, config.max_skills)
+    saved = await asyncio.to_thread(_read_skills, Path(config.skills))
+    lacking = [item.id for item in task.val if item.id not in saved]
+    if lacking:
+        raise ConfigError(f"skills: {config.skills} names no skill for {len(lacking)} val instances, e.g. {lacking[0]}")
+    return saved
+
+
+def _read_skills(path: Path) -> dict[str, str]:
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path}: cannot be read as skills (a JSON object of id -> skill): {error}") from error
+    if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()):
+        raise RunFolderError(f"{path}: expected a JSON object of instance id -> skill name")
+    return data
+
+
+def _progress(write: Write, what: str) -> Callable[[int, int], None]:
+    return lambda done, total: write({"event": "progress", "what": what, "done": done, "total": total})

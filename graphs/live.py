@@ -1,0 +1,76 @@
+"""Live objects by config, one of each per process: tasks, students, gateways. State only ever names them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dataenvgym.agents.gateway import Gateway
+from dataenvgym.agents.ledger import Ledger
+from dataenvgym.agents.response_cache import ResponseCache
+from dataenvgym.envs.students import Report, Student, make_student
+from dataenvgym.envs.tasks import Task, load_task
+from dataenvgym.envs.teacher_env import TeacherEnv
+from dataenvgym.graphs.config import EpisodeConfig
+
+T = TypeVar("T")
+
+_objects: dict[tuple[str, ...], Any] = {}
+_lock = threading.RLock()
+
+
+def task_of(config: EpisodeConfig) -> Task:
+    """The config's task."""
+    return _once(("task", config.task.model_dump_json()), lambda: load_task(config.task))
+
+
+def student_of(config: EpisodeConfig, report: Report | None = None) -> Student:
+    """The config's student; `report` hears of it being made, which may take minutes the first time."""
+    spec = config.student.model_dump_json()
+    return _once(("student", spec), lambda: make_student(config.student, report))
+
+
+def env_of(config: EpisodeConfig, run_dir: str, report: Report | None = None) -> TeacherEnv:
+    """The environment of a run."""
+    return TeacherEnv(
+        task_of(config),
+        student_of(config, report),
+        config.student.train,
+        Path(run_dir) / "students",
+        seed=config.seed,
+    )
+
+
+def gateway_of(config: EpisodeConfig, run_dir: str) -> Gateway:
+    """The gateway of a run, with its ledger and response cache in the run folder."""
+
+    def make() -> Gateway:
+        folder = Path(run_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        return Gateway(
+            config.teacher.llm,
+            seed=config.seed,
+            cache=ResponseCache(folder / "responses.sqlite"),
+            ledger=Ledger(folder / "ledger.jsonl"),
+        )
+
+    return _once(("gateway", run_dir, config.teacher.llm.model_dump_json(), str(config.seed)), make)
+
+
+def close_all() -> None:
+    """Free every live object of the process."""
+    with _lock:
+        for (kind, *_), value in list(_objects.items()):
+            if kind == "student":
+                value.close()
+        _objects.clear()
+
+
+def _once(key: tuple[str, ...], make: Callable[[], T]) -> T:
+    with _lock:
+        if key not in _objects:
+            _objects[key] = make()
+        found: T = _objects[key]
+        return found

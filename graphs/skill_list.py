@@ -1,0 +1,11 @@
+"""The skill_list structure: predictions grouped by skill, data requests per skill.
+
+`graph` is the whole episode, `teacher` the teacher alone; both are builders without a checkpointer, to be
+compiled as they are or edited first.
+"""
+
+from dataenvgym.graphs.episode import build_episode
+from dataenvgym.graphs.teacher import build_teacher
+
+teacher = build_teacher("skill_list")
+graph = build_episode(teacher, "skill_list")

@@ -1,0 +1,80 @@
+"""The graphs' state: plain JSON values and references to files of the run, never rows or live objects."""
+
+from __future__ import annotations
+
+import operator
+from typing import Annotated
+
+from typing_extensions import TypedDict
+
+from dataenvgym.envs.types import Ref
+
+
+class Step(TypedDict):
+    """One finished iteration; number 0 is the evaluation of the base."""
+
+    iteration: int
+    student: str | None
+    predictions: Ref
+    accuracy: float
+    n: int
+    rows: int
+    plan: Ref | None
+    accepted: Ref | None
+    rejected: Ref | None
+
+
+class EpisodeState(TypedDict, total=False):
+    """State of the episode graph. `steps` grows; all else is replaced."""
+
+    run_dir: str
+    iteration: int
+    budget: int
+    observation: Ref
+    earlier: list[Ref]
+    plan: Ref
+    accepted: Ref
+    rejected: Ref
+    student: str | None
+    steps: Annotated[list[Step], operator.add]
+    stop_reason: str | None
+    summary: str
+
+
+class EpisodeInput(TypedDict, total=False):
+    """What an episode starts from: nothing, or the run folder to write into."""
+
+    run_dir: str
+
+
+class TeacherInput(TypedDict):
+    """What a teacher is given: an observation and the rows of the iterations before, as files of the run."""
+
+    run_dir: str
+    iteration: int
+    observation: Ref
+    earlier: list[Ref]
+
+
+class TeacherOutput(TypedDict, total=False):
+    """What a teacher gives back: its plan, the rows to train on, and what was rejected."""
+
+    plan: Ref
+    accepted: Ref
+    rejected: Ref
+
+
+class TeacherState(TypedDict, total=False):
+    """State inside a teacher. `round` counts generations: 0, then one per refill; `missing`: rows still short."""
+
+    run_dir: str
+    iteration: int
+    observation: Ref
+    earlier: list[Ref]
+    feedback: Ref
+    plan: Ref
+    round: int
+    missing: int
+    generated: Ref
+    accepted: Ref
+    rejected: Ref

@@ -1,0 +1,57 @@
+"""Seconds per phase, kept in the run folder so that they survive a resume."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+Phase = Literal["teach", "train", "evaluate", "setup"]
+State = TypeVar("State")
+Node = Callable[[Any, Any], Awaitable[State]]
+
+FILE = "timings.jsonl"
+
+
+def timed(phase: Phase) -> Callable[[Node[State]], Node[State]]:
+    """Record how long an async node of that phase took, once it has finished."""
+
+    def wrap(node: Node[State]) -> Node[State]:
+        @functools.wraps(node)
+        async def run(state: Any, runtime: Any) -> State:
+            with measured(state["run_dir"], phase, node.__name__):
+                return await node(state, runtime)
+
+        return run
+
+    return wrap
+
+
+@contextmanager
+def measured(run_dir: str, phase: Phase, node: str) -> Iterator[None]:
+    """Record the seconds of the block; of one that fails nothing is recorded."""
+    began = time.perf_counter()
+    yield
+    _record(Path(run_dir), phase, node, time.perf_counter() - began)
+
+
+def _record(run_dir: Path, phase: Phase, node: str, seconds: float) -> None:
+    with (run_dir / FILE).open("a") as file:
+        file.write(json.dumps({"phase": phase, "node": node, "seconds": round(seconds, 3)}) + "\n")
+
+
+def totals(run_dir: Path) -> dict[str, float]:
+    """Seconds per phase and in all; a line cut by a kill is passed over."""
+    sums = {"teach": 0.0, "train": 0.0, "evaluate": 0.0, "setup": 0.0}
+    path = run_dir / FILE
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            entry = json.loads(line)
+            sums[entry["phase"]] += entry["seconds"]
+        except (ValueError, KeyError, TypeError):
+            continue
+    return {**{k: round(v, 2) for k, v in sums.items()}, "total": round(sum(sums.values()), 2)}
