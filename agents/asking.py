@@ -31,6 +31,4 @@ class Asker(NamedTuple):
 
     async def items(self, prompt: Prompt, item: type[M], sample: int = 0) -> Items[M]:
         """Ask for items of that schema (see Gateway.items)."""
-        return await self.gateway.items(
-            prompt, item, node=self.node, iteration=self.iteration, sample=sample
-        )
+        return await self.gateway.items(prompt, item, node=self.node, iteration=self.iteration, sample=sample)

@@ -164,13 +164,9 @@ def explain(error: Exception, config: TeacherModelConfig) -> str:
     if status is not None:
         return f"{where} failed {tries} (status {status}). Try again later. Server: {detail}"
     if isinstance(error, TimeoutError) or "Timeout" in kind:
-        return (
-            f"{where} gave no answer within {config.timeout:g} s, {tries}. Raise `timeout` or ask for less."
-        )
+        return f"{where} gave no answer within {config.timeout:g} s, {tries}. Raise `timeout` or ask for less."
     if "Connection" in kind or isinstance(error, OSError):
-        return (
-            f"{where} cannot be reached, {tries}. Check `base_url` and that the server runs. {kind}: {detail}"
-        )
+        return f"{where} cannot be reached, {tries}. Check `base_url` and that the server runs. {kind}: {detail}"
     return f"{where} failed: {kind}: {detail}"
 
 

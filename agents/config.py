@@ -44,9 +44,7 @@ class TeacherModelConfig(Section):
         3, ge=1, description="Times a prompt is asked in all while the reply holds no valid item."
     )
     max_concurrency: int = Field(16, ge=1, description="Requests in flight at once to this model.")
-    max_tokens: int = Field(
-        4096, ge=1, description="Longest reply in tokens; a cut reply keeps its closed items."
-    )
+    max_tokens: int = Field(4096, ge=1, description="Longest reply in tokens; a cut reply keeps its closed items.")
     send_seed: bool = Field(
         True, description="Send a seed with each request (OpenAI and compatible servers, Azure)."
     )
@@ -67,8 +65,11 @@ class CheckConfig(Section):
         description="The checks, in the order they run.",
     )
     similarity: float = Field(
-        0.9, gt=0, le=1, description="duplicate: MinHash Jaccard similarity of word 3-grams from which two "
-        "questions with the same numbers count as the same."
+        0.9,
+        gt=0,
+        le=1,
+        description="duplicate: MinHash Jaccard similarity of word 3-grams from which two "
+        "questions with the same numbers count as the same.",
     )
     overlap: int = Field(
         13, ge=3, description="contamination: so many words in a row shared with a val or test question."
@@ -79,7 +80,8 @@ class TeacherConfig(Section):
     """The teacher: policy (reads feedback, plans) and engine (generates, verifies)."""
 
     policy: str | None = Field(
-        None, description="Planning policy; null: the structure's default. `dataenvgym list policies` names them."
+        None,
+        description="Planning policy; null: the structure's default. `dataenvgym list policies` names them.",
     )
     llm: TeacherModelConfig = Field(default_factory=TeacherModelConfig, description="The chat model behind it.")
     prompts: str | None = Field(None, description="Folder whose templates overlay the packaged ones.")
@@ -91,6 +93,8 @@ class TeacherConfig(Section):
     max_subskills: int = Field(6, ge=1, description="skill_tree: most subskills a skill may have.")
     new_subskills: int = Field(3, ge=1, description="skill_tree: subskills one `explore` opens.")
     rehearsal_rows: int = Field(
-        2, ge=0, description="weakest_first: rows kept for each skill that is mastered (accuracy 0.9 and over)."
+        2,
+        ge=0,
+        description="weakest_first: rows kept for each skill that is mastered (accuracy 0.9 and over).",
     )
     checks: CheckConfig = Field(default_factory=CheckConfig, description="What a row must pass.")

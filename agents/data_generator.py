@@ -122,9 +122,7 @@ async def _call(
     return Generated(rows, failed)
 
 
-def _exemplars(
-    request: DataRequest, feedback: Feedback, count: int, rng: random.Random
-) -> list[Instance]:
+def _exemplars(request: DataRequest, feedback: Feedback, count: int, rng: random.Random) -> list[Instance]:
     """Train instances of the request's skill; of any skill where the data does not say."""
     same = [i for i in feedback.exemplars if i.skill == request.skill]
     pool = same or [i for i in feedback.exemplars if i.id in set(request.exemplars)] or feedback.exemplars

@@ -251,9 +251,7 @@ class Gateway:
             lambda: asyncio.ensure_future(asyncio.to_thread(build_chat_model, self.config, self.seed)),
         )
         try:
-            return await asyncio.shield(
-                built
-            )  # shared: one cancelled caller must not take it from the others
+            return await asyncio.shield(built)  # shared: one cancelled caller must not take it from the others
         except DataEnvGymError:
             self._models.pop(asyncio.get_running_loop(), None)  # the user may set the key and ask again
             raise

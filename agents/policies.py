@@ -175,9 +175,19 @@ async def plan_tree_with_llm(feedback: Feedback, asker: Asker, seed: int) -> Pla
 
 
 POLICIES: tuple[Policy, ...] = (
-    Policy("llm", "the model reads the errors and writes the requests", ("open_ended", "skill_list"), plan_with_llm),
+    Policy(
+        "llm",
+        "the model reads the errors and writes the requests",
+        ("open_ended", "skill_list"),
+        plan_with_llm,
+    ),
     Policy("weakest_first", "rows in proportion to the error per skill", ("skill_list",), plan_weakest_first),
-    Policy("weakest_first", "rows by error; explore or exploit by subskill", ("skill_tree",), plan_tree_weakest_first),
+    Policy(
+        "weakest_first",
+        "rows by error; explore or exploit by subskill",
+        ("skill_tree",),
+        plan_tree_weakest_first,
+    ),
     Policy("growth_then_fill", "the paper's schedule; reads no accuracy", ("skill_tree",), plan_growth_then_fill),
     Policy("llm", "the model chooses explore or exploit per skill", ("skill_tree",), plan_tree_with_llm),
 )
@@ -257,12 +267,18 @@ async def _name_subskills(action: SkillAction, feedback: Feedback, asker: Asker)
         names = [action.skill]
     rows = split(action.new_subskills * action.rows_each, [1.0] * len(names))
     return action.model_copy(
-        update={"deltas": dict(zip(names, rows, strict=True)), "new_subskills": len(names), "rows_each": rows[0]}
+        update={
+            "deltas": dict(zip(names, rows, strict=True)),
+            "new_subskills": len(names),
+            "rows_each": rows[0],
+        }
     )
 
 
 def _explore(skill: str, new: int, rows: int, reason: str) -> SkillAction:
-    return SkillAction(skill=skill, kind="explore", new_subskills=new, rows_each=max(1, rows // new), reason=reason)
+    return SkillAction(
+        skill=skill, kind="explore", new_subskills=new, rows_each=max(1, rows // new), reason=reason
+    )
 
 
 def _exploit(skill: SkillState, deltas: Sequence[int], reason: str) -> SkillAction:

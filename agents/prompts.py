@@ -42,9 +42,7 @@ class FrontMatter(BaseModel):
 
     purpose: str = Field(min_length=1, description="What the prompt is for.")
     variables: dict[str, str] = Field(default_factory=dict, description="Variable name to description.")
-    tool: str = Field(
-        pattern=r"^[a-zA-Z0-9_-]{1,64}$", description="Name of the tool the model answers through."
-    )
+    tool: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$", description="Name of the tool the model answers through.")
     version: str = Field("1", description="The author's version of the prompt.")
     system: str = Field("", description="System message; may use the variables.")
 

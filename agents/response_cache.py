@@ -39,9 +39,7 @@ class ResponseCache:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL)")
         except sqlite3.Error as error:
-            raise RunFolderError(
-                f"response cache {path}: {error}. Delete the file to start afresh."
-            ) from error
+            raise RunFolderError(f"response cache {path}: {error}. Delete the file to start afresh.") from error
 
     def get(self, key: str) -> CachedReply | None:
         """The reply stored under `key`, or None."""

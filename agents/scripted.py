@@ -64,8 +64,8 @@ class ScriptedChatModel(BaseChatModel):
     def _generate(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None = None,  # noqa: ARG002
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
         time.sleep(self.delay_seconds)
@@ -74,8 +74,8 @@ class ScriptedChatModel(BaseChatModel):
     async def _agenerate(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None = None,  # noqa: ARG002
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
         await asyncio.sleep(self.delay_seconds)
@@ -88,13 +88,13 @@ class ScriptedChatModel(BaseChatModel):
         prompt = "\n".join(str(message.text) for message in messages if isinstance(message, HumanMessage))
         key = json.dumps([self.seed, kwargs.get("seed"), tool, said])
         digest = sha256(key.encode()).hexdigest()
-        items = scripted_math.items(tool, prompt, Random(digest))  # noqa: S311
+        items = scripted_math.items(tool, prompt, Random(digest))
         if items is None:
             reply = f"The scripted model has no answer for the tool {tool!r}."
             message = AIMessage(reply, response_metadata=_metadata("stop"))
         else:
             # The errors draw from a stream of their own: the same problems are written with and without them.
-            reply, message = self._reply(tool, items, digest, Random(f"{digest}/errors"))  # noqa: S311
+            reply, message = self._reply(tool, items, digest, Random(f"{digest}/errors"))
         sent, received = sum(len(text) for _, text in said) // 4 + 1, len(reply) // 4 + 1
         message.usage_metadata = {
             "input_tokens": sent,
@@ -103,9 +103,7 @@ class ScriptedChatModel(BaseChatModel):
         }
         return ChatResult(generations=[ChatGeneration(message=message)])
 
-    def _reply(
-        self, tool: str, items: list[dict[str, Any]], digest: str, rng: Random
-    ) -> tuple[str, AIMessage]:
+    def _reply(self, tool: str, items: list[dict[str, Any]], digest: str, rng: Random) -> tuple[str, AIMessage]:
         """(the text that a server would have sent, the message), with the errors asked for."""
         args = {"items": self._spoil(tool, items, rng)}
         text, call_id = json.dumps(args), f"call_{digest[:24]}"

@@ -22,7 +22,7 @@ _PUBLIC = {
     "run": "dataenvgym.runs",
 }
 
-__all__ = [*sorted(_PUBLIC), "__version__"]  # noqa: PLE0604
+__all__ = [*sorted(_PUBLIC), "__version__"]
 
 try:
     __version__ = version("dataenvgym")

@@ -55,7 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("config", nargs="?", type=Path, help="YAML file; without one, the defaults (the demo)")
     run.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value, e.g. budget.rows=300"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one value, e.g. budget.rows=300",
     )
     run.add_argument("--out", type=Path, help="the run folder (default: runs/<time>-<task>-<structure>-s<seed>)")
     run.set_defaults(command=_run)
@@ -70,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("run", type=Path, help="the run folder")
     show.set_defaults(command=_show)
 
-    listing = commands.add_parser("list", help="list tasks, students, teachers, structures, policies or config keys")
+    listing = commands.add_parser(
+        "list", help="list tasks, students, teachers, structures, policies or config keys"
+    )
     listing.add_argument("what", choices=sorted(_LISTS), metavar="|".join(sorted(_LISTS)))
     listing.set_defaults(command=_list)
 
@@ -175,7 +181,13 @@ def _tasks() -> Listing:
     from dataenvgym.envs.tasks import TASKS
 
     return ["task", "domain", "what it is", "gold skills", "needs"], [
-        [t.name, t.domain, t.summary, "yes" if t.gold_skills else "no", "nothing" if t.embedded else "hub or task.path"]
+        [
+            t.name,
+            t.domain,
+            t.summary,
+            "yes" if t.gold_skills else "no",
+            "nothing" if t.embedded else "hub or task.path",
+        ]
         for t in TASKS.values()
     ]
 
@@ -184,14 +196,19 @@ def _students() -> Listing:
     from dataenvgym.envs.students import STUDENTS
 
     rows = [[s.name, s.summary] for s in STUDENTS.values()]
-    return ["student", "what it is"], [*rows, ["org/name or a folder", "any causal language model of transformers"]]
+    return ["student", "what it is"], [
+        *rows,
+        ["org/name or a folder", "any causal language model of transformers"],
+    ]
 
 
 def _teachers() -> Listing:
     from dataenvgym.agents.chat_models import PROVIDERS
 
     rows = [["scripted", "offline test instrument: procedural, no key, no network"]]
-    rows += [[f"{name}:MODEL", "by LangChain's init_chat_model"] for name in sorted(PROVIDERS) if name != "scripted"]
+    rows += [
+        [f"{name}:MODEL", "by LangChain's init_chat_model"] for name in sorted(PROVIDERS) if name != "scripted"
+    ]
     return ["teacher.llm.model", "what it is"], rows
 
 

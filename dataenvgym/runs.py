@@ -27,7 +27,17 @@ OnEvent = Callable[[Event], None]
 Approve = Callable[[Any], Any]
 
 CONFIG, MANIFEST, CHECKPOINTS, SUMMARY = "config.yaml", "manifest.json", "checkpoints.sqlite", "summary.json"
-PACKAGES = ("dataenvgym", "torch", "transformers", "peft", "trl", "langgraph", "langchain", "openai", "datasets")
+PACKAGES = (
+    "dataenvgym",
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "langgraph",
+    "langchain",
+    "openai",
+    "datasets",
+)
 # The graph takes five steps per iteration and one per refill round; this only stops endless loops.
 RECURSION_LIMIT = 100_000
 

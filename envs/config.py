@@ -17,8 +17,10 @@ class TaskConfig(Section):
     name: str = Field("arithmetic", description="A registered task; `dataenvgym list tasks` names them.")
     path: str | None = Field(None, description="Local file or folder in the data set's schema; null: the hub.")
     val_size: int | None = Field(
-        None, ge=1, description="Val instances per stratum (arithmetic: skill, math: subject and level; "
-        "gsm8k: in all). null: the task's own."
+        None,
+        ge=1,
+        description="Val instances per stratum (arithmetic: skill, math: subject and level; "
+        "gsm8k: in all). null: the task's own.",
     )
     test_size: int | None = Field(
         None, ge=1, description="Test instances (arithmetic: per skill; else in all). null: the whole split."
@@ -38,8 +40,9 @@ class TrainConfig(Section):
 
     backend: Literal["loop", "trl"] = Field("loop", description="`loop`: the fast own loop; `trl`: SFTTrainer.")
     start: Literal["base", "last"] = Field(
-        "base", description="`base`: a fresh adapter on all rows so far; `last`: go on from the last adapter "
-        "with the new rows."
+        "base",
+        description="`base`: a fresh adapter on all rows so far; `last`: go on from the last adapter "
+        "with the new rows.",
     )
     epochs: int = Field(1, ge=1, description="Passes over the rows.")
     batch_size: int = Field(8, ge=1, description="Rows per optimiser step.")

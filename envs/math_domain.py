@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from dataenvgym.envs.domain import Domain
 from dataenvgym.envs.math_scoring import equal, extract_answer
 
-INSTRUCTION = "Solve the problem. End with a line 'Answer: X'."
+INSTRUCTION = "Solve. End with 'Answer: X'."
 _MARKED_LINE = re.compile(r"\n[ \t*]*(?:final )?answer[ \t*]*:[^\n]*$", re.IGNORECASE)
 
 

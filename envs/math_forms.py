@@ -113,12 +113,7 @@ def normal_form(text: str) -> str:
     s = re.sub(r"(?<![\\A-Za-z])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", s)
     s = re.sub(r"(?<![\\A-Za-z])pi(?![A-Za-z])", r"\\pi ", s)
     s = re.sub(r"(?<![\\A-Za-z])(?:infinity|inf|oo)(?![A-Za-z])", r"\\infty ", s)
-    s = (
-        s.replace("\\lbrace", "\\{")
-        .replace("\\rbrace", "\\}")
-        .replace("\\langle", "(")
-        .replace("\\rangle", ")")
-    )
+    s = s.replace("\\lbrace", "\\{").replace("\\rbrace", "\\}").replace("\\langle", "(").replace("\\rangle", ")")
     s = re.sub(r"\\(le|ge)qs?(?:lant)?(?![A-Za-z])", r"\\\1", s).replace("<=", r"\le ").replace(">=", r"\ge ")
     degree = r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])|\s+degrees?(?![A-Za-z]))"
     if re.search(_TRIG, s):

@@ -100,10 +100,7 @@ def _matrices(a: str, b: str, same: Same) -> bool | None:
         flat = _vector(first or second or [])
         other = _elements(b if second is None else a)
         return (
-            flat is not None
-            and other.left in _OPEN[:2]
-            and other.left != ""
-            and _ordered(flat, other.items, same)
+            flat is not None and other.left in _OPEN[:2] and other.left != "" and _ordered(flat, other.items, same)
         )
     return [len(r) for r in first] == [len(r) for r in second] and all(
         _ordered(r, s, same) for r, s in zip(first, second, strict=True)

@@ -25,8 +25,9 @@ class SubskillState(Frozen):
     allocation: int = Field(description="How many rows the plans so far gave it.")
     rows: int = Field(description="Accepted rows so far.")
     accuracy: float | None = Field(
-        None, description="Share of its rows that the student would have written word for word when it first "
-        "met them in training; null before any, or where the trainer cannot tell."
+        None,
+        description="Share of its rows that the student would have written word for word when it first "
+        "met them in training; null before any, or where the trainer cannot tell.",
     )
 
 

@@ -28,9 +28,7 @@ class TeacherEnv:
         self.task, self.student, self.train_config = task, student, train
         self._students, self._seed = students, seed
 
-    def train(
-        self, lessons: Sequence[Sequence[Row]], parent: str | None, progress: Progress | None = None
-    ) -> str:
+    def train(self, lessons: Sequence[Sequence[Row]], parent: str | None, progress: Progress | None = None) -> str:
         """Train on the rows and return the new student's key; returns at once when that student exists.
 
         Args:

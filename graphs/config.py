@@ -42,8 +42,9 @@ class EpisodeConfig(Section):
     teacher: TeacherConfig = Field(default_factory=TeacherConfig, description="The graph that teaches.")
     budget: BudgetConfig = Field(default_factory=BudgetConfig, description="When the episode ends.")
     skills: str = Field(
-        "auto", description="auto: gold skills where the data has them, else llm; gold; llm: discovered by the "
-        "teacher's model; or the path of a skills.json saved by another run."
+        "auto",
+        description="auto: gold skills where the data has them, else llm; gold; llm: discovered by the "
+        "teacher's model; or the path of a skills.json saved by another run.",
     )
     max_skills: int = Field(20, ge=1, description="Most categories that skill discovery may make.")
     approve: bool = Field(False, description="Stop before generation for a person to approve the plan.")

@@ -148,7 +148,9 @@ def build_episode(
     return graph
 
 
-async def _evaluated(state: EpisodeState, runtime: Context, *, iteration: int, student: str | None) -> EpisodeState:
+async def _evaluated(
+    state: EpisodeState, runtime: Context, *, iteration: int, student: str | None
+) -> EpisodeState:
     """Score val, add the step, and prepare the next iteration."""
     config, run_dir = runtime.context, state["run_dir"]
     write = runtime.stream_writer
@@ -237,7 +239,9 @@ async def _find_skills(config: EpisodeConfig, run_dir: str) -> dict[str, str]:
     saved = await asyncio.to_thread(_read_skills, Path(config.skills))
     lacking = [item.id for item in task.val if item.id not in saved]
     if lacking:
-        raise ConfigError(f"skills: {config.skills} names no skill for {len(lacking)} val instances, e.g. {lacking[0]}")
+        raise ConfigError(
+            f"skills: {config.skills} names no skill for {len(lacking)} val instances, e.g. {lacking[0]}"
+        )
     return saved
 
 
@@ -245,7 +249,9 @@ def _read_skills(path: Path) -> dict[str, str]:
     try:
         data = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path}: cannot be read as skills (a JSON object of id -> skill): {error}") from error
+        raise RunFolderError(
+            f"{path}: cannot be read as skills (a JSON object of id -> skill): {error}"
+        ) from error
     if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()):
         raise RunFolderError(f"{path}: expected a JSON object of instance id -> skill name")
     return data

@@ -34,9 +34,7 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
             "base": accuracy(group),
             "best": accuracy(skills_best[name]),
             "n": len(group),
-            "gain": paired_gain(
-                [p.correct for p in group], [p.correct for p in skills_best[name]]
-            )._asdict(),
+            "gain": paired_gain([p.correct for p in group], [p.correct for p in skills_best[name]])._asdict(),
         }
         for name, group in skills_base.items()
     }
@@ -55,8 +53,7 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
         "tokens": {"prompt": calls.prompt_tokens, "completion": calls.completion_tokens},
         "stop_reason": reason,
         "val": [
-            {"iteration": s["iteration"], "rows": s["rows"], "accuracy": s["accuracy"], "n": s["n"]}
-            for s in steps
+            {"iteration": s["iteration"], "rows": s["rows"], "accuracy": s["accuracy"], "n": s["n"]} for s in steps
         ],
         "val_area": curve_area(curve),
         "rows_to_target": None if config.budget.target is None else rows_to_target(curve, config.budget.target),

@@ -14,6 +14,7 @@ from dataenvgym.envs.errors import ConfigError, DataError
 from dataenvgym.envs.students.base import Progress, TrainSummary
 from dataenvgym.envs.students.generate import greedy
 from dataenvgym.envs.students.loop import Encoded, fit
+from dataenvgym.envs.students.quiet import quiet_transformers
 from dataenvgym.envs.types import Example
 
 SUMMARY = "train.json"
@@ -144,9 +145,10 @@ class TransformersStudent:
         import torch
         from transformers import AutoModelForCausalLM
 
-        model = AutoModelForCausalLM.from_pretrained(self._path, dtype=getattr(torch, self._dtype))
-        if self._base_adapter is not None:
-            model = _merge(model, self._base_adapter)
+        with quiet_transformers():
+            model = AutoModelForCausalLM.from_pretrained(self._path, dtype=getattr(torch, self._dtype))
+            if self._base_adapter is not None:
+                model = _merge(model, self._base_adapter)
         return model.to(self._device)
 
     def _merged(self) -> Any:

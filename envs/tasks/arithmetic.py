@@ -22,13 +22,13 @@ _TRIES = 2_000
 
 @dataclass
 class _Taken:
-    """What is already in a split: the sentences, and the working, which is the same for each phrasing."""
+    """What is already in a split: the sentences, and the problems in whatever phrasing."""
 
     keys: set[str] = field(default_factory=set)
 
-    def add(self, skill: str, question: str, solution: str) -> bool:
+    def add(self, skill: str, question: str, key: str) -> bool:
         """Take a problem; False when it, or another phrasing of it, is taken."""
-        keys = {normalise(question), f"{skill}: {solution}"}
+        keys = {normalise(question), f"{skill}: {key}"}
         if keys & self.keys:
             return False
         self.keys |= keys
@@ -65,7 +65,7 @@ def schooling_rows(seed: int, per_skill: int, task: Task) -> list[Instance]:
     """
     taken = _Taken()
     for item in (*task.train, *task.val, *task.test):
-        taken.add(item.skill or "", item.question, item.solution)
+        taken.add(item.skill or "", item.question, item.extra["key"])
     return _split("schooling", seed, per_skill, SCHOOLED, taken)
 
 
@@ -78,7 +78,7 @@ def _split(split: str, seed: int, size: int, skills: Iterable[str], taken: _Take
         for number in range(size):
             variant = variants[number % len(variants)]
             draws = (problem(skill, seed, index, variant) for index in islice(indices, _TRIES))
-            drawn = next((d for d in draws if taken.add(skill, d.question, d.solution)), None)
+            drawn = next((d for d in draws if taken.add(skill, d.question, d.key)), None)
             if drawn is None:
                 raise ConfigError(
                     f"arithmetic: {skill!r} has no {size} new problems for the {split} split; "
@@ -95,5 +95,5 @@ def _instance(name: str, drawn: Problem) -> Instance:
         answer=drawn.answer,
         solution=drawn.solution,
         skill=drawn.skill,
-        extra={"variant": drawn.variant},
+        extra={"variant": drawn.variant, "key": drawn.key},
     )

@@ -1,7 +1,7 @@
 """The twelve procedural skills of the embedded `arithmetic` task.
 
-Questions are short (a CPU prefills them) and solutions are one line of working, which helps a small student
-more than a bare answer. Each skill draws from at least 2,000 distinct questions, and a question's text tells
+Questions are short (a CPU prefills them) and solutions are the last calculation before the answer: the
+shortest working that still helps a small student. Each skill draws from at least 2,000 distinct questions, and a question's text tells
 its skill.
 """
 
@@ -25,13 +25,17 @@ UNITS: dict[str, tuple[tuple[str, str, int], ...]] = {
 
 @dataclass(frozen=True)
 class Problem:
-    """A question with a one-line worked `solution` (without the marked answer line) and its `answer`."""
+    """A question with a one-line worked `solution` (without the marked answer line) and its `answer`.
+
+    `key` is the same for every phrasing of the problem, and for no other problem of the skill.
+    """
 
     question: str
     solution: str
     answer: str
     skill: str
     variant: str
+    key: str
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class Skill:
         drawn = self.draw(rng, chosen)
         phrasing = rng.choice(self.phrasings[self.variants.index(chosen)])
         question = phrasing.format(**drawn.values)
-        return Problem(question, drawn.solution, str(drawn.answer), self.name, chosen)
+        key = "/".join(str(value) for name, value in drawn.values.items() if name not in ("name", "thing"))
+        return Problem(question, drawn.solution, str(drawn.answer), self.name, chosen, f"{chosen}: {key}")
 
     def matches(self, question: str) -> bool:
         """Whether a question's text is one that this skill asks (white space aside)."""
@@ -108,7 +113,7 @@ def _two_numbers(rng: Random, low: int, high: int, wanted: Callable[[int, int], 
 def _minutes(rng: Random, variant: str) -> Drawn:
     h = rng.randint(2, 5) if variant == "up to five hours" else rng.randint(6, 12)
     m = rng.randint(2, 59)
-    return Drawn({"h": h, "m": m}, f"{h} * 60 = {h * 60}, {h * 60} + {m} = {h * 60 + m}", h * 60 + m)
+    return Drawn({"h": h, "m": m}, f"{h * 60} + {m}", h * 60 + m)
 
 
 def _rounding(rng: Random, variant: str) -> Drawn:
@@ -116,14 +121,13 @@ def _rounding(rng: Random, variant: str) -> Drawn:
     digit = rng.randint(5, 9) if up else rng.randint(1, 4)
     a = 10 * rng.randint(1, 99) + digit
     answer = a - digit + (10 if up else 0)
-    return Drawn({"a": a}, f"{a} ends in {digit}, round {'up' if up else 'down'}, {answer}", answer)
+    return Drawn({"a": a}, f"{digit} rounds {'up' if up else 'down'}", answer)
 
 
 def _groups(rng: Random, variant: str) -> Drawn:
     a, c = rng.randint(2, 9), rng.randint(2, 9)
     b = rng.randint(2, 5) if variant == "up to five in each" else rng.randint(6, 9)
-    working = f"{a} * {b} = {a * b}, {a * b} + {c} = {a * b + c}"
-    return Drawn({"a": a, "b": b, "c": c, "thing": rng.choice(THINGS)}, working, a * b + c)
+    return Drawn({"a": a, "b": b, "c": c, "thing": rng.choice(THINGS)}, f"{a * b} + {c}", a * b + c)
 
 
 def _number_after(rng: Random, variant: str) -> Drawn:
@@ -131,18 +135,18 @@ def _number_after(rng: Random, variant: str) -> Drawn:
     a = 10 * rng.randint(1, 999) + (9 if ends_in_nine else rng.randint(0, 8))
     if a == 9999:  # the number after has five digits
         a = 999
-    return Drawn({"a": a}, f"{a} + 1 = {a + 1}", a + 1)
+    return Drawn({"a": a}, f"{a} + 1", a + 1)
 
 
 def _number_before(rng: Random, variant: str) -> Drawn:
     ends_in_zero = variant == "ends in zero"
     a = 10 * rng.randint(1, 999) + (0 if ends_in_zero else rng.randint(1, 9))
-    return Drawn({"a": a}, f"{a} - 1 = {a - 1}", a - 1)
+    return Drawn({"a": a}, f"{a} - 1", a - 1)
 
 
 def _double(rng: Random, variant: str) -> Drawn:
     a = rng.randint(10, 199) if variant == "below 200" else rng.randint(200, 499)
-    return Drawn({"a": a}, f"{a} + {a} = {2 * a}", 2 * a)
+    return Drawn({"a": a}, f"{a} + {a}", 2 * a)
 
 
 def _carries(a: int, b: int) -> bool:
@@ -154,7 +158,7 @@ def _addition(rng: Random, variant: str) -> Drawn:
         a, b = rng.randint(10, 99), rng.randint(2, 9)
     else:
         a, b = _two_numbers(rng, 10, 99, lambda a, b: _carries(a, b) == (variant == "with carry"))
-    return Drawn({"a": a, "b": b}, f"{a} + {b} = {a + b}", a + b)
+    return Drawn({"a": a, "b": b}, f"{a} + {b}", a + b)
 
 
 def _chain(rng: Random, variant: str) -> Drawn:
@@ -171,39 +175,37 @@ def _chain(rng: Random, variant: str) -> Drawn:
         last = first + int(f"{op2}{c}")
         has_minus = "-" in terms
         if min(first, last) >= 0 and (digits == 1 or has_minus == (variant == "two-digit terms with minus")):
-            working = f"{a} {op1} {b} = {first}, {first} {op2} {c} = {last}"
-            return Drawn({"terms": terms}, working, last)
+            return Drawn({"terms": terms}, f"{first} {op2} {c}", last)
 
 
 def _linear_equation(rng: Random, variant: str) -> Drawn:
     if variant == "x times a":
         a, x = rng.randint(2, 12), rng.randint(2, 25)
-        return Drawn({"a": a, "b": a * x}, f"x = {a * x} / {a} = {x}", x)
+        return Drawn({"a": a, "b": a * x}, f"{a * x} / {a}", x)
     a, x = rng.randint(2, 49), rng.randint(2, 49)
     if variant == "x plus a":
-        return Drawn({"a": a, "b": x + a}, f"x = {x + a} - {a} = {x}", x)
+        return Drawn({"a": a, "b": x + a}, f"{x + a} - {a}", x)
     a, x = min(a, x), max(a, x)  # x - a is not below zero
-    return Drawn({"a": a, "b": x - a}, f"x = {x - a} + {a} = {x}", x)
+    return Drawn({"a": a, "b": x - a}, f"{x - a} + {a}", x)
 
 
 def _unit_conversion(rng: Random, variant: str) -> Drawn:
     unit, target, factor = rng.choice(UNITS[variant])
     a = rng.randint(2, 150)
     values: dict[str, int | str] = {"a": a, "unit": unit, "target": target}
-    return Drawn(values, f"{a} * {factor} = {a * factor} {target}", a * factor)
+    return Drawn(values, f"{a} * {factor}", a * factor)
 
 
 def _word_problem(rng: Random, variant: str) -> Drawn:
     values: dict[str, int | str] = {"name": rng.choice(NAMES), "thing": rng.choice(THINGS)}
     a, b, c = rng.randint(5, 60), rng.randint(2, 30), rng.randint(2, 30)
     if variant == "gets more":
-        return Drawn({**values, "a": a, "b": b}, f"{a} + {b} = {a + b}", a + b)
+        return Drawn({**values, "a": a, "b": b}, f"{a} + {b}", a + b)
     if variant == "gives away":
         a, b = a + b, b  # more than is given
-        return Drawn({**values, "a": a, "b": b}, f"{a} - {b} = {a - b}", a - b)
+        return Drawn({**values, "a": a, "b": b}, f"{a} - {b}", a - b)
     c = min(c, a + b - 1)
-    working = f"{a} + {b} = {a + b}, {a + b} - {c} = {a + b - c}"
-    return Drawn({**values, "a": a, "b": b, "c": c}, working, a + b - c)
+    return Drawn({**values, "a": a, "b": b, "c": c}, f"{a + b} - {c}", a + b - c)
 
 
 _NOT_POWERS = (*range(2, 10), *range(11, 100), *range(101, 1000))
@@ -213,7 +215,7 @@ _NOT_POWERS = (*range(2, 10), *range(11, 100), *range(101, 1000))
 def _times_ten(rng: Random, variant: str) -> Drawn:
     power = 10 if variant == "times 10" else 100
     a = rng.choice(_NOT_POWERS)
-    return Drawn({"a": a, "power": power}, f"{a} * {power} = {a * power}", a * power)
+    return Drawn({"a": a, "power": power}, f"{a} * {power}", a * power)
 
 
 def _same(count: int, *phrasings: str) -> tuple[tuple[str, ...], ...]:
@@ -379,7 +381,7 @@ def problem(skill: str, seed: int, index: int, variant: str | None = None) -> Pr
     if skill not in SKILLS:
         raise UnknownNameError("skill", skill, SKILLS)
     # Seeding by a string is defined by its sha512: the same in every process and Python version.
-    return SKILLS[skill].generate(Random(f"{skill}/{variant}/{seed}/{index}"), variant)  # noqa: S311
+    return SKILLS[skill].generate(Random(f"{skill}/{variant}/{seed}/{index}"), variant)
 
 
 def recognise(question: str) -> str | None:

@@ -230,7 +230,7 @@ def make_task(
 
 def _random(config: TaskConfig, purpose: str) -> Random:
     """Its own stream for each purpose, so that the size of one split does not change what is drawn next."""
-    return Random(f"{config.seed} {config.name} {purpose}")  # noqa: S311 - splits are no secret
+    return Random(f"{config.seed} {config.name} {purpose}")
 
 
 def _question(instance: Instance) -> str:
@@ -258,8 +258,6 @@ def _stratified(
     groups: dict[str, list[Instance]] = {}
     for instance in instances:
         groups.setdefault(stratum(instance), []).append(instance)
-    drawn = [
-        i for name in sorted(groups) for i in _draw(groups[name], min(count, len(groups[name]) // 2), random)
-    ]
+    drawn = [i for name in sorted(groups) for i in _draw(groups[name], min(count, len(groups[name]) // 2), random)]
     # Strata of one row each leave val empty; then they cannot be kept to.
     return drawn or _draw(instances, min(count, len(instances) // 2), random)

@@ -37,9 +37,7 @@ def completion(
         "object": "chat.completion",
         "created": 1,
         "model": request.get("model", "test"),
-        "choices": [
-            {"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", **message}}
-        ],
+        "choices": [{"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", **message}}],
     }
     if usage:
         body["usage"] = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}

@@ -227,9 +227,7 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
 
 
 async def many(gateway: Gateway, count: int) -> list[Items[QA]]:
-    return await asyncio.gather(
-        *(gateway.items(PROMPT, QA, node="generate_data", sample=i) for i in range(count))
-    )
+    return await asyncio.gather(*(gateway.items(PROMPT, QA, node="generate_data", sample=i) for i in range(count)))
 
 
 def test_calls_run_side_by_side(tmp_path: Path) -> None:

@@ -36,9 +36,7 @@ def write(overlay: Path, text: str, name: str = "mine") -> None:
 
 
 def test_a_prompt_is_rendered(overlay: Path) -> None:
-    prompt = load_prompt("math", "mine", overlay).render(
-        skill="a < b & c", rows=[{"question": "1+1?"}], more=1
-    )
+    prompt = load_prompt("math", "mine", overlay).render(skill="a < b & c", rows=[{"question": "1+1?"}], more=1)
     assert prompt.system == "You teach a < b & c."
     assert prompt.text == "Skill: a < b & c\n- 1+1?\nEnd"
     assert (prompt.name, prompt.tool) == ("math/mine", "submit_rows")
@@ -125,9 +123,7 @@ def test_a_faulty_file_is_named_with_its_fault(overlay: Path, old: str, new: str
 
 def test_a_variable_that_is_not_given_is_named(overlay: Path) -> None:
     template = load_prompt("math", "mine", overlay)
-    with pytest.raises(
-        TeacherError, match=r"mine\.jinja.*'skill' is undefined.*Did you mean 'skills'"
-    ) as caught:
+    with pytest.raises(TeacherError, match=r"mine\.jinja.*'skill' is undefined.*Did you mean 'skills'") as caught:
         template.render(skills="s", rows=[])
     assert "Given: rows, skills" in str(caught.value)
     with pytest.raises(TeacherError, match="question"):

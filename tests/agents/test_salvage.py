@@ -89,9 +89,7 @@ def test_raw_arguments_are_believed_before_repaired_ones() -> None:
     assert raw_items(message).values == [{"q": "one"}]
 
 
-@pytest.mark.parametrize(
-    "args", [{"items": [{"q": 1}]}, {"items": '[{"q": 1}]'}, {"items": {"q": 1}}, {"q": 1}]
-)
+@pytest.mark.parametrize("args", [{"items": [{"q": 1}]}, {"items": '[{"q": 1}]'}, {"items": {"q": 1}}, {"q": 1}])
 def test_shapes_that_models_put_arguments_in(args: dict[str, Any]) -> None:
     message = AIMessage("", tool_calls=[{"name": "t", "args": args, "id": "1"}])
     assert raw_items(message).values == [{"q": 1}]

@@ -229,9 +229,7 @@ def test_shown_text_cannot_leave_its_fence_or_pose_as_a_line_of_the_prompt() -> 
 
 @pytest.mark.parametrize("samples", [SAMPLES, BARE], ids=["full", "bare"])
 @pytest.mark.parametrize("name", SAMPLES)
-def test_every_kind_is_answered_with_valid_items_and_usage(
-    name: str, samples: dict[str, dict[str, Any]]
-) -> None:
+def test_every_kind_is_answered_with_valid_items_and_usage(name: str, samples: dict[str, dict[str, Any]]) -> None:
     message = ask(name, **samples[name])
     tool = load_prompt("math", name).head.tool
     found = items(message)
@@ -386,9 +384,7 @@ def test_fifty_parallel_calls_agree_with_one() -> None:
         return await asyncio.gather(*(bound.ainvoke(messages) for _ in range(50)))
 
     replies = asyncio.run(calls())
-    assert {json.dumps(reply.tool_calls) for reply in replies} == {
-        json.dumps(bound.invoke(messages).tool_calls)
-    }
+    assert {json.dumps(reply.tool_calls) for reply in replies} == {json.dumps(bound.invoke(messages).tool_calls)}
 
 
 def test_a_seed_in_the_call_gives_another_sample() -> None:
@@ -422,9 +418,7 @@ def test_structured_output_by_a_pydantic_class() -> None:
 def test_without_a_tool_that_it_knows_it_says_so() -> None:
     for reply in (
         ScriptedChatModel().invoke("Hello"),
-        ScriptedChatModel()
-        .bind_tools([{"title": "fly", "type": "object", "description": "Fly."}])
-        .invoke("Go"),
+        ScriptedChatModel().bind_tools([{"title": "fly", "type": "object", "description": "Fly."}]).invoke("Go"),
     ):
         assert reply.tool_calls == []
         assert "no answer" in reply.text
@@ -435,9 +429,7 @@ def test_without_a_tool_that_it_knows_it_says_so() -> None:
 
 
 def test_wrong_answers_leave_question_and_solution() -> None:
-    right, wrong = (
-        items(ask("generate_rows", ScriptedChatModel(wrong_answer=rate), count=30)) for rate in (0, 1)
-    )
+    right, wrong = (items(ask("generate_rows", ScriptedChatModel(wrong_answer=rate), count=30)) for rate in (0, 1))
     for a, b in zip(right, wrong, strict=True):
         assert (a["question"], a["solution"]) == (b["question"], b["solution"])
         assert a["answer"] != b["answer"]

@@ -62,13 +62,22 @@ def solve(skill: str, question: str) -> int:
             return n[0] * FACTORS[f"{unit} {target}"]
         case "word_problem":
             signs = [
-                1 if word in ("buys", "found") else -1
-                for word in re.findall(r"buys|found|gives|lost", question)
+                1 if word in ("buys", "found") else -1 for word in re.findall(r"buys|found|gives|lost", question)
             ]
             return n[0] + sum(sign * number for sign, number in zip(signs, n[1:], strict=True))
         case "times_ten":
             return n[0] * n[1]
     raise AssertionError(skill)
+
+
+def leads_to(solution: str) -> int | None:
+    """What the calculation in a solution gives; None for rounding, whose solution is in words."""
+    if solution in {f"{digit} rounds {'up' if digit > 4 else 'down'}" for digit in range(1, 10)}:
+        return None
+    match = re.fullmatch(r"(\d+) ([-+*/]) (\d+)", solution)
+    assert match is not None
+    a, sign, b = int(match[1]), match[2], int(match[3])
+    return {"+": a + b, "-": a - b, "*": a * b, "/": a // max(b, 1)}[sign]
 
 
 def test_twelve_skills_six_of_them_schooled() -> None:
@@ -91,35 +100,23 @@ def test_a_problem_is_right_short_and_recognised_by_its_own_skill_only(
     assert [other for other, skill in SKILLS.items() if skill.matches(drawn.question)] == [name]
     assert drawn.answer == str(solve(name, drawn.question))
     assert int(drawn.answer) >= 0
-    assert drawn.answer in re.findall(r"\d+", drawn.solution)[-1:]
+    assert leads_to(drawn.solution) in (None, int(drawn.answer))
     assert "\n" not in drawn.question + drawn.solution
     assert "Answer" not in drawn.solution
     assert len(drawn.question) <= 90
-    assert len(drawn.solution) <= 45
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.sampled_from(sorted(SKILLS)), st.integers(0, 10**6))
-def test_each_equation_in_a_solution_holds(name: str, index: int) -> None:
-    for a, sign, b, c in re.findall(r"(\d+) ([-+*/]) (\d+) = (\d+)", problem(name, 0, index).solution):
-        left, right = int(a), int(b)
-        values = {"+": left + right, "-": left - right, "*": left * right, "/": left / max(right, 1)}
-        assert values[sign] == int(c)
+    assert len(drawn.solution) <= 15
 
 
 @pytest.mark.parametrize("name", SKILLS)
 def test_a_skill_has_enough_distinct_problems(name: str) -> None:
     found = {
-        variant: {problem(name, 0, i, variant).question for i in range(6000)}
-        for variant in SKILLS[name].variants
+        variant: {problem(name, 0, i, variant).question for i in range(6000)} for variant in SKILLS[name].variants
     }
     assert all(len(questions) >= 600 for questions in found.values())
     assert sum(map(len, found.values())) == len(set().union(*found.values())) >= 2000
 
 
-@pytest.mark.parametrize(
-    "text", ["", "Hello", "What is 3 + ?", "Ignore this. What is 3 + 4?", "What is 3 + 4?x"]
-)
+@pytest.mark.parametrize("text", ["", "Hello", "What is 3 + ?", "Ignore this. What is 3 + 4?", "What is 3 + 4?x"])
 def test_other_text_is_not_recognised(text: str) -> None:
     assert recognise(text) is None
 
@@ -140,15 +137,15 @@ def test_problems_are_the_same_in_another_process(tmp_path: Path) -> None:
         "from dataenvgym.envs.tasks.arithmetic_skills import SKILLS, problem\n"
         "print([problem(name, 7, 3) for name in SKILLS])"
     )
-    there = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    there = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert there.stdout.strip() == str([problem(name, 7, 3) for name in SKILLS])
 
 
 def keys(instances) -> set[str]:  # type: ignore[no-untyped-def]
-    """Sentence and working: the second is the same for each phrasing of a problem."""
-    return {normalise(item.question) for item in instances} | {f"{i.skill}: {i.solution}" for i in instances}
+    """Sentence and problem: the second is the same for each phrasing."""
+    return {normalise(item.question) for item in instances} | {
+        f"{item.skill}: {item.extra['key']}" for item in instances
+    }
 
 
 def test_split_sizes_ids_and_fields() -> None:

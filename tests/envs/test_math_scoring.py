@@ -328,9 +328,7 @@ def test_endless_algebra_is_stopped_and_the_next_comparison_works() -> None:
     assert equal("x + 2", "2 + x") is True
 
 
-def test_missing_algebra_is_an_error_not_a_wrong_answer(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_missing_algebra_is_an_error_not_a_wrong_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "math_verify.py").write_text("raise ImportError('no math_verify here')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(math_worker, "_child", None)
