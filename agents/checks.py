@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from dataenvgym.envs.types import Instance, Row, Verdict
 
 LONGEST = 8_000  # characters of question and solution together; longer rows would be cut in training
 PERMUTATIONS = 128
+CANDIDATES = 0.8  # share of the asked similarity from which MinHash proposes a pair
 _WORD = re.compile(r"[^\W_]+|[^\w\s]")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -31,7 +33,7 @@ Check = Callable[[Row, CheckContext], Verdict]
 
 
 def check_format(row: Row, context: CheckContext) -> Verdict:
-    """Question and answer are there, the row is not overlong, and rendering keeps the answer."""
+    """Question and answer are there and the row is not overlong."""
     if not row.question.strip() or not row.answer.strip():
         return _failed("format", "the question or the answer is empty")
     size = len(row.question) + len(row.solution)
@@ -41,7 +43,10 @@ def check_format(row: Row, context: CheckContext) -> Verdict:
 
 
 def check_answer(row: Row, context: CheckContext) -> Verdict:
-    """The text that the student would learn to write passes the task's own scorer."""
+    """The text that the student would learn to write passes the task's own scorer.
+
+    It rejects an answer that cannot be read back; a wrong one that reads well passes, since it is its own gold.
+    """
     text = context.domain.example(row).completion
     found, correct = context.domain.score(row.answer, text)
     if not correct:
@@ -92,27 +97,33 @@ class HeldOut:
     def __init__(self, instances: Sequence[Instance], overlap: int) -> None:
         self._overlap = overlap
         self._whole: dict[str, str] = {}
-        self._grams: dict[tuple[str, ...], str] = {}
-        for item in instances:
+        self._items = [(item.id, Counter(_numbers(words(item.question)))) for item in instances]
+        self._grams: dict[tuple[str, ...], list[int]] = {}
+        for index, item in enumerate(instances):
             self._whole.setdefault(normalised(item.question), item.id)
-            for gram in _grams(words(item.question), overlap):
-                self._grams.setdefault(gram, item.id)
+            for gram in dict.fromkeys(_grams(words(item.question), overlap)):
+                self._grams.setdefault(gram, []).append(index)
 
     def match(self, question: str) -> tuple[str, str] | None:
         """(id of the held-out instance, the matching text), or None.
 
-        A run of words counts only with at least one number in it or none in the question at all: the fixed
-        part of a form ("what is the sum of") is no problem by itself.
+        Shared runs of words count only when they hold every number of the one question or of the other: the
+        fixed part of a form ("what is the sum of") is no problem by itself.
         """
         whole = self._whole.get(normalised(question))
         if whole is not None:
             return whole, question
         tokens = words(question)
-        has_numbers = any(t[0].isdigit() for t in tokens)
-        for gram in _grams(tokens, self._overlap):
-            found = self._grams.get(gram)
-            if found is not None and (not has_numbers or _all_numbers_in(tokens, gram)):
-                return found, " ".join(gram)
+        places: dict[int, set[int]] = {}
+        for start, gram in enumerate(_grams(tokens, self._overlap)):
+            for index in self._grams.get(gram, ()):
+                places.setdefault(index, set()).update(range(start, start + self._overlap))
+        for index, found in places.items():
+            name, theirs = self._items[index]
+            shared = [tokens[i] for i in sorted(found)]
+            numbers = Counter(_numbers(shared))
+            if numbers == Counter(_numbers(tokens)) or theirs <= numbers:
+                return name, " ".join(shared)
         return None
 
 
@@ -120,35 +131,36 @@ def _grams(tokens: Sequence[str], size: int) -> list[tuple[str, ...]]:
     return [tuple(tokens[i : i + size]) for i in range(len(tokens) - size + 1)]
 
 
-def _all_numbers_in(tokens: Sequence[str], gram: Sequence[str]) -> bool:
-    """Whether the shared run holds every number of the question: else it is the same form with others."""
-    numbers = {t for t in tokens if t[0].isdigit()}
-    return numbers <= set(gram)
+def _numbers(tokens: Sequence[str]) -> list[str]:
+    return [t for t in tokens if t[0].isdigit()]
 
 
 @dataclass
 class SeenRows:
-    """The accepted questions so far, exact and as MinHash signatures (datasketch)."""
+    """The accepted questions so far, exact and by word 3-grams; MinHash (datasketch) finds the candidates."""
 
     similarity: float
     _exact: dict[str, str] = field(default_factory=dict)
     _index: dict[tuple[str, ...], Any] = field(default_factory=dict)
     _text: dict[str, str] = field(default_factory=dict)
+    _runs: dict[str, frozenset[tuple[str, ...]]] = field(default_factory=dict)
 
     def add(self, name: str, question: str) -> None:
         """Take a row's question into the index."""
         self._exact[normalised(question)] = name
         self._text[name] = question
+        self._runs[name] = _runs(question)
         index = self._near(question)
         if name not in index:
-            index.insert(name, _signature(question))
+            index.insert(name, _signature(self._runs[name]))
 
     def twin(self, question: str) -> tuple[str, str] | None:
         """(row id, its question) of an accepted question that is the same or nearly so, or None."""
         name = self._exact.get(normalised(question))
         if name is None:
-            close = sorted(self._near(question).query(_signature(question)))
-            name = close[0] if close else None
+            runs = _runs(question)
+            close = sorted(self._near(question).query(_signature(runs)))
+            name = next((n for n in close if _jaccard(runs, self._runs[n]) >= self.similarity), None)
         return None if name is None else (name, self._text[name])
 
     def _near(self, question: str) -> Any:
@@ -157,16 +169,25 @@ class SeenRows:
 
         numbers = tuple(sorted(_NUMBER.findall(question)))
         if numbers not in self._index:
-            self._index[numbers] = MinHashLSH(threshold=self.similarity, num_perm=PERMUTATIONS)
+            # Wider than what is wanted: at its own threshold MinHash finds one pair in three.
+            self._index[numbers] = MinHashLSH(threshold=CANDIDATES * self.similarity, num_perm=PERMUTATIONS)
         return self._index[numbers]
 
 
-def _signature(question: str) -> Any:
+def _runs(question: str) -> frozenset[tuple[str, ...]]:
+    tokens = words(question)
+    return frozenset(_grams(tokens, 3) or [tuple(tokens)])
+
+
+def _jaccard(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> float:
+    return len(one & other) / len(one | other)
+
+
+def _signature(runs: frozenset[tuple[str, ...]]) -> Any:
     from datasketch import MinHash
 
-    tokens = words(question)
     sketch = MinHash(num_perm=PERMUTATIONS)
-    for gram in _grams(tokens, 3) or [tuple(tokens)]:
+    for gram in runs:
         sketch.update(" ".join(gram).encode())
     return sketch
 

@@ -61,7 +61,7 @@ class CheckConfig(Section):
     """Which checks a generated row must pass, and how strict they are."""
 
     names: list[CheckName] = Field(
-        default_factory=lambda: ["format", "answer", "duplicate", "contamination"],
+        default=["format", "answer", "duplicate", "contamination"],
         description="The checks, in the order they run.",
     )
     similarity: float = Field(

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from dataenvgym.agents.asking import Asker
 from dataenvgym.agents.feedback_reader import Feedback
+from dataenvgym.envs.errors import TeacherError
 from dataenvgym.envs.types import DataRequest, Instance, Provenance, Rejected, Row, Verdict
 
 # Questions of the same request shown as "already written", so that a call does not repeat them.
@@ -28,7 +29,7 @@ class Call(NamedTuple):
     """One call: some rows of one request."""
 
     request: DataRequest
-    count: int
+    rows: int
     batch: int
 
 
@@ -51,25 +52,34 @@ async def generate(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Generated:
-    """Candidate rows for the requests, unverified.
+    """Candidate rows for the requests, unverified. A call that the model's server fails is a record in `failed`.
 
     Args:
         requests: what is asked for now; in a refill round, what is missing.
         written: rows accepted so far in this iteration; some are shown so that they are not repeated.
         round_number: 0, then one per refill round.
+
+    Raises:
+        TeacherError: every call failed so: the server is out of reach or refuses.
     """
     calls = calls_for(requests, asker.config.rows_per_call)
-    done = 0
+    done, errors = 0, []
 
     async def one(call: Call) -> Generated:
         nonlocal done
-        result = await _call(call, feedback, asker, round_number, written, seed)
+        try:
+            result = await _call(call, feedback, asker, round_number, written, seed)
+        except TeacherError as error:
+            errors.append(error)
+            result = Generated([], [_failed_call(call, str(error))])
         done += 1
         if progress:
             progress(done, len(calls))
         return result
 
     results = await asyncio.gather(*(one(call) for call in calls))
+    if errors and len(errors) == len(calls):
+        raise errors[0]
     return Generated([row for r in results for row in r.rows], [f for r in results for f in r.failed])
 
 
@@ -87,7 +97,7 @@ async def _call(
         "generate_rows",
         skill=request.skill,
         subskill=request.subskill,
-        count=call.count,
+        count=call.rows,
         reason=request.reason,
         exemplars=[
             {"id": i.id, "question": i.question, "solution": i.solution, "answer": i.answer} for i in exemplars
@@ -110,7 +120,7 @@ async def _call(
     )
     rows = [
         _row(f"{iteration:03d}-{request.id}-{round_number}-{call.batch}-{number}", item, request, provenance)
-        for number, item in enumerate(answer.valid[: call.count])
+        for number, item in enumerate(answer.valid[: call.rows])
     ]
     failed = [
         Rejected(
@@ -120,6 +130,11 @@ async def _call(
         for failure in answer.failures
     ]
     return Generated(rows, failed)
+
+
+def _failed_call(call: Call, reason: str) -> Rejected:
+    asked = {"request": call.request.id, "skill": call.request.skill, "rows": call.rows, "batch": call.batch}
+    return Rejected(row=asked, verdicts=[Verdict(check="call", passed=False, reason=reason)])
 
 
 def _exemplars(request: DataRequest, feedback: Feedback, count: int, rng: random.Random) -> list[Instance]:

@@ -151,6 +151,14 @@ class Gateway:
                 await asyncio.to_thread(self._ledger.append, record)
         return result
 
+    async def ready(self) -> None:
+        """Set up the model now, so that an absent package or key is told of before any work; contacts nothing.
+
+        Raises:
+            MissingDependencyError, ConfigError: see `build_chat_model`.
+        """
+        await self._model()
+
     async def aclose(self) -> None:
         """Close the connections that belong to the running event loop."""
         built = self._models.pop(asyncio.get_running_loop(), None)

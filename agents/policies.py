@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dataenvgym.agents.apportion import split
@@ -109,14 +109,14 @@ async def plan_tree_weakest_first(feedback: Feedback, asker: Asker, seed: int) -
             errors = [1 - s.accuracy if s.accuracy is not None else UNKNOWN_ERROR for s in skill.subskills]
             deltas = split(share, [0.1 + e for e in errors])
             actions.append(_exploit(skill, deltas, _why(skill)))
-    return await _tree_plan("weakest_first", actions, feedback, asker)
+    return await _tree_plan("weakest_first", actions, _by_name(feedback.skills, shares), feedback, asker)
 
 
 async def plan_growth_then_fill(feedback: Feedback, asker: Asker, seed: int) -> Plan:
     """The paper's hand-written schedule (appendix B.5): grow subskills to the maximum, then fill them evenly.
 
-    Growing alternates: on odd iterations each skill that has room explores; on even ones it rests, and what
-    was allotted and not yet delivered is asked for. Filling adds rows evenly. Accuracy is never read.
+    Growing alternates: on odd iterations each skill that has room explores; on even ones, where the paper's
+    schedule rests, and from the maximum on, rows are added evenly. Accuracy is never read.
     """
     config, skills = asker.config, feedback.skills
     shares = split(feedback.budget, [1.0] * len(skills))
@@ -128,22 +128,23 @@ async def plan_growth_then_fill(feedback: Feedback, asker: Asker, seed: int) -> 
             actions.append(_explore(skill.name, min(config.new_subskills, room, share), share, "growth"))
         elif share:
             actions.append(_exploit(skill, split(share, [1.0] * len(skill.subskills)), "filling"))
-    return await _tree_plan("growth_then_fill", actions, feedback, asker)
+    return await _tree_plan("growth_then_fill", actions, _by_name(skills, shares), feedback, asker)
 
 
 async def plan_tree_with_coin(feedback: Feedback, asker: Asker, seed: int) -> Plan:
     """The no-state baseline (paper, section 3): per skill explore or exploit with even odds, even shares."""
     rng = random.Random(f"coin/{seed}/{feedback.iteration}")
     config = asker.config
+    shares = split(feedback.budget, [1.0] * len(feedback.skills))
     actions = []
-    for skill, share in zip(feedback.skills, split(feedback.budget, [1.0] * len(feedback.skills)), strict=True):
+    for skill, share in zip(feedback.skills, shares, strict=True):
         room = config.max_subskills - len(skill.subskills)
         heads = rng.random() < 0.5
         if share and room > 0 and (heads or not skill.subskills):
             actions.append(_explore(skill.name, min(config.new_subskills, room, share), share, "coin"))
         elif share:
             actions.append(_exploit(skill, split(share, [1.0] * len(skill.subskills)), "coin"))
-    return await _tree_plan("coin", actions, feedback, asker)
+    return await _tree_plan("coin", actions, _by_name(feedback.skills, shares), feedback, asker)
 
 
 async def plan_tree_with_llm(feedback: Feedback, asker: Asker, seed: int) -> Plan:
@@ -159,19 +160,20 @@ async def plan_tree_with_llm(feedback: Feedback, asker: Asker, seed: int) -> Pla
     answer = await asker.items(prompt, ActionItem)
     by_name = {s.name: s for s in feedback.skills}
     chosen = {item.skill: item for item in answer.valid if item.skill in by_name}
-    actions = []
+    actions, rows = [], {}
     for name, item in chosen.items():
         skill = by_name[name]
         room = config.max_subskills - len(skill.subskills)
         if item.kind == "explore" and room > 0 and item.new_subskills and item.rows_each:
             new = min(item.new_subskills, room)
-            actions.append(_explore(name, new, new * item.rows_each, item.reason))
+            rows[name] = new * item.rows_each
+            actions.append(_explore(name, new, rows[name], item.reason))
         elif item.kind == "exploit":
             deltas = {d.name: d.delta for d in item.subskills}
             actions.append(_exploit(skill, [deltas.get(s.name, 0) for s in skill.subskills], item.reason))
     if not actions:
         raise TeacherError(f"the planner's model chose no usable action after {answer.attempts} attempts")
-    return await _tree_plan("llm", actions, feedback, asker)
+    return await _tree_plan("llm", actions, rows, feedback, asker)
 
 
 POLICIES: tuple[Policy, ...] = (
@@ -211,14 +213,21 @@ def find_policy(structure: str, name: str | None, state: bool) -> Policy:
     return known[wanted]
 
 
-async def _tree_plan(policy: str, actions: Sequence[SkillAction], feedback: Feedback, asker: Asker) -> Plan:
-    """Names the new subskills and turns actions into requests: what each subskill is short of its allocation."""
-    named = await asyncio.gather(*(_name_subskills(a, feedback, asker) for a in actions))
+async def _tree_plan(
+    policy: str, actions: Sequence[SkillAction], rows: Mapping[str, int], feedback: Feedback, asker: Asker
+) -> Plan:
+    """Names the new subskills and turns actions into requests: what each subskill is short of its allocation.
+
+    `rows`: per skill that explores, the rows for its new subskills together. Where all that is short is over
+    the budget, the requests are scaled down and the deltas with them: the forest never promises more rows than
+    are there or asked for.
+    """
+    named = await asyncio.gather(*(_name_subskills(a, rows.get(a.skill, 0), feedback, asker) for a in actions))
     states = {s.name: s for s in feedback.skills}
     wanted: list[tuple[str, str, int, str]] = []
     for action in named:
         leaves = {s.name: s for s in states[action.skill].subskills}
-        for subskill in {**leaves, **action.deltas}:
+        for subskill in action.deltas if action.kind == "explore" else {**leaves, **action.deltas}:
             leaf = leaves.get(subskill)
             allocation = max(0, (leaf.allocation if leaf else 0) + action.deltas.get(subskill, 0))
             short = allocation - (leaf.rows if leaf else 0)
@@ -237,11 +246,23 @@ async def _tree_plan(policy: str, actions: Sequence[SkillAction], feedback: Feed
         for number, ((skill, subskill, _, reason), count) in enumerate(zip(wanted, counts, strict=True))
         if count
     ]
-    return Plan(policy=policy, requests=requests, actions=list(named))
+    cut = {(w[0], w[1]): w[2] - count for w, count in zip(wanted, counts, strict=True)}
+    return Plan(policy=policy, requests=requests, actions=[_less(action, cut) for action in named])
 
 
-async def _name_subskills(action: SkillAction, feedback: Feedback, asker: Asker) -> SkillAction:
-    """An explore action with its new subskills named by the model; each gets the action's rows."""
+def _less(action: SkillAction, cut: Mapping[tuple[str, str], int]) -> SkillAction:
+    """The action without the rows that the budget had no room for."""
+    names = [*action.deltas, *(sub for skill, sub in cut if skill == action.skill and sub not in action.deltas)]
+    deltas = {n: action.deltas.get(n, 0) - cut.get((action.skill, n), 0) for n in names}
+    deltas = {name: delta for name, delta in deltas.items() if delta}
+    if action.kind == "exploit":
+        return action.model_copy(update={"deltas": deltas})
+    each = max(deltas.values(), default=0)
+    return action.model_copy(update={"deltas": deltas, "new_subskills": len(deltas), "rows_each": max(0, each)})
+
+
+async def _name_subskills(action: SkillAction, rows: int, feedback: Feedback, asker: Asker) -> SkillAction:
+    """An explore action with its new subskills named by the model; they share the rows evenly."""
     if action.kind != "explore":
         return action
     existing = next(([s.name for s in k.subskills] for k in feedback.skills if k.name == action.skill), [])
@@ -265,14 +286,7 @@ async def _name_subskills(action: SkillAction, feedback: Feedback, asker: Asker)
             names.append(item.name)
     if not names:  # nothing new came: the rows go to the skill as a whole, under its own name
         names = [action.skill]
-    rows = split(action.new_subskills * action.rows_each, [1.0] * len(names))
-    return action.model_copy(
-        update={
-            "deltas": dict(zip(names, rows, strict=True)),
-            "new_subskills": len(names),
-            "rows_each": rows[0],
-        }
-    )
+    return action.model_copy(update={"deltas": dict(zip(names, split(rows, [1.0] * len(names)), strict=True))})
 
 
 def _explore(skill: str, new: int, rows: int, reason: str) -> SkillAction:
@@ -297,6 +311,10 @@ def _by_error(skills: Sequence[SkillState], budget: int, rehearsal: int) -> list
         kept = [0] * len(skills)
     rest = split(budget - sum(kept), weak)
     return [k + r for k, r in zip(kept, rest, strict=True)]
+
+
+def _by_name(skills: Sequence[SkillState], shares: Sequence[int]) -> dict[str, int]:
+    return {skill.name: share for skill, share in zip(skills, shares, strict=True)}
 
 
 def _within(budget: int, counts: Sequence[int]) -> list[int]:

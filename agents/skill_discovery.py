@@ -49,11 +49,14 @@ async def _label(instances: Sequence[Instance], asker: Asker, known: list[str]) 
 
 
 async def _merge(names: Counter[str], asker: Asker, max_skills: int) -> dict[str, str]:
-    """Skill name -> category. A name in two categories stays in the first; one in none is in "other"."""
+    """Skill name -> category. A name in two categories stays in the first; one in none is in "other".
+
+    So are those of the categories over `max_skills`.
+    """
     shown = [{"name": name, "count": count} for name, count in sorted(names.items())]
     answer = await asker.items(asker.prompt("merge_skills", names=shown, max_categories=max_skills), CategoryItem)
     category: dict[str, str] = {}
-    for item in answer.valid:
+    for item in answer.valid[:max_skills]:
         for member in item.members:
             if member in names:
                 category.setdefault(member, item.name)

@@ -118,11 +118,11 @@ def _go_on(run_dir: Path) -> int:
         f"[bold]{config.task.name} / {config.structure}{state}[/bold], student {config.student.name}, teacher "
         f"{config.teacher.llm.model} with policy {config.policy_name()}, seed {config.seed}"
     )
-    console.print(f"run folder: {run_dir}", highlight=False)
+    console.print(f"run folder: {run_dir}", highlight=False, markup=False, soft_wrap=True)
     with live(console) as on_event:
         outcome = resume(run_dir, on_event=on_event, approve=_ask if sys.stdin.isatty() else None)
     if outcome.summary is None:
-        console.print(f"go on with: dataenvgym resume {run_dir}", highlight=False)
+        console.print(f"go on with: dataenvgym resume {run_dir}", highlight=False, markup=False, soft_wrap=True)
         return 130
     report.show(outcome.summary, run_dir, console)
     return 0
@@ -136,18 +136,16 @@ def _ask(question: Any) -> str:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    import json
-
     from rich.console import Console
 
     from dataenvgym import report
-    from dataenvgym.runs import SUMMARY, open_run
+    from dataenvgym.runs import open_run, read_summary
 
     open_run(arguments.run)
-    path = arguments.run / SUMMARY
-    if not path.is_file():
+    summary = read_summary(arguments.run)
+    if summary is None:
         raise RunFolderError(f"{arguments.run} has not finished. Go on with it: dataenvgym resume {arguments.run}")
-    report.show(json.loads(path.read_text()), arguments.run, Console())
+    report.show(summary, arguments.run, Console())
     return 0
 
 

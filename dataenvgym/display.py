@@ -67,7 +67,7 @@ def _say_progress(console: Console, reached: dict[str, int], event: Event) -> No
 
 def _phase(event: Event) -> str:
     name = {"reset": "preparing", "train": "training", "evaluate": "evaluating", "test": "private test"}
-    return name.get(event["name"], event["name"])
+    return name.get(event["name"], "working")
 
 
 def _line(event: Event) -> str:

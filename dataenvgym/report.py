@@ -22,7 +22,7 @@ def show(summary: dict[str, Any], run_dir: Path, console: Console) -> None:
     console.print(_skills(summary))
     for line in facts(summary):
         console.print(line, highlight=False)
-    console.print(Text(f"everything lies in {run_dir}"))
+    console.print(Text(f"everything lies in {run_dir}"), soft_wrap=True)
 
 
 def facts(summary: dict[str, Any]) -> list[str]:

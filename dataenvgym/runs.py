@@ -96,8 +96,11 @@ def create(config: EpisodeConfig, out: Path | None) -> Path:
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         raise RunFolderError(f"{run_dir} exists and is not empty; name another folder with --out")
     text = dump_config(config)
-    write_json(run_dir / MANIFEST, _manifest(config, text))
-    write_bytes(run_dir / CONFIG, text.encode())
+    try:
+        write_json(run_dir / MANIFEST, _manifest(config, text))
+        write_bytes(run_dir / CONFIG, text.encode())
+    except OSError as error:
+        raise RunFolderError(f"{run_dir} cannot be made ({error.strerror}); name another with --out") from error
     return run_dir
 
 
@@ -135,8 +138,25 @@ def _execute(
         raise RunFolderError(f"{run_dir} is being run by another process") from None
     except sqlite3.DatabaseError as error:
         raise RunFolderError(f"{run_dir / CHECKPOINTS} is damaged ({error}); the run cannot be resumed") from error
+    return Outcome(run_dir, read_summary(run_dir))
+
+
+def read_summary(run_dir: Path) -> dict[str, Any] | None:
+    """What summary.json of a run holds; None while the run has not finished.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
     path = run_dir / SUMMARY
-    return Outcome(run_dir, json.loads(path.read_text()) if path.is_file() else None)
+    if not path.is_file():
+        return None
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise RunFolderError(
+            f"{path} is damaged ({error}). Delete it and have it made again: dataenvgym resume {run_dir}"
+        ) from error
+    return summary
 
 
 async def _drive(
@@ -149,20 +169,26 @@ async def _drive(
 
     from dataenvgym.graphs.episode import build_episode
     from dataenvgym.graphs.live import gateway_of
+    from dataenvgym.graphs.summary import summarise
+    from dataenvgym.graphs.teacher import approved
 
-    control = RunControl()
+    control, loop = RunControl(), asyncio.get_running_loop()
     thread: Any = {"configurable": {"thread_id": "episode"}, "recursion_limit": RECURSION_LIMIT}
     async with AsyncSqliteSaver.from_conn_string(str(run_dir / CHECKPOINTS)) as saver:
         graph = build_episode(teacher, config.structure).compile(checkpointer=saver)
         snapshot = await graph.aget_state(thread)
+        if snapshot.created_at and not snapshot.next:  # all done, and the summary deleted since
+            values = snapshot.values
+            write_json(run_dir / SUMMARY, summarise(config, run_dir, values["steps"], values["stop_reason"]))
+            return
         step: Any = None if snapshot.created_at else {"run_dir": str(run_dir)}
-        with _drained_by_signals(control, on_event):
+        with _drained_by_signals(control, lambda event: loop.call_soon_threadsafe(on_event, event)):
             try:
                 while True:
                     async for _, event in graph.astream(
                         step,
                         thread,
-                        context=config.model_dump(),  # type: ignore[arg-type]
+                        context=config,
                         stream_mode="custom",
                         subgraphs=True,
                         durability="sync",
@@ -172,7 +198,9 @@ async def _drive(
                     snapshot = await graph.aget_state(thread)
                     if not snapshot.interrupts or approve is None:
                         break
-                    step = Command(resume=await asyncio.to_thread(approve, snapshot.interrupts[0].value))
+                    answer = await asyncio.to_thread(approve, snapshot.interrupts[0].value)
+                    approved(answer)  # a refusal ends the run here, with the question still open
+                    step = Command(resume=answer)
             except GraphDrained:
                 on_event({"event": "interrupted"})
             finally:
@@ -181,7 +209,10 @@ async def _drive(
 
 @contextmanager
 def _drained_by_signals(control: Any, on_event: OnEvent) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM ends the run after the node in hand, the second at once."""
+    """The first Ctrl-C or SIGTERM ends the run after the node in hand, the second at once.
+
+    `on_event` is called from within a signal handler, where printing is not safe: it may only pass the event on.
+    """
 
     def handle(number: int, frame: Any) -> None:
         if control.drain_requested:

@@ -45,7 +45,7 @@ class TrainConfig(Section):
         "with the new rows.",
     )
     epochs: int = Field(1, ge=1, description="Passes over the rows.")
-    batch_size: int = Field(8, ge=1, description="Rows per optimiser step.")
+    batch_size: int = Field(4, ge=1, description="Rows per optimiser step.")
     learning_rate: float = Field(1.5e-3, gt=0, description="Peak rate of the cosine schedule.")
     warmup_steps: int = Field(5, ge=0, description="Linear warm-up steps.")
     lora_rank: int = Field(16, ge=1, description="LoRA rank; alpha is twice the rank.")

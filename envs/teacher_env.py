@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from shutil import rmtree
 
@@ -117,7 +118,7 @@ class TeacherEnv:
         skills = []
         for name in groups[-1]:
             curve = [accuracy(g[name]) for g in groups if name in g]
-            rewards = [after - before for before, after in zip(curve, curve[1:], strict=False)]
+            rewards = [after - before for before, after in pairwise(curve)]
             leaves = subskills(lessons, name)
             skills.append(
                 SkillState(

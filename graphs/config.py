@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model
 
+from dataenvgym.agents.chat_models import provider_of
 from dataenvgym.agents.config import TeacherConfig
 from dataenvgym.agents.policies import find_policy
 from dataenvgym.envs.config import Section, StudentConfig, TaskConfig
-from dataenvgym.envs.errors import ConfigError
+from dataenvgym.envs.errors import ConfigError, UnknownNameError
+from dataenvgym.envs.students import check_name
+from dataenvgym.envs.tasks import TASKS
 
 Structure = Literal["open_ended", "skill_list", "skill_tree"]
 STRUCTURES: tuple[Structure, ...] = get_args(Structure)
@@ -73,9 +77,11 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> EpisodeConf
     data: dict[str, Any] = {}
     if path is not None:
         try:
-            loaded = yaml.safe_load(path.read_text())
+            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: not a text file in UTF-8 ({error.reason})") from error
         except yaml.YAMLError as error:
             raise ConfigError(f"{path}: not valid YAML: {error}") from error
         if loaded is not None and not isinstance(loaded, dict):
@@ -87,12 +93,16 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> EpisodeConf
 
 
 def parse_config(data: Mapping[str, Any], source: str = "config") -> EpisodeConfig:
-    """Validate a mapping as a config; names that only registries know (policy) are checked too."""
+    """Validate a mapping as a config; names that only registries know (task, student, policy, provider) too."""
     try:
         config = EpisodeConfig.model_validate(dict(data))
     except ValidationError as error:
         raise ConfigError("\n".join([f"{source} is not valid:", *map(_explain, error.errors())])) from None
+    if config.task.name not in TASKS:
+        raise UnknownNameError("task", config.task.name, TASKS)
+    check_name(config.student.name)
     find_policy(config.structure, config.teacher.policy, config.state)
+    provider_of(config.teacher.llm)
     return config
 
 
@@ -118,11 +128,14 @@ def _set(data: dict[str, Any], override: str) -> None:
 
 
 def _explain(error: Any) -> str:
-    """One line per fault: the key, what is allowed, and the nearest key for an unknown one."""
+    """One line per fault: the key, what is allowed, and the nearest valid name for an unknown one."""
     path = [str(part) for part in error["loc"]]
     key = ".".join(path)
     if error["type"] != "extra_forbidden":
-        return f"  {key}: {error['msg']}, got {error['input']!r}"
+        allowed = re.findall(r"'([^']*)'", error["msg"]) if error["type"] == "literal_error" else []
+        meant = get_close_matches(str(error["input"]), allowed, n=1, cutoff=0.4)
+        hint = f". Did you mean {meant[0]!r}?" if meant else ""
+        return f"  {key}: {error['msg']}, got {error['input']!r}{hint}"
     known = _keys_at(EpisodeConfig, path[:-1])
     near = get_close_matches(path[-1], known, n=1, cutoff=0.5)
     hint = f"Did you mean {'.'.join([*path[:-1], near[0]])!r}? " if near else ""

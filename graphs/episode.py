@@ -44,6 +44,7 @@ async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
         write({"event": "progress", "what": what, "done": done, "total": total})
 
     with measured(run_dir, "setup", "reset"):
+        await (await asyncio.to_thread(gateway_of, config, run_dir)).ready()
         await asyncio.to_thread(env_of, config, run_dir, report)
         skills = await _find_skills(config, run_dir)
         await asyncio.to_thread(write_json, Path(run_dir) / SKILLS, skills)

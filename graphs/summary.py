@@ -29,7 +29,7 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
     calls = Ledger(run_dir / "ledger.jsonl").totals()
     gain = paired_gain([p.correct for p in base], [p.correct for p in best])
     curve = [(s["rows"], s["accuracy"]) for s in steps]
-    skills = {
+    skills: dict[str, dict[str, Any]] = {
         name: {
             "base": accuracy(group),
             "best": accuracy(skills_best[name]),

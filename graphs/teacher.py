@@ -68,18 +68,31 @@ async def approve_plan(state: TeacherState, runtime: Context) -> TeacherState:
     store = Store(Path(state["run_dir"]))
     plan = await asyncio.to_thread(_plan, state)
     answer: Any = interrupt({"question": "Generate this plan?", "plan": plan.model_dump()})
-    if not isinstance(answer, dict):
-        if answer in (True, "yes", "y"):
-            return {}
-        raise TeacherError("approve_plan: the plan was refused. Answer 'yes' or an edited plan to go on.")
-    try:
-        edited = Plan.model_validate(answer.get("plan", answer))
-    except ValidationError as error:
-        raise TeacherError(f"approve_plan: the edited plan is not a plan: {error}") from error
+    edited = approved(answer)
+    if edited is None:
+        return {}
     return {
-        "plan": await asyncio.to_thread(store.save, _file(state, "plan"), [edited]),
+        # A file of its own: were the kill to come now, the node would run again and read the plan as it was.
+        "plan": await asyncio.to_thread(store.save, _file(state, "plan-approved"), [edited]),
         "missing": sum(r.count for r in edited.requests),
     }
+
+
+def approved(answer: Any) -> Plan | None:
+    """The edited plan in a person's answer to `approve_plan`, or None for a plain yes.
+
+    Raises:
+        TeacherError: a refusal, or something that is no plan. LangGraph would give such an answer to the node
+            again on every resume, so whoever asks the person checks the answer with this before handing it in.
+    """
+    if not isinstance(answer, dict):
+        if answer in (True, "yes", "y"):
+            return None
+        raise TeacherError("approve_plan: the plan was refused. Answer 'yes' or an edited plan to go on.")
+    try:
+        return Plan.model_validate(answer.get("plan", answer))
+    except ValidationError as error:
+        raise TeacherError(f"approve_plan: the edited plan is not a plan: {error}") from error
 
 
 @timed("teach")
@@ -147,7 +160,7 @@ def after_plan(state: TeacherState, runtime: Context) -> Literal["approve_plan",
 def after_verify(state: TeacherState, runtime: Context) -> Literal["generate_data", "__end__"]:
     """Back to generation while rows are missing and refill rounds are left."""
     refill = state["missing"] > 0 and state["round"] <= runtime.context.teacher.refill_rounds
-    return "generate_data" if refill else END
+    return "generate_data" if refill else "__end__"
 
 
 def build_teacher(

@@ -8,25 +8,24 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 Phase = Literal["teach", "train", "evaluate", "setup"]
-State = TypeVar("State")
-Node = Callable[[Any, Any], Awaitable[State]]
+Node = TypeVar("Node", bound=Callable[..., Awaitable[Any]])
 
 FILE = "timings.jsonl"
 
 
-def timed(phase: Phase) -> Callable[[Node[State]], Node[State]]:
+def timed(phase: Phase) -> Callable[[Node], Node]:
     """Record how long an async node of that phase took, once it has finished."""
 
-    def wrap(node: Node[State]) -> Node[State]:
+    def wrap(node: Node) -> Node:
         @functools.wraps(node)
-        async def run(state: Any, runtime: Any) -> State:
+        async def run(state: Any, runtime: Any) -> Any:
             with measured(state["run_dir"], phase, node.__name__):
                 return await node(state, runtime)
 
-        return run
+        return cast(Node, run)
 
     return wrap
 

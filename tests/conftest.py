@@ -1,7 +1,33 @@
-"""Settings of all tests."""
+"""Settings of all tests, and a cache folder of their own."""
 
+import os
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+
+CACHE = "DATAENVGYM_CACHE"
 
 # No deadline per example: the first one may import scipy or SymPy, and no test may depend on a clock.
 settings.register_profile("dataenvgym", deadline=None)
 settings.load_profile("dataenvgym")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bool]:
+    """No test writes into the user's cache, unless the variable names it. True: the folder is temporary."""
+    if os.environ.get(CACHE):
+        yield False
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE, str(tmp_path_factory.mktemp("cache")))
+        yield True
+
+
+@pytest.fixture(autouse=True)
+def shared_cache_of_slow_tests(
+    request: pytest.FixtureRequest, own_cache: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow tests use the user's cache: the real student is converted and schooled once, not once per session."""
+    if own_cache and request.node.get_closest_marker("slow"):
+        monkeypatch.delenv(CACHE)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from dataenvgym.envs.config import StudentConfig
 from dataenvgym.envs.errors import UnknownNameError
 from dataenvgym.envs.students.base import Progress, Student, TrainSummary
 
-__all__ = ["STUDENTS", "Progress", "Student", "StudentSpec", "TrainSummary", "make_student"]
+__all__ = ["STUDENTS", "Progress", "Student", "StudentSpec", "TrainSummary", "check_name", "make_student"]
 
 Report = Callable[[str, int, int], None]
 """Called with (what is being made, done, total)."""
@@ -58,6 +59,12 @@ STUDENTS: dict[str, StudentSpec] = {
 }
 
 
+def check_name(name: str) -> None:
+    """Refuse a name that is neither registered nor a folder nor a hub id (UnknownNameError, with the nearest)."""
+    if name not in STUDENTS and "/" not in name and not Path(name).is_dir():
+        raise UnknownNameError("student", name, STUDENTS)
+
+
 def make_student(config: StudentConfig, report: Report | None = None) -> Student:
     """The student that `config.name` names: a registered one, a folder with a model, or a hub id `org/name`.
 
@@ -65,12 +72,9 @@ def make_student(config: StudentConfig, report: Report | None = None) -> Student
         UnknownNameError: neither; the text names the nearest registered student.
         MissingDependencyError: the embedded weights are not installed.
     """
+    check_name(config.name)
     if config.name in STUDENTS:
         return STUDENTS[config.name].make(config, report)
-    from pathlib import Path
-
-    if "/" not in config.name and not Path(config.name).is_dir():
-        raise UnknownNameError("student", config.name, STUDENTS)
     from dataenvgym.envs.students.hf import TransformersStudent
 
     return TransformersStudent(config.name, config.name, config)

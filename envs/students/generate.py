@@ -21,7 +21,8 @@ COMPACT_SHARE = 0.2
 
 def shared_prefix(sequences: Sequence[Sequence[int]]) -> int:
     """How many tokens all sequences begin with, leaving at least one token to each."""
-    first, last = min(sequences), max(sequences)
+    ordered = [list(s) for s in sequences]
+    first, last = min(ordered), max(ordered)
     limit = min(len(s) for s in sequences) - 1
     for i in range(limit):
         if first[i] != last[i]:
@@ -70,6 +71,9 @@ def growing_cache(config: Any, room: int) -> Any:
     from transformers.cache_utils import DynamicLayer
 
     class GrowingLayer(DynamicLayer):  # type: ignore[misc]
+        keys: Any
+        values: Any
+
         def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
             if not self.is_initialized:
                 self.lazy_initialization(key_states, value_states)

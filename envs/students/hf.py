@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from dataenvgym.envs.config import StudentConfig, TrainConfig
-from dataenvgym.envs.errors import ConfigError, DataError
+from dataenvgym.envs.errors import ConfigError, DataError, MissingDependencyError
 from dataenvgym.envs.students.base import Progress, TrainSummary
 from dataenvgym.envs.students.generate import greedy
 from dataenvgym.envs.students.loop import Encoded, fit
@@ -81,6 +82,8 @@ class TransformersStudent:
 
         if not examples:
             raise DataError("there are no rows to train on")
+        if any(e.image is not None for e in examples):
+            raise DataError(f"student {self._config.name!r} reads text only, but a training row has an image")
         self.close()  # two copies of the weights would not fit where one barely does
         torch.manual_seed(seed)
         model = self._trainable(config, start)
@@ -111,7 +114,8 @@ class TransformersStudent:
         if self._tokenizer is None:
             from transformers import AutoTokenizer
 
-            tokenizer = AutoTokenizer.from_pretrained(self._path)
+            with _found(self._path):
+                tokenizer = AutoTokenizer.from_pretrained(self._path)
             if tokenizer.pad_token_id is None:
                 tokenizer.pad_token = tokenizer.eos_token
             self._tokenizer = tokenizer
@@ -145,7 +149,7 @@ class TransformersStudent:
         import torch
         from transformers import AutoModelForCausalLM
 
-        with quiet_transformers():
+        with quiet_transformers(), _found(self._path):
             model = AutoModelForCausalLM.from_pretrained(self._path, dtype=getattr(torch, self._dtype))
             if self._base_adapter is not None:
                 model = _merge(model, self._base_adapter)
@@ -180,6 +184,18 @@ class TransformersStudent:
             task_type="CAUSAL_LM",
         )
         return peft.get_peft_model(base, lora, autocast_adapter_dtype=False)
+
+
+@contextmanager
+def _found(path: str) -> Iterator[None]:
+    """Say in plain words that a model is not there; transformers raises OSError for it."""
+    try:
+        yield
+    except OSError as error:
+        raise MissingDependencyError(
+            f"student.name: no model can be loaded from {path!r} ({str(error).splitlines()[0]}). Name a folder "
+            "with a transformers model, or a model of the hub that is in its cache or can be downloaded."
+        ) from error
 
 
 def _merge(model: Any, adapter: Path) -> Any:

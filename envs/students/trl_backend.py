@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,7 +22,11 @@ def fit_trl(
     seed: int,
     progress: Progress | None = None,
 ) -> TrainSummary:
-    """Train the trainable parameters of a PEFT causal LM with SFTTrainer; `hits` is not known to it."""
+    """Train the trainable parameters of a PEFT causal LM with SFTTrainer; `hits` is not known to it.
+
+    Raises:
+        FloatingPointError: the loss became NaN or infinite.
+    """
     from datasets import Dataset
     from transformers import TrainerCallback
     from trl import SFTConfig, SFTTrainer
@@ -66,6 +71,8 @@ def fit_trl(
             callbacks=[Report()],
         )
         result = trainer.train()
+    if not math.isfinite(result.training_loss):
+        raise FloatingPointError(f"the mean training loss is {result.training_loss}")
     return TrainSummary(
         rows=len(rows),
         steps=result.global_step,

@@ -1,8 +1,8 @@
 """The twelve procedural skills of the embedded `arithmetic` task.
 
-Questions are short (a CPU prefills them) and solutions are the last calculation before the answer: the
-shortest working that still helps a small student. Each skill draws from at least 2,000 distinct questions, and a question's text tells
-its skill.
+Questions are short (a CPU prefills them) and solutions are the calculations up to the last one, whose result is the answer:
+the shortest working that a small student still learns from. Each skill draws from at least 2,000 distinct questions, and
+a question's text tells its skill.
 """
 
 import re
@@ -113,7 +113,7 @@ def _two_numbers(rng: Random, low: int, high: int, wanted: Callable[[int, int], 
 def _minutes(rng: Random, variant: str) -> Drawn:
     h = rng.randint(2, 5) if variant == "up to five hours" else rng.randint(6, 12)
     m = rng.randint(2, 59)
-    return Drawn({"h": h, "m": m}, f"{h * 60} + {m}", h * 60 + m)
+    return Drawn({"h": h, "m": m}, f"{h} * 60 = {h * 60}, {h * 60} + {m}", h * 60 + m)
 
 
 def _rounding(rng: Random, variant: str) -> Drawn:
@@ -121,13 +121,13 @@ def _rounding(rng: Random, variant: str) -> Drawn:
     digit = rng.randint(5, 9) if up else rng.randint(1, 4)
     a = 10 * rng.randint(1, 99) + digit
     answer = a - digit + (10 if up else 0)
-    return Drawn({"a": a}, f"{digit} rounds {'up' if up else 'down'}", answer)
+    return Drawn({"a": a}, f"{a} ends in {digit}, round {'up' if up else 'down'}", answer)
 
 
 def _groups(rng: Random, variant: str) -> Drawn:
     a, c = rng.randint(2, 9), rng.randint(2, 9)
     b = rng.randint(2, 5) if variant == "up to five in each" else rng.randint(6, 9)
-    return Drawn({"a": a, "b": b, "c": c, "thing": rng.choice(THINGS)}, f"{a * b} + {c}", a * b + c)
+    return Drawn({"a": a, "b": b, "c": c, "thing": rng.choice(THINGS)}, f"{a} * {b} = {a * b}, {a * b} + {c}", a * b + c)
 
 
 def _number_after(rng: Random, variant: str) -> Drawn:
@@ -175,7 +175,7 @@ def _chain(rng: Random, variant: str) -> Drawn:
         last = first + int(f"{op2}{c}")
         has_minus = "-" in terms
         if min(first, last) >= 0 and (digits == 1 or has_minus == (variant == "two-digit terms with minus")):
-            return Drawn({"terms": terms}, f"{first} {op2} {c}", last)
+            return Drawn({"terms": terms}, f"{a} {op1} {b} = {first}, {first} {op2} {c}", last)
 
 
 def _linear_equation(rng: Random, variant: str) -> Drawn:
@@ -205,7 +205,7 @@ def _word_problem(rng: Random, variant: str) -> Drawn:
         a, b = a + b, b  # more than is given
         return Drawn({**values, "a": a, "b": b}, f"{a} - {b}", a - b)
     c = min(c, a + b - 1)
-    return Drawn({**values, "a": a, "b": b, "c": c}, f"{a + b} - {c}", a + b - c)
+    return Drawn({**values, "a": a, "b": b, "c": c}, f"{a} + {b} = {a + b}, {a + b} - {c}", a + b - c)
 
 
 _NOT_POWERS = (*range(2, 10), *range(11, 100), *range(101, 1000))

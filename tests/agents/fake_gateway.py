@@ -1,0 +1,50 @@
+"""A gateway whose replies a test writes itself; it keeps the prompts that it was asked."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from dataenvgym.agents.asking import Asker
+from dataenvgym.agents.config import TeacherConfig
+from dataenvgym.agents.gateway import Gateway, Items, Usage
+from dataenvgym.agents.prompts import Prompt
+from dataenvgym.agents.salvage import ItemFailure
+from dataenvgym.envs.math_domain import MATH
+
+
+class Asked(NamedTuple):
+    prompt: Prompt
+    item: type[BaseModel]
+    sample: int
+
+
+class FakeGateway:
+    """`reply(asked)` gives the values of a reply; what does not validate against the schema is a failure."""
+
+    def __init__(self, reply: Callable[[Asked], list[Any]], config: TeacherConfig) -> None:
+        self.reply, self.config = reply, config.llm
+        self.asked: list[Asked] = []
+
+    async def items(
+        self, prompt: Prompt, item: type[BaseModel], *, node: str, iteration: int = 0, sample: int = 0
+    ) -> Items[Any]:
+        self.asked.append(Asked(prompt, item, sample))
+        valid, failures = [], []
+        for value in self.reply(self.asked[-1]):
+            try:
+                valid.append(item.model_validate(value))
+            except ValueError as error:
+                failures.append(ItemFailure(str(value), str(error)))
+        return Items(valid, failures, 1, False, Usage())
+
+
+def fake_asker(reply: Callable[[Asked], list[Any]], config: TeacherConfig | None = None) -> tuple[Asker, FakeGateway]:
+    config = config or TeacherConfig()
+    gateway = FakeGateway(reply, config)
+    return Asker(gateway, MATH, config, "test", 1), gateway  # type: ignore[arg-type]
+
+
+def scripted_asker(config: TeacherConfig | None = None) -> Asker:
+    config = config or TeacherConfig()
+    return Asker(Gateway(config.llm, seed=0, cache=None, ledger=None), MATH, config, "test", 1)

@@ -1,0 +1,183 @@
+"""The checks on generated rows, and the verifier that runs them."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataenvgym.agents.checks import CHECKS, LONGEST, CheckContext, HeldOut, SeenRows
+from dataenvgym.agents.config import CheckConfig
+from dataenvgym.agents.verifier import missing, verify
+from dataenvgym.envs.math_domain import MATH
+from dataenvgym.envs.tasks.arithmetic_skills import SKILLS, problem
+from dataenvgym.envs.types import DataRequest, Instance, Provenance, Row
+
+LONG = (
+    "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. "
+    "Her brother, who had started a month before her, sold clips to 72 of his own friends. "
+    "How many clips did the two of them sell altogether?"
+)
+
+
+def row(question: str, answer: str = "132", solution: str = "47 + 85 = 132", name: str = "r", request: str = "r0") -> Row:
+    made = Provenance(iteration=1, request=request, model="m", prompt="p", prompt_hash="0")
+    return Row(id=name, question=question, solution=solution, answer=answer, skill="addition", provenance=made)
+
+
+def context(*held_out: str, **config: object) -> CheckContext:
+    checks = CheckConfig.model_validate(config)
+    instances = [Instance(id=f"val/{n}", question=q, answer="1") for n, q in enumerate(held_out)]
+    return CheckContext(MATH, checks, HeldOut(instances, checks.overlap), SeenRows(checks.similarity))
+
+
+def contaminated(question: str, *held_out: str) -> str | None:
+    verdict = CHECKS["contamination"](row(question), context(*held_out))
+    assert verdict.check == "contamination"
+    return None if verdict.passed else verdict.reason
+
+
+@pytest.mark.parametrize("question", ["What is 47 + 85?", "WHAT IS 47+85 ?", "  what  is\n47 +85", "What is 47 + 85"])
+def test_a_held_out_question_is_found_in_other_case_and_spacing(question: str) -> None:
+    reason = contaminated(question, "What is 3 + 4?", "What is 47 + 85?")
+    assert reason is not None and "val/1" in reason and question.strip()[:4] in reason
+
+
+@pytest.mark.parametrize("question", ["What is 47 + 58?", "What is 47 - 85?", "What is 85 + 47?", "What is 7 + 85?"])
+def test_the_same_form_with_other_numbers_is_another_problem(question: str) -> None:
+    assert contaminated(question, "What is 47 + 85?") is None
+
+
+def test_a_long_form_with_other_numbers_is_another_problem() -> None:
+    assert contaminated(LONG.replace("48", "46"), LONG) is None
+    assert contaminated(LONG.replace("72", "48"), LONG) is None  # no number of its own that is not shared
+
+
+def test_a_copy_within_other_words_is_found_and_shown() -> None:
+    for question in (f"Read this with care. {LONG}", f"{LONG} Give the total.", f"{LONG} And what is 5 + 6?"):
+        reason = contaminated(question, "What is 3 + 4?", LONG)
+        assert reason is not None and "val/1" in reason and "sold half as many clips in may" in reason
+
+
+def test_thirteen_words_in_a_row_are_found_and_twelve_are_not() -> None:
+    held = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+    reason = contaminated(f"Alpha {' '.join(held.split()[:13])} omega", held)
+    assert reason is not None and "'one two three" in reason and "thirteen'" in reason
+    assert contaminated(f"Alpha {' '.join(held.split()[:12])} omega", held) is None
+
+
+def test_a_copied_part_with_all_of_the_rows_numbers_is_found() -> None:
+    part = "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May."
+    assert contaminated(f"{part} How many is that?", LONG)
+
+
+@settings(max_examples=30)
+@given(st.sampled_from(sorted(SKILLS)), st.integers(0, 10_000))
+def test_other_problems_of_the_same_skill_are_never_contaminated(skill: str, seed: int) -> None:
+    held, other = problem(skill, seed, 0), problem(skill, seed, 1)
+    assert contaminated(held.question, held.question) is not None
+    if held.key != other.key and Counter(_numbers(held.question)) != Counter(_numbers(other.question)):
+        assert contaminated(other.question, held.question) is None
+
+
+def _numbers(text: str) -> list[str]:
+    return [w for w in "".join(c if c.isdigit() else " " for c in text).split()]
+
+
+@settings(max_examples=30)
+@given(st.text(), st.text())
+def test_no_question_breaks_the_checks(question: str, held: str) -> None:
+    given_context = context(held)
+    result = verify([row(question, name="a"), row(held, name="b")], given_context)
+    assert len(result.accepted) + len(result.rejected) == 2
+
+
+def duplicate(question: str, *before: str, similarity: float = 0.9) -> str | None:
+    given_context = context(similarity=similarity)
+    for number, earlier in enumerate(before):
+        given_context.seen.add(f"row-{number}", earlier)
+    verdict = CHECKS["duplicate"](row(question), given_context)
+    return None if verdict.passed else verdict.reason
+
+
+def test_an_exact_repeat_is_a_duplicate_whatever_its_case_and_spacing() -> None:
+    reason = duplicate("what is 47+85", "What is 3 + 4?", "What is 47 + 85?")
+    assert reason is not None and "row-1" in reason and "What is 47 + 85?" in reason
+
+
+@pytest.mark.parametrize("similarity", [0.5, 0.8, 0.9, 1.0])
+def test_the_similarity_of_the_config_is_the_limit(similarity: float) -> None:
+    words = [f"w{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(120)]
+    held = " ".join(words)
+    for changed in range(1, 45, 4):
+        other = " ".join([*words[: 120 - changed], *(f"x{w}" for w in words[120 - changed :])])
+        shared, total = 118 - changed, 118 + changed
+        found = duplicate(other, held, similarity=similarity) is not None
+        if shared / total < similarity:
+            assert not found  # never below it
+        elif shared / total > similarity + 0.05:
+            assert found  # MinHash proposes candidates with chance; at this distance it misses none of these
+
+
+def test_the_same_problem_in_slightly_other_words_is_a_duplicate_and_other_numbers_never() -> None:
+    assert duplicate(LONG.replace("altogether", "in all"), LONG) is not None
+    assert duplicate(LONG.replace("48", "46"), LONG) is None
+    assert duplicate(LONG.replace("48", "46"), LONG, similarity=0.3) is None
+    assert duplicate("What is 47 + 58?", "What is 47 + 85?") is None
+    assert duplicate("How many minutes are 3 hours?", "What is 3 + 3?") is None
+
+
+def test_format_rejects_empty_and_overlong_rows() -> None:
+    check = CHECKS["format"]
+    assert check(row("What is 1 + 1?"), context()).passed
+    for bad in (row(" "), row("q", answer="  "), row("q" * (LONGEST + 1)), row("q", solution="s" * LONGEST)):
+        verdict = check(bad, context())
+        assert not verdict.passed and verdict.reason
+
+
+@pytest.mark.parametrize("answer", ["", "**", ".", "*5*", "\\boxed{5} \\boxed{6}"])
+def test_the_answer_check_rejects_what_the_scorer_cannot_read_back(answer: str) -> None:
+    verdict = CHECKS["answer"](row("q", answer=answer), context())
+    assert not verdict.passed and repr(answer) in verdict.reason
+
+
+def test_the_answer_check_accepts_what_reads_back() -> None:
+    assert CHECKS["answer"](row("What is 47 + 85?"), context()).passed
+
+
+def test_the_answer_check_cannot_see_a_wrong_answer_that_reads_well() -> None:
+    """Its limit, on record: a row's answer is its own gold, and the working is not compared with it."""
+    assert CHECKS["answer"](row("What is 47 + 85?", answer="139", solution="47 + 85 = 132"), context()).passed
+
+
+def test_checks_run_in_the_order_of_the_config_up_to_the_first_failure() -> None:
+    names = ["contamination", "duplicate", "answer", "format"]
+    given_context = context("What is 47 + 85?", names=names)
+    given_context.seen.add("earlier", "What is 47 + 85?")
+    result = verify([row("What is 47 + 85?"), row("What is 2 + 3?", answer=" ")], given_context)
+    assert [[v.check for v in r.verdicts] for r in result.rejected] == [["contamination"], names[:3]]
+    given_context.config = CheckConfig.model_validate({"names": ["duplicate", "contamination"]})
+    result = verify([row("What is 47 + 85?")], given_context)
+    assert [v.check for v in result.rejected[0].verdicts] == ["duplicate"]
+    given_context.config = CheckConfig.model_validate({"names": []})
+    assert len(verify([row("What is 47 + 85?")], given_context).accepted) == 1
+
+
+@settings(max_examples=40)
+@given(st.lists(st.sampled_from(["What is 47 + 85?", "What is 1 + 2?", "what is 1+2", "What is 3 + 4?", " "]), max_size=9))
+def test_the_verifier_keeps_every_row_with_its_reason(questions: list[str]) -> None:
+    rows = [row(q, name=f"r{n}") for n, q in enumerate(questions)]
+    result = verify(rows, context("What is 47 + 85?"))
+    kept = [r.id for r in result.accepted] + [str(r.row["id"]) for r in result.rejected]
+    assert sorted(kept) == sorted(r.id for r in rows)
+    assert all(not r.verdicts[-1].passed and r.verdicts[-1].reason for r in result.rejected)
+    assert all(v.passed for r in result.rejected for v in r.verdicts[:-1])
+    assert all(Row.model_validate(r.row) in rows for r in result.rejected)
+    assert len({r.question.casefold().replace(" ", "") for r in result.accepted}) == len(result.accepted)
+
+
+def test_missing_counts_the_accepted_rows_of_each_request() -> None:
+    requests = [DataRequest(id="r0", skill="a", count=3), DataRequest(id="r1", skill="a", count=1)]
+    accepted = [row("q", name=f"{n}", request=r) for n, r in enumerate(["r0", "r1", "r1"])]
+    assert [(r.id, r.count) for r in missing(requests, accepted)] == [("r0", 2)]
+    assert missing(requests, []) == requests

@@ -1,0 +1,141 @@
+"""The skill forest as it follows from plans and rows, and what is withheld without state."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataenvgym.envs.config import TaskConfig, TrainConfig
+from dataenvgym.envs.evaluation import accuracy, by_skill, score
+from dataenvgym.envs.math_domain import MATH
+from dataenvgym.envs.observation import Lesson, Observation, subskills
+from dataenvgym.envs.tasks.arithmetic import load
+from dataenvgym.envs.teacher_env import TeacherEnv
+from dataenvgym.envs.types import DataRequest, Instance, Plan, Prediction, Provenance, Row, SkillAction
+
+TASK = load(TaskConfig(name="arithmetic", val_size=4, test_size=1))
+HIDDEN = "what the student wrote"
+
+
+def row(name: str, skill: str, subskill: str = "") -> Row:
+    made = Provenance(iteration=1, request="r0", model="m", prompt="p", prompt_hash="0")
+    return Row(id=name, question="q", solution="s", answer="1", skill=skill, subskill=subskill, provenance=made)
+
+
+def lesson(deltas: dict[str, int], rows: dict[str, int], hits: bool | None = None) -> Lesson:
+    given_rows = [row(f"{leaf}-{n}", "a", leaf) for leaf, count in rows.items() for n in range(count)]
+    plan = Plan(policy="p", requests=[], actions=[SkillAction(skill="a", kind="exploit", deltas=deltas)])
+    return Lesson(plan=plan, rows=given_rows, hits=None if hits is None else [hits] * len(given_rows))
+
+
+def test_a_leaf_sums_allocations_rows_and_hits_over_the_lessons() -> None:
+    lessons = [
+        lesson({"x": 4, "y": 2}, {"x": 3}, hits=False),
+        lesson({"x": 1, "y": -5}, {"x": 1, "y": 1}, hits=True),
+    ]
+    x, y = subskills(lessons, "a")
+    assert (x.name, x.allocation, x.rows, x.accuracy) == ("x", 5, 4, 0.25)
+    assert (y.name, y.allocation, y.rows, y.accuracy) == ("y", 0, 1, 1.0)  # never below nothing
+    assert subskills(lessons, "b") == []
+
+
+def test_a_leafs_accuracy_is_unknown_where_the_trainer_cannot_tell() -> None:
+    (x,) = subskills([lesson({"x": 4}, {"x": 3})], "a")
+    assert (x.rows, x.accuracy) == (3, None)
+    (x,) = subskills([lesson({"x": 4}, {"x": 3}), lesson({}, {"x": 1}, hits=True)], "a")
+    assert (x.rows, x.accuracy) == (4, 1.0)
+
+
+def test_subskills_of_requests_and_rows_are_leaves_also_without_actions() -> None:
+    plan = Plan(policy="p", requests=[DataRequest(id="r0", skill="a", subskill="asked", count=2)])
+    leaves = subskills([Lesson(plan=plan, rows=[row("1", "a", "written"), row("2", "a")])], "a")
+    assert [(s.name, s.allocation, s.rows) for s in leaves] == [("asked", 0, 0), ("written", 0, 1)]
+
+
+def evaluation(right: list[bool], text: str = "t") -> list[Prediction]:
+    return [
+        Prediction(
+            id=item.id,
+            skill=str(item.skill),
+            question=item.question,
+            gold=item.answer,
+            text=text,
+            answer="1",
+            correct=r,
+        )
+        for item, r in zip(TASK.val, right, strict=True)
+    ]
+
+
+def observe(evaluations: list[list[Prediction]], lessons: list[Lesson], state: bool, structure: str) -> Observation:
+    env = TeacherEnv(TASK, None, TrainConfig(), Path("unused"))  # type: ignore[arg-type]
+    return env.observe(
+        structure=structure,
+        state=state,
+        iteration=len(evaluations),
+        budget=10,
+        evaluations=evaluations,
+        lessons=lessons,
+    )
+
+
+SIZE = len(TASK.val)
+RIGHT = st.lists(st.booleans(), min_size=SIZE, max_size=SIZE)
+
+
+@pytest.mark.parametrize("structure", ["open_ended", "skill_list", "skill_tree"])
+@settings(max_examples=25)
+@given(one=st.tuples(RIGHT, RIGHT), other=st.tuples(RIGHT, RIGHT), hits=st.booleans())
+def test_without_state_the_observation_does_not_depend_on_what_was_measured(
+    structure: str, one: Any, other: Any, hits: bool
+) -> None:
+    first = observe([evaluation(r, HIDDEN) for r in one], [lesson({"x": 2}, {"x": 2}, hits)], False, structure)
+    second = observe([evaluation(r) for r in other], [lesson({"x": 2}, {"x": 2}, not hits)], False, structure)
+    assert first == second
+    assert HIDDEN not in first.model_dump_json()
+    assert not any(item.id in first.model_dump_json() for item in (*TASK.val, *TASK.test))
+
+
+@settings(max_examples=25)
+@given(one=RIGHT, two=RIGHT)
+def test_with_state_the_numbers_are_those_of_the_evaluations(one: list[bool], two: list[bool]) -> None:
+    seen = observe([evaluation(one), evaluation(two)], [lesson({"x": 2}, {"x": 2}, True)], True, "skill_list")
+    assert seen.accuracy == sum(two) / SIZE and seen.n == SIZE
+    assert seen.reward == pytest.approx((sum(two) - sum(one)) / SIZE)
+    assert [(p.iteration, p.rows, p.accuracy) for p in seen.history] == [(0, 0, sum(one) / SIZE), (1, 2, sum(two) / SIZE)]
+    assert [s.name for s in seen.skills] == sorted({str(i.skill) for i in TASK.val})
+    before, after = by_skill(evaluation(one)), by_skill(evaluation(two))
+    for skill in seen.skills:
+        assert (skill.accuracy, skill.n) == (accuracy(after[skill.name]), 4)
+        assert skill.rewards == [pytest.approx(accuracy(after[skill.name]) - accuracy(before[skill.name]))]
+        assert skill.reward == skill.rewards[-1]
+
+
+def test_the_base_evaluation_has_no_reward() -> None:
+    seen = observe([evaluation([True] * SIZE)], [], True, "skill_list")
+    assert (seen.reward, seen.skills[0].reward, seen.skills[0].rewards) == (None, None, [])
+
+
+@pytest.mark.parametrize("state", [True, False])
+def test_exemplars_come_from_train_alone_some_of_each_skill_and_anew_each_iteration(state: bool) -> None:
+    first = observe([evaluation([True] * SIZE)], [], state, "skill_tree")
+    train = {i.id for i in TASK.train}
+    ids = [i.id for i in first.exemplars]
+    assert set(ids) <= train and len(set(ids)) == len(ids)
+    assert {i.skill for i in first.exemplars} == {i.skill for i in TASK.val}
+    assert ids == [i.id for i in observe([evaluation([True] * SIZE)], [], state, "skill_tree").exemplars]
+    again = observe([evaluation([True] * SIZE)] * 2, [lesson({}, {})], state, "skill_tree")
+    assert ids != [i.id for i in again.exemplars]
+
+
+def test_scoring_keeps_order_and_takes_the_given_skills() -> None:
+    items = [Instance(id=n, question="q", answer=a, skill=s) for n, a, s in [("1", "5", "gold"), ("2", "6", None)]]
+    scored = score(MATH, items, ["Answer: 5", "no"], {"2": "found"})
+    assert [(p.id, p.skill, p.correct, p.answer) for p in scored][0] == ("1", "gold", True, "5")
+    assert (scored[1].skill, scored[1].correct) == ("found", False)
+    assert score(MATH, items[1:], ["x"], {})[0].skill == "other"
+    assert accuracy(scored) == 0.5 and accuracy([]) == 0.0
+    with pytest.raises(ValueError, match="zip"):
+        score(MATH, items, ["Answer: 5"], {})

