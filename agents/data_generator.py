@@ -63,7 +63,8 @@ async def generate(
         TeacherError: every call failed so: the server is out of reach or refuses.
     """
     calls = calls_for(requests, asker.config.rows_per_call)
-    done, errors = 0, []
+    done = 0
+    errors: list[TeacherError] = []
 
     async def one(call: Call) -> Generated:
         nonlocal done

@@ -160,7 +160,8 @@ async def plan_tree_with_llm(feedback: Feedback, asker: Asker, seed: int) -> Pla
     answer = await asker.items(prompt, ActionItem)
     by_name = {s.name: s for s in feedback.skills}
     chosen = {item.skill: item for item in answer.valid if item.skill in by_name}
-    actions, rows = [], {}
+    actions: list[SkillAction] = []
+    rows: dict[str, int] = {}
     for name, item in chosen.items():
         skill = by_name[name]
         room = config.max_subskills - len(skill.subskills)

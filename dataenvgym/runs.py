@@ -173,6 +173,10 @@ async def _drive(
     from dataenvgym.graphs.teacher import approved
 
     control, loop = RunControl(), asyncio.get_running_loop()
+
+    def on_event_soon(event: Event) -> None:  # a signal handler must not print by itself
+        loop.call_soon_threadsafe(on_event, event)
+
     thread: Any = {"configurable": {"thread_id": "episode"}, "recursion_limit": RECURSION_LIMIT}
     async with AsyncSqliteSaver.from_conn_string(str(run_dir / CHECKPOINTS)) as saver:
         graph = build_episode(teacher, config.structure).compile(checkpointer=saver)
@@ -182,10 +186,10 @@ async def _drive(
             write_json(run_dir / SUMMARY, summarise(config, run_dir, values["steps"], values["stop_reason"]))
             return
         step: Any = None if snapshot.created_at else {"run_dir": str(run_dir)}
-        with _drained_by_signals(control, lambda event: loop.call_soon_threadsafe(on_event, event)):
+        with _drained_by_signals(control, on_event_soon):
             try:
                 while True:
-                    async for _, event in graph.astream(
+                    async for part in graph.astream(
                         step,
                         thread,
                         context=config,
@@ -194,7 +198,7 @@ async def _drive(
                         durability="sync",
                         control=control,
                     ):
-                        on_event(event)
+                        on_event(part[1])  # (namespace, event)
                     snapshot = await graph.aget_state(thread)
                     if not snapshot.interrupts or approve is None:
                         break
@@ -208,7 +212,7 @@ async def _drive(
 
 
 @contextmanager
-def _drained_by_signals(control: Any, on_event: OnEvent) -> Iterator[None]:
+def _drained_by_signals(control: Any, on_event: Callable[[Event], object]) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM ends the run after the node in hand, the second at once.
 
     `on_event` is called from within a signal handler, where printing is not safe: it may only pass the event on.

@@ -14,7 +14,7 @@ import asyncio
 from pathlib import Path
 from typing import Any, Literal
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from pydantic import ValidationError

@@ -86,7 +86,8 @@ class TransformersStudent:
             raise DataError(f"student {self._config.name!r} reads text only, but a training row has an image")
         self.close()  # two copies of the weights would not fit where one barely does
         torch.manual_seed(seed)
-        model = self._trainable(config, start)
+        with quiet_transformers():
+            model = self._trainable(config, start)
         tokenizer = self._get_tokenizer()
         rows = [self._encode(e, config.max_length) for e in examples]
         if config.backend == "trl":

@@ -56,8 +56,9 @@ def _convert(out: Path) -> None:
     del model.config.quantization_config
     model.hf_quantizer, model.is_quantized, model.quantization_method = None, False, None
     tokenizer.chat_template = CHAT_TEMPLATE
-    model.to(torch.bfloat16).save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    with quiet_transformers():
+        model.to(torch.bfloat16).save_pretrained(out)
+        tokenizer.save_pretrained(out)
 
 
 def tiny_folder(seed: int = 0) -> Path:
@@ -82,8 +83,9 @@ def tiny_folder(seed: int = 0) -> Path:
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
-        LlamaForCausalLM(config).save_pretrained(out)
-        tokenizer.save_pretrained(out)
+        with quiet_transformers():
+            LlamaForCausalLM(config).save_pretrained(out)
+            tokenizer.save_pretrained(out)
 
     return made_once(cache_dir() / "models" / f"tiny-{seed}", make)
 

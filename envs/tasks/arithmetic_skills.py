@@ -1,8 +1,8 @@
 """The twelve procedural skills of the embedded `arithmetic` task.
 
-Questions are short (a CPU prefills them) and solutions are the calculations up to the last one, whose result is the answer:
-the shortest working that a small student still learns from. Each skill draws from at least 2,000 distinct questions, and
-a question's text tells its skill.
+Questions are short (a CPU prefills them) and solutions are the calculations up to the last one, whose result is
+the answer: the shortest working that a small student still learns from. Each skill draws from at least 2,000
+distinct questions, and a question's text tells its skill.
 """
 
 import re
@@ -127,7 +127,8 @@ def _rounding(rng: Random, variant: str) -> Drawn:
 def _groups(rng: Random, variant: str) -> Drawn:
     a, c = rng.randint(2, 9), rng.randint(2, 9)
     b = rng.randint(2, 5) if variant == "up to five in each" else rng.randint(6, 9)
-    return Drawn({"a": a, "b": b, "c": c, "thing": rng.choice(THINGS)}, f"{a} * {b} = {a * b}, {a * b} + {c}", a * b + c)
+    values: dict[str, int | str] = {"a": a, "b": b, "c": c, "thing": rng.choice(THINGS)}
+    return Drawn(values, f"{a} * {b} = {a * b}, {a * b} + {c}", a * b + c)
 
 
 def _number_after(rng: Random, variant: str) -> Drawn:

@@ -39,7 +39,9 @@ class FakeGateway:
         return Items(valid, failures, 1, False, Usage())
 
 
-def fake_asker(reply: Callable[[Asked], list[Any]], config: TeacherConfig | None = None) -> tuple[Asker, FakeGateway]:
+def fake_asker(
+    reply: Callable[[Asked], list[Any]], config: TeacherConfig | None = None
+) -> tuple[Asker, FakeGateway]:
     config = config or TeacherConfig()
     gateway = FakeGateway(reply, config)
     return Asker(gateway, MATH, config, "test", 1), gateway  # type: ignore[arg-type]

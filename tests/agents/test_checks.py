@@ -20,7 +20,9 @@ LONG = (
 )
 
 
-def row(question: str, answer: str = "132", solution: str = "47 + 85 = 132", name: str = "r", request: str = "r0") -> Row:
+def row(
+    question: str, answer: str = "132", solution: str = "47 + 85 = 132", name: str = "r", request: str = "r0"
+) -> Row:
     made = Provenance(iteration=1, request=request, model="m", prompt="p", prompt_hash="0")
     return Row(id=name, question=question, solution=solution, answer=answer, skill="addition", provenance=made)
 
@@ -37,13 +39,17 @@ def contaminated(question: str, *held_out: str) -> str | None:
     return None if verdict.passed else verdict.reason
 
 
-@pytest.mark.parametrize("question", ["What is 47 + 85?", "WHAT IS 47+85 ?", "  what  is\n47 +85", "What is 47 + 85"])
+@pytest.mark.parametrize(
+    "question", ["What is 47 + 85?", "WHAT IS 47+85 ?", "  what  is\n47 +85", "What is 47 + 85"]
+)
 def test_a_held_out_question_is_found_in_other_case_and_spacing(question: str) -> None:
     reason = contaminated(question, "What is 3 + 4?", "What is 47 + 85?")
     assert reason is not None and "val/1" in reason and question.strip()[:4] in reason
 
 
-@pytest.mark.parametrize("question", ["What is 47 + 58?", "What is 47 - 85?", "What is 85 + 47?", "What is 7 + 85?"])
+@pytest.mark.parametrize(
+    "question", ["What is 47 + 58?", "What is 47 - 85?", "What is 85 + 47?", "What is 7 + 85?"]
+)
 def test_the_same_form_with_other_numbers_is_another_problem(question: str) -> None:
     assert contaminated(question, "What is 47 + 85?") is None
 
@@ -81,7 +87,7 @@ def test_other_problems_of_the_same_skill_are_never_contaminated(skill: str, see
 
 
 def _numbers(text: str) -> list[str]:
-    return [w for w in "".join(c if c.isdigit() else " " for c in text).split()]
+    return "".join(c if c.isdigit() else " " for c in text).split()
 
 
 @settings(max_examples=30)
@@ -164,7 +170,11 @@ def test_checks_run_in_the_order_of_the_config_up_to_the_first_failure() -> None
 
 
 @settings(max_examples=40)
-@given(st.lists(st.sampled_from(["What is 47 + 85?", "What is 1 + 2?", "what is 1+2", "What is 3 + 4?", " "]), max_size=9))
+@given(
+    st.lists(
+        st.sampled_from(["What is 47 + 85?", "What is 1 + 2?", "what is 1+2", "What is 3 + 4?", " "]), max_size=9
+    )
+)
 def test_the_verifier_keeps_every_row_with_its_reason(questions: list[str]) -> None:
     rows = [row(q, name=f"r{n}") for n, q in enumerate(questions)]
     result = verify(rows, context("What is 47 + 85?"))

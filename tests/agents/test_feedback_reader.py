@@ -99,4 +99,6 @@ def test_without_state_nothing_measured_is_shown(structure: str) -> None:
 def test_without_state_the_forest_keeps_names_and_allocations() -> None:
     seen = READERS["skill_tree"](withheld("skill_tree"), CONFIG, 0)
     assert seen.errors == []
-    assert [(s.name, leaf.name, leaf.allocation) for s in seen.skills for leaf in s.subskills] == [("a", "leaf", 4)]
+    assert [(s.name, leaf.name, leaf.allocation) for s in seen.skills for leaf in s.subskills] == [
+        ("a", "leaf", 4)
+    ]

@@ -105,7 +105,7 @@ def test_what_a_row_is_written_from_stands_in_its_prompt() -> None:
 
 
 def test_all_calls_are_made_at_the_same_time() -> None:
-    asker, gateway = fake_asker(items, TeacherConfig(rows_per_call=2))
+    asker, _ = fake_asker(items, TeacherConfig(rows_per_call=2))
     calls = len(calls_for(REQUESTS, 2))
     done: list[tuple[int, int]] = []
 

@@ -52,7 +52,9 @@ def feedbacks(draw: st.DrawFn, tree: bool) -> Feedback:
     return feedback(skills, draw(st.integers(1, 60)), draw(st.integers(1, 6)))
 
 
-def feedback(skills: list[SkillState], budget: int, iteration: int = 1, state: bool = True, **more: Any) -> Feedback:
+def feedback(
+    skills: list[SkillState], budget: int, iteration: int = 1, state: bool = True, **more: Any
+) -> Feedback:
     given = {
         "accuracy": 0.5,
         "n": 60,
@@ -235,9 +237,7 @@ def test_a_weak_skill_with_mastered_subskills_explores() -> None:
 
 def test_rows_go_to_the_skill_as_a_whole_when_the_model_names_no_subskill() -> None:
     asker, _ = fake_asker(lambda asked: [], CONFIG)
-    plan = asyncio.run(
-        find_policy("skill_tree", None, True).plan(feedback([SkillState(name="a")], 10), asker, 0)
-    )
+    plan = asyncio.run(find_policy("skill_tree", None, True).plan(feedback([SkillState(name="a")], 10), asker, 0))
     assert [(r.skill, r.subskill, r.count) for r in plan.requests] == [("a", "a", 10)]
 
 

@@ -18,7 +18,9 @@ def shown(asked: Asked) -> list[str]:
     return [f"val/{line.split(']')[0]}" for line in asked.prompt.text.split("[val/")[1:]]
 
 
-def answers(label: Callable[[str], str | None], categories: Callable[[], list[Any]]) -> Callable[[Asked], list[Any]]:
+def answers(
+    label: Callable[[str], str | None], categories: Callable[[], list[Any]]
+) -> Callable[[Asked], list[Any]]:
     def reply(asked: Asked) -> list[Any]:
         if asked.prompt.tool == "submit_categories":
             return categories()

@@ -46,7 +46,7 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     return call
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small() -> Callable[..., list[str]]:
     """`--set` arguments of the small config, with changes on top: small(**{"budget.iterations": 1})."""
 

@@ -173,7 +173,7 @@ def test_run_shows_the_outcome(cli: Cli, small: Small, tmp_path: Path) -> None:
         "base: validation accuracy",
         "iteration 2",
         "gain on the private test",
-        "scripted: a test instrument",
+        "a test instrument",
     ):
         assert said in out
     assert f"run folder: {out_dir}\n" in out, "in one line, to be copied"

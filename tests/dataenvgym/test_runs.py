@@ -38,7 +38,7 @@ def test_a_run_is_named_by_what_it_is(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_no_folder_is_written_into_twice(made: Path) -> None:
-    with pytest.raises(RunFolderError, match="already holds a run.*dataenvgym resume"):
+    with pytest.raises(RunFolderError, match=r"already holds a run.*dataenvgym resume"):
         create(EpisodeConfig(), made)
 
 
@@ -84,7 +84,7 @@ def test_a_config_of_another_version_is_refused(made: Path) -> None:
     manifest = json.loads((made / "manifest.json").read_text())
     manifest["config_sha256"] = hashlib.sha256(text.encode()).hexdigest()
     (made / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(RunFolderError, match="another version.*\n.*gone: unknown key"):
+    with pytest.raises(RunFolderError, match=r"another version.*\n.*gone: unknown key"):
         resume(made)
 
 

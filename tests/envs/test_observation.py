@@ -69,7 +69,9 @@ def evaluation(right: list[bool], text: str = "t") -> list[Prediction]:
     ]
 
 
-def observe(evaluations: list[list[Prediction]], lessons: list[Lesson], state: bool, structure: str) -> Observation:
+def observe(
+    evaluations: list[list[Prediction]], lessons: list[Lesson], state: bool, structure: str
+) -> Observation:
     env = TeacherEnv(TASK, None, TrainConfig(), Path("unused"))  # type: ignore[arg-type]
     return env.observe(
         structure=structure,
@@ -104,7 +106,10 @@ def test_with_state_the_numbers_are_those_of_the_evaluations(one: list[bool], tw
     seen = observe([evaluation(one), evaluation(two)], [lesson({"x": 2}, {"x": 2}, True)], True, "skill_list")
     assert seen.accuracy == sum(two) / SIZE and seen.n == SIZE
     assert seen.reward == pytest.approx((sum(two) - sum(one)) / SIZE)
-    assert [(p.iteration, p.rows, p.accuracy) for p in seen.history] == [(0, 0, sum(one) / SIZE), (1, 2, sum(two) / SIZE)]
+    assert [(p.iteration, p.rows, p.accuracy) for p in seen.history] == [
+        (0, 0, sum(one) / SIZE),
+        (1, 2, sum(two) / SIZE),
+    ]
     assert [s.name for s in seen.skills] == sorted({str(i.skill) for i in TASK.val})
     before, after = by_skill(evaluation(one)), by_skill(evaluation(two))
     for skill in seen.skills:
@@ -133,7 +138,7 @@ def test_exemplars_come_from_train_alone_some_of_each_skill_and_anew_each_iterat
 def test_scoring_keeps_order_and_takes_the_given_skills() -> None:
     items = [Instance(id=n, question="q", answer=a, skill=s) for n, a, s in [("1", "5", "gold"), ("2", "6", None)]]
     scored = score(MATH, items, ["Answer: 5", "no"], {"2": "found"})
-    assert [(p.id, p.skill, p.correct, p.answer) for p in scored][0] == ("1", "gold", True, "5")
+    assert (scored[0].id, scored[0].skill, scored[0].correct, scored[0].answer) == ("1", "gold", True, "5")
     assert (scored[1].skill, scored[1].correct) == ("found", False)
     assert score(MATH, items[1:], ["x"], {})[0].skill == "other"
     assert accuracy(scored) == 0.5 and accuracy([]) == 0.0

@@ -68,7 +68,7 @@ def test_a_failing_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest
     monkeypatch.undo()
     assert path.read_bytes() == before
     write_bytes(path, b"new")  # what the failure left behind is in nobody's way
-    assert path.read_bytes() == b"new" and os.listdir(tmp_path) == ["file.json"]
+    assert path.read_bytes() == b"new" and [p.name for p in tmp_path.iterdir()] == ["file.json"]
 
 
 def test_an_item_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:

@@ -62,9 +62,7 @@ class FakeStudent:
 
 def rows(*questions: str) -> list[Row]:
     made = Provenance(iteration=1, request="r0", model="m", prompt="p", prompt_hash="0")
-    return [
-        Row(id=f"id {q}", question=q, solution="s", answer="1", skill="a", provenance=made) for q in questions
-    ]
+    return [Row(id=f"id {q}", question=q, solution="s", answer="1", skill="a", provenance=made) for q in questions]
 
 
 @pytest.fixture
@@ -108,7 +106,9 @@ def test_a_folder_without_the_end_mark_is_no_student(student: FakeStudent, tmp_p
     assert env(student, tmp_path).hits(key) == [True]
 
 
-def test_from_base_all_lessons_are_learnt_and_the_parent_plays_no_part(student: FakeStudent, tmp_path: Path) -> None:
+def test_from_base_all_lessons_are_learnt_and_the_parent_plays_no_part(
+    student: FakeStudent, tmp_path: Path
+) -> None:
     one = env(student, tmp_path, seed=5).train([rows("a"), rows("b", "c")], "parent")
     two = env(student, tmp_path, seed=5).train([rows("a"), rows("b", "c")], None)
     assert one == two
@@ -117,7 +117,9 @@ def test_from_base_all_lessons_are_learnt_and_the_parent_plays_no_part(student: 
     assert (seed, start) == (5, None)
 
 
-def test_from_last_only_the_last_lesson_is_learnt_on_the_parents_adapter(student: FakeStudent, tmp_path: Path) -> None:
+def test_from_last_only_the_last_lesson_is_learnt_on_the_parents_adapter(
+    student: FakeStudent, tmp_path: Path
+) -> None:
     last = env(student, tmp_path, start="last")
     first = last.train([rows("a")], None)
     second = last.train([rows("a"), rows("b", "c")], first)
