@@ -141,37 +141,35 @@ class SeenRows:
 
     similarity: float
     _exact: dict[str, str] = field(default_factory=dict)
-    _index: dict[tuple[str, ...], Any] = field(default_factory=dict)
     _text: dict[str, str] = field(default_factory=dict)
     _runs: dict[str, frozenset[tuple[str, ...]]] = field(default_factory=dict)
+    _index: Any = None
 
     def add(self, name: str, question: str) -> None:
         """Take a row's question into the index."""
+        if name not in self._text:
+            self._runs[name] = _runs(question)
+            self._candidates().insert(name, _signature(self._runs[name]))
         self._exact[normalised(question)] = name
         self._text[name] = question
-        self._runs[name] = _runs(question)
-        index = self._near(question)
-        if name not in index:
-            index.insert(name, _signature(self._runs[name]))
 
     def twin(self, question: str) -> tuple[str, str] | None:
         """(row id, its question) of an accepted question that is the same or nearly so, or None."""
         name = self._exact.get(normalised(question))
         if name is None:
-            runs = _runs(question)
-            close = sorted(self._near(question).query(_signature(runs)))
-            name = next((n for n in close if _jaccard(runs, self._runs[n]) >= self.similarity), None)
+            runs, numbers = _runs(question), sorted(_NUMBER.findall(question))
+            close = sorted(self._candidates().query(_signature(runs)))
+            alike = (n for n in close if sorted(_NUMBER.findall(self._text[n])) == numbers)
+            name = next((n for n in alike if _jaccard(runs, self._runs[n]) >= self.similarity), None)
         return None if name is None else (name, self._text[name])
 
-    def _near(self, question: str) -> Any:
-        """The index of the questions that have the same numbers."""
-        from datasketch import MinHashLSH
+    def _candidates(self) -> Any:
+        if self._index is None:
+            from datasketch import MinHashLSH
 
-        numbers = tuple(sorted(_NUMBER.findall(question)))
-        if numbers not in self._index:
             # Wider than what is wanted: at its own threshold MinHash finds one pair in three.
-            self._index[numbers] = MinHashLSH(threshold=CANDIDATES * self.similarity, num_perm=PERMUTATIONS)
-        return self._index[numbers]
+            self._index = MinHashLSH(threshold=CANDIDATES * self.similarity, num_perm=PERMUTATIONS)
+        return self._index
 
 
 def _runs(question: str) -> frozenset[tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -56,7 +57,9 @@ def facts(summary: dict[str, Any]) -> list[str]:
 
 def _curve(summary: dict[str, Any]) -> Table:
     title = f"{summary['task']} / {summary['structure']}" + ("" if summary["state"] else " without state")
-    table = Table(title=f"{title}, student {summary['student']}, seed {summary['seed']}: validation")
+    table = Table(
+        title=f"{title}, student {summary['student']}, seed {summary['seed']}: validation", box=box.SIMPLE
+    )
     for column in ("iteration", "rows", "accuracy", "95% interval", "n"):
         table.add_column(column, justify="right")
     for point in summary["val"]:
@@ -74,34 +77,31 @@ def _curve(summary: dict[str, Any]) -> Table:
 
 
 def _skills(summary: dict[str, Any]) -> Table:
-    table = Table(title="private test: base against the best iteration on val (95% intervals)")
-    table.add_column("skill")
-    for column in ("base", "best", "gain", "n"):
-        table.add_column(column, justify="right")
+    table = Table(
+        title="private test: base against best of val, 95% intervals in brackets", box=box.SIMPLE, pad_edge=False
+    )
+    for column in ("skill", "base", "best", "gain", "n"):
+        table.add_column(column, justify="left" if column == "skill" else "right", no_wrap=True)
     for name, skill in sorted(summary["skills"].items(), key=lambda item: item[1]["best"] - item[1]["base"]):
-        gain, lost = skill["gain"], skill["best"] < skill["base"] - LOSS
+        lost = skill["best"] < skill["base"] - LOSS
         table.add_row(
-            Text(name),
-            _with_interval(skill["base"], skill["n"]),
-            _with_interval(skill["best"], skill["n"]),
-            f"{gain['value']:+.2f} [{gain['low']:+.2f} {gain['high']:+.2f}]",
-            str(skill["n"]),
-            style="red" if lost else "",
+            *_row(name, skill["base"], skill["best"], skill["gain"], skill["n"]), style="red" if lost else ""
         )
     test = summary["test"]
-    gain = test["gain"]
     table.add_section()
-    table.add_row(
-        "all",
-        _with_interval(test["base"]["accuracy"], test["base"]["n"]),
-        _with_interval(test["best"]["accuracy"], test["best"]["n"]),
-        f"{gain['value']:+.2f} [{gain['low']:+.2f} {gain['high']:+.2f}]",
-        str(test["base"]["n"]),
-        style="bold",
-    )
+    accuracies = test["base"]["accuracy"], test["best"]["accuracy"]
+    table.add_row(*_row("all", *accuracies, test["gain"], test["base"]["n"]), style="bold")
     return table
 
 
-def _with_interval(accuracy: float, n: int) -> Text:
-    interval = wilson(round(accuracy * n), n)
-    return Text(f"{accuracy:.2f} [{interval.low:.2f} {interval.high:.2f}]")
+def _row(name: str, base: float, best: float, gain: dict[str, float], n: int) -> list[Text]:
+    """The cells of a line, as text: a skill's name is data, not markup."""
+    intervals = [wilson(round(accuracy * n), n) for accuracy in (base, best)]
+    cells = [f"{i.value:.2f} ({_short(i.low)} {_short(i.high)})" for i in intervals]
+    change = f"{gain['value']:+.2f} ({_short(gain['low'], '+')} {_short(gain['high'], '+')})"
+    return [Text(cell) for cell in (name, *cells, change, str(n))]
+
+
+def _short(value: float, sign: str = "") -> str:
+    """Two decimals without the leading zero, so that a line of the table fits 80 columns."""
+    return f"{value:{sign}.2f}".replace("0.", ".", 1)

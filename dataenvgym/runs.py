@@ -177,6 +177,7 @@ async def _drive(
     def on_event_soon(event: Event) -> None:  # a signal handler must not print by itself
         loop.call_soon_threadsafe(on_event, event)
 
+    part: Any
     thread: Any = {"configurable": {"thread_id": "episode"}, "recursion_limit": RECURSION_LIMIT}
     async with AsyncSqliteSaver.from_conn_string(str(run_dir / CHECKPOINTS)) as saver:
         graph = build_episode(teacher, config.structure).compile(checkpointer=saver)
