@@ -20,7 +20,7 @@ from dataenvgym.envs.store import Store, write_json
 from dataenvgym.envs.tasks import TASKS
 from dataenvgym.envs.types import Plan, Prediction, Ref, Row
 from dataenvgym.graphs.config import EpisodeConfig, Structure, config_for
-from dataenvgym.graphs.live import env_of, gateway_of, task_of
+from dataenvgym.graphs.live import env_of, gateway_of, in_student_thread, task_of
 from dataenvgym.graphs.state import EpisodeInput, EpisodeState, Step
 from dataenvgym.graphs.summary import best_step, summarise
 from dataenvgym.graphs.teacher import build_teacher
@@ -45,7 +45,7 @@ async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
 
     with measured(run_dir, "setup", "reset"):
         await (await asyncio.to_thread(gateway_of, config, run_dir)).ready()
-        await asyncio.to_thread(env_of, config, run_dir, report)
+        await in_student_thread(lambda: env_of(config, run_dir, report))
         skills = await _find_skills(config, run_dir)
         await asyncio.to_thread(write_json, Path(run_dir) / SKILLS, skills)
     with measured(run_dir, "evaluate", "reset"):
@@ -69,7 +69,7 @@ async def train(state: EpisodeState, runtime: Context) -> EpisodeState:
             return parent  # nothing new to learn
         return env_of(config, run_dir).train(rows, parent, _progress(write, "training steps"))
 
-    return {"student": await asyncio.to_thread(work)}
+    return {"student": await in_student_thread(work)}
 
 
 @timed("evaluate")
@@ -100,7 +100,7 @@ async def finish(state: EpisodeState, runtime: Context) -> EpisodeState:
         write_json(Path(run_dir) / "summary.json", found)
 
     with measured(run_dir, "evaluate", "finish"):
-        await asyncio.to_thread(score)
+        await in_student_thread(score)
     await asyncio.to_thread(sum_up)
     return {"summary": "summary.json"}
 
@@ -188,7 +188,7 @@ async def _evaluated(
         seen = store.save(Store.iteration(iteration + 1, "observation.jsonl"), [observation])
         return step, seen, budget
 
-    step, observation, budget = await asyncio.to_thread(work)
+    step, observation, budget = await in_student_thread(work)
     reason = stop_reason(config, [*state.get("steps", []), step])
     write({"event": "evaluated", "step": dict(step), "stop": reason})
     return {
