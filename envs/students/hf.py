@@ -184,7 +184,8 @@ class TransformersStudent:
             ),
             task_type="CAUSAL_LM",
         )
-        return peft.get_peft_model(base, lora, autocast_adapter_dtype=False)
+        with quiet_transformers():
+            return peft.get_peft_model(base, lora, autocast_adapter_dtype=False)
 
 
 @contextmanager
@@ -202,7 +203,9 @@ def _found(path: str) -> Iterator[None]:
 def _merge(model: Any, adapter: Path) -> Any:
     import peft
 
-    return peft.PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=False).merge_and_unload()
+    with quiet_transformers():
+        adapted = peft.PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=False)
+    return adapted.merge_and_unload()
 
 
 def _linear_layers(model: Any) -> list[str]:
