@@ -36,7 +36,3 @@ class RunFolderError(DataEnvGymError):
 
 class TeacherError(DataEnvGymError):
     """A teacher that broke its contract or whose model cannot be reached."""
-
-
-class BudgetExhaustedError(DataEnvGymError):
-    """A cap on calls, tokens or money was reached; the episode ends cleanly."""

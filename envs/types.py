@@ -1,6 +1,5 @@
 """The nouns that every room shares, as pydantic models. On disk each is one line of JSON."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -129,6 +128,3 @@ class Example(NamedTuple):
     prompt: str
     completion: str
     image: str | None = None
-
-
-Texts = Sequence[str]

@@ -159,7 +159,7 @@ async def _evaluated(
     earlier = [*state["earlier"], state["accepted"]] if iteration else []
     store = Store(Path(run_dir))
 
-    def work() -> tuple[Step, Ref, int]:
+    def work() -> tuple[Step, Ref]:
         env = env_of(config, run_dir)
         skills = _read_skills(store.path(SKILLS))
         found = env.evaluate(student, env.task.val, skills, _progress(write, "val instances"))
@@ -176,25 +176,23 @@ async def _evaluated(
             rejected=state.get("rejected") if iteration else None,
         )
         steps = [*state.get("steps", []), step]
-        budget = _budget(config, step["rows"])
         observation = env.observe(
             structure=config.structure,
             state=config.state,
             iteration=iteration + 1,
-            budget=budget,
+            budget=_budget(config, step["rows"]),
             evaluations=[store.read(s["predictions"], Prediction) for s in steps],
             lessons=_lessons(store, steps, env.hits),
         )
         seen = store.save(Store.iteration(iteration + 1, "observation.jsonl"), [observation])
-        return step, seen, budget
+        return step, seen
 
-    step, observation, budget = await in_student_thread(work)
+    step, observation = await in_student_thread(work)
     reason = stop_reason(config, [*state.get("steps", []), step])
     write({"event": "evaluated", "step": dict(step), "stop": reason})
     return {
         "steps": [step],
         "iteration": iteration + 1,
-        "budget": budget,
         "observation": observation,
         "earlier": earlier,
         "student": student,

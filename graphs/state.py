@@ -29,7 +29,6 @@ class EpisodeState(TypedDict, total=False):
 
     run_dir: str
     iteration: int
-    budget: int
     observation: Ref
     earlier: list[Ref]
     plan: Ref

@@ -7,13 +7,13 @@ begin with are run once and their keys and values shared, and rows that have end
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from dataenvgym.envs.students.base import Progress
 
 if TYPE_CHECKING:
     import torch
-
-Progress = Callable[[int, int], None]
 
 # Dropping rows copies the cache, so it waits until this share of the batch has ended.
 COMPACT_SHARE = 0.2

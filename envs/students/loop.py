@@ -1,7 +1,7 @@
 """The fast training loop: LoRA, loss at completion positions only.
 
-TRL's SFTTrainer is the other backend (envs/students/trl_backend.py). This loop exists because it is measurably
-faster on small batches: hidden states are gathered at the completion positions before the output head, so the
+TRL's SFTTrainer is the other backend (envs/students/trl_backend.py). This loop exists for speed on small
+batches: hidden states are gathered at the completion positions before the output head, so the
 head runs on a 2-D tensor of those rows alone (benchmarks/student.py measures both).
 """
 
