@@ -1,6 +1,6 @@
 """All six teachers on one task with equal rows, over seeds: what feedback is worth.
 
-    python benchmarks/teachers.py --out runs/teachers [--seeds 0 1 2] [--jobs 2] [--set KEY=VALUE ...]
+    python benchmarks/teachers.py --out runs/teachers [--config examples/demo.yaml] [--seeds 0 1 2] [--jobs 2]
 
 Runs `dataenvgym run` once per teacher and seed (finished runs are kept, interrupted ones resumed), `--jobs` at a
 time with one thread each, and prints a Markdown table and, as its last line, one JSON object.
@@ -22,6 +22,7 @@ STRUCTURES = ("open_ended", "skill_list", "skill_tree")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/teachers"))
+    parser.add_argument("--config", type=Path, default=Path(__file__).parents[1] / "examples" / "demo.yaml")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--set", action="append", default=[])
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace, seed: int, structure: str, state: bool) -
         command += ["resume", str(folder)]
     else:
         values = [f"structure={structure}", f"state={str(state).lower()}", f"seed={seed}", *arguments.set]
-        command += ["run", "--out", str(folder), *(x for v in values for x in ("--set", v))]
+        command += ["run", str(arguments.config), "--out", str(folder), *(x for v in values for x in ("--set", v))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"} if arguments.jobs > 1 else None
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
     summary = json.loads((folder / "summary.json").read_text())

@@ -31,7 +31,7 @@ class TaskConfig(Section):
 class GenerationConfig(Section):
     """How the student is asked. Greedy, so that a score is a property of the student alone."""
 
-    batch_size: int = Field(128, ge=1, description="Prompts generated together, sorted by length.")
+    batch_size: int = Field(256, ge=1, description="Prompts generated together, sorted by length.")
     max_new_tokens: int = Field(40, ge=1, description="Longest answer in tokens.")
 
 

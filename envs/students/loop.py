@@ -1,8 +1,9 @@
 """The fast training loop: LoRA, loss at completion positions only.
 
 TRL's SFTTrainer is the other backend (envs/students/trl_backend.py). This loop exists for speed on small
-batches: hidden states are gathered at the completion positions before the output head, so the
-head runs on a 2-D tensor of those rows alone (benchmarks/student.py measures both).
+batches: the rows of a batch are packed into one sequence that holds the beginning of all prompts once, and
+hidden states are gathered at the completion positions before the output head (benchmarks/student.py measures
+the whole).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataenvgym.envs.config import TrainConfig
 from dataenvgym.envs.students.base import Progress, TrainSummary
+from dataenvgym.envs.students.generate import shared_prefix
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 GRADIENT_CLIP = 1.0
 # Batches are cut from pools of this many batches sorted by length: little padding, still shuffled.
 POOL = 8
+# How far, in standard deviations of the logits, rounding may move them when rows are packed (bfloat16: 0.01).
+PACKING_TOLERANCE = 0.03
 
 
 class Encoded(NamedTuple):
@@ -75,14 +79,15 @@ def fit(
 
     began = time.perf_counter()
     trainable = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trainable, lr=config.learning_rate, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(trainable, lr=config.learning_rate, weight_decay=0.0, fused=True)
     plan = [b for epoch in range(config.epochs) for b in batches(rows, config.batch_size, seed * 1009 + epoch)]
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule(config, len(plan)))
     hits: list[bool | None] = [None] * len(rows)
     tokens, loss_value = 0, 0.0
+    prefix = packing_prefix(model, rows, config.batch_size, pad_token)
     model.train()
     for step, chosen in enumerate(plan):
-        logits, labels, owner = completion_logits(model, [rows[i] for i in chosen], pad_token)
+        logits, labels, owner = completion_logits(model, [rows[i] for i in chosen], pad_token, prefix)
         loss = cross_entropy(logits.float(), labels)
         loss_value = float(loss.detach())
         if not math.isfinite(loss_value):
@@ -113,23 +118,57 @@ def fit(
 
 
 def completion_logits(
-    model: Any, rows: Sequence[Encoded], pad_token: int
+    model: Any, rows: Sequence[Encoded], pad_token: int, prefix: int | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(logits [n, vocabulary], labels [n], row index [n]) at the n completion positions of a batch."""
+    """(logits [n, vocabulary], labels [n], row index [n]) at the n completion positions of a batch.
+
+    `prefix`: how many tokens every prompt begins with. Given, the batch is one sequence without padding: those
+    tokens once, then what follows of each row, which sees them and itself alone. None: a padded batch.
+    """
     import torch
 
-    width = max(len(r.ids) for r in rows)
     device = model.device
-    ids = torch.tensor([r.ids + [pad_token] * (width - len(r.ids)) for r in rows], device=device)
-    mask = torch.tensor([[1] * len(r.ids) + [0] * (width - len(r.ids)) for r in rows], device=device)
-    # Position t predicts token t + 1, so a completion is learnt from prompt - 1 to the last but one.
-    learn = torch.tensor(
-        [[r.prompt - 1 <= t < len(r.ids) - 1 for t in range(width - 1)] for r in rows], device=device
-    )
+    if prefix is None:
+        width = max(len(r.ids) for r in rows)
+        ids = torch.tensor([r.ids + [pad_token] * (width - len(r.ids)) for r in rows], device=device)
+        inputs = {"attention_mask": (torch.arange(width) < torch.tensor([[len(r.ids)] for r in rows])).to(device)}
+        starts, rest = [width * number for number in range(len(rows))], [r.ids for r in rows]
+    else:
+        rest = [r.ids[prefix:] for r in rows]
+        starts = [prefix + sum(len(tail) for tail in rest[:number]) for number in range(len(rows))]
+        ids = torch.tensor([rows[0].ids[:prefix] + [t for tail in rest for t in tail]], device=device)
+        owner = torch.tensor([-1] * prefix + [number for number, tail in enumerate(rest) for _ in tail])
+        positions = torch.tensor([*range(prefix), *(prefix + i for tail in rest for i in range(len(tail)))])
+        sees = ((owner[:, None] == owner) | (owner == -1)) & (positions[:, None] >= positions)
+        inputs = {"attention_mask": sees[None, None].to(device), "position_ids": positions[None].to(device)}
+    # Token t is predicted at t - 1, so a completion is learnt from the prompt's last token to the last but one.
+    first = [r.prompt - 1 - (prefix or 0) for r in rows]
+    spans = [range(f, len(tail) - 1) for f, tail in zip(first, rest, strict=True)]
+    at = torch.tensor([s + t for s, span in zip(starts, spans, strict=True) for t in span], device=device)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    hidden = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    logits = base.get_output_embeddings()(hidden[:, :-1][learn])
+    hidden = base.get_decoder()(input_ids=ids, use_cache=False, **inputs).last_hidden_state
+    logits = base.get_output_embeddings()(hidden.flatten(0, 1)[at])
     cap = getattr(base.config, "final_logit_softcapping", None)
     if cap:  # Gemma 2 squashes its logits after the head
         logits = torch.tanh(logits / cap) * cap
-    return logits, ids[:, 1:][learn], learn.nonzero()[:, 0]
+    row = torch.tensor([number for number, span in enumerate(spans) for _ in span], device=device)
+    return logits, ids.flatten()[at + 1], row
+
+
+def packing_prefix(model: Any, rows: Sequence[Encoded], size: int, pad_token: int) -> int | None:
+    """The prefix to pack batches with, or None where this model cannot be packed.
+
+    Some models mix neighbouring tokens outside their attention (convolutions, state spaces) or ignore a mask of
+    their own, and rows would leak into each other: so the first batch is tried both ways.
+    """
+    import torch
+
+    prefix = shared_prefix([r.ids[: r.prompt] for r in rows])
+    trial = rows[:size]
+    with torch.no_grad():
+        try:
+            packed = completion_logits(model, trial, pad_token, prefix)[0].float()
+        except (ValueError, RuntimeError, TypeError, NotImplementedError):
+            return None
+        padded = completion_logits(model, trial, pad_token)[0].float()
+    return prefix if float((packed - padded).abs().mean() / padded.std()) < PACKING_TOLERANCE else None
