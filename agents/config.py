@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 
 from dataenvgym.envs.config import Section
 
@@ -45,6 +45,11 @@ class TeacherModelConfig(Section):
     )
     max_concurrency: int = Field(16, ge=1, description="Requests in flight at once to this model.")
     max_tokens: int = Field(4096, ge=1, description="Longest reply in tokens; a cut reply keeps its closed items.")
+    price: tuple[NonNegativeFloat, NonNegativeFloat] | None = Field(
+        None,
+        description="US dollars per million prompt and completion tokens; null: the built-in table, where it "
+        "knows the model.",
+    )
     send_seed: bool = Field(
         True, description="Send a seed with each request (OpenAI and compatible servers, Azure)."
     )

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from dataenvgym.agents.asking import Asker
 from dataenvgym.agents.feedback_reader import Feedback
-from dataenvgym.envs.errors import TeacherError
+from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.types import DataRequest, Instance, Provenance, Rejected, Row, Verdict
 
 # Questions of the same request shown as "already written", so that a call does not repeat them.
@@ -19,10 +19,14 @@ AVOIDED = 10
 
 
 class Generated(NamedTuple):
-    """What a round of generation gave. `failed`: items and whole calls that gave no row, with reasons."""
+    """What a round of generation gave. `failed`: items and whole calls that gave no row, with reasons.
+
+    `stopped`: the cap that forbade some of the calls, or None.
+    """
 
     rows: list[Row]
     failed: list[Rejected]
+    stopped: str | None = None
 
 
 class Call(NamedTuple):
@@ -72,7 +76,9 @@ async def generate(
             result = await _call(call, feedback, asker, round_number, written, seed)
         except TeacherError as error:
             errors.append(error)
-            result = Generated([], [_failed_call(call, str(error))])
+            result = Generated([], [_failed_call(call, "call", str(error))])
+        except BudgetReachedError as error:
+            result = Generated([], [_failed_call(call, "budget", str(error))], str(error))
         done += 1
         if progress:
             progress(done, len(calls))
@@ -81,7 +87,11 @@ async def generate(
     results = await asyncio.gather(*(one(call) for call in calls))
     if errors and len(errors) == len(calls):
         raise errors[0]
-    return Generated([row for r in results for row in r.rows], [f for r in results for f in r.failed])
+    return Generated(
+        rows=[row for r in results for row in r.rows],
+        failed=[f for r in results for f in r.failed],
+        stopped=next((r.stopped for r in results if r.stopped), None),
+    )
 
 
 async def _call(
@@ -133,9 +143,9 @@ async def _call(
     return Generated(rows, failed)
 
 
-def _failed_call(call: Call, reason: str) -> Rejected:
+def _failed_call(call: Call, check: str, reason: str) -> Rejected:
     asked = {"request": call.request.id, "skill": call.request.skill, "rows": call.rows, "batch": call.batch}
-    return Rejected(row=asked, verdicts=[Verdict(check="call", passed=False, reason=reason)])
+    return Rejected(row=asked, verdicts=[Verdict(check=check, passed=False, reason=reason)])
 
 
 def _exemplars(request: DataRequest, feedback: Feedback, count: int, rng: random.Random) -> list[Instance]:

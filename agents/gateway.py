@@ -26,7 +26,8 @@ from dataenvgym.agents.ledger import CallRecord, Ledger
 from dataenvgym.agents.prompts import Prompt
 from dataenvgym.agents.response_cache import CachedReply, ResponseCache, cache_key
 from dataenvgym.agents.salvage import ItemFailure, failure, raw_items
-from dataenvgym.envs.errors import DataEnvGymError, TeacherError
+from dataenvgym.agents.spending import Caps, Spending, cost, price_of
+from dataenvgym.envs.errors import BudgetReachedError, DataEnvGymError, TeacherError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -79,13 +80,20 @@ class Gateway:
     """Asks the chat model of `config`. One may serve a whole process, also over several event loops."""
 
     def __init__(
-        self, config: TeacherModelConfig, *, seed: int, cache: ResponseCache | None, ledger: Ledger | None
+        self,
+        config: TeacherModelConfig,
+        *,
+        seed: int,
+        cache: ResponseCache | None,
+        ledger: Ledger | None,
+        caps: Caps = Caps(),
     ) -> None:
-        """Check the model's name; nothing is contacted.
+        """Check the model's name and count what the ledger has spent already; nothing is contacted.
 
         Raises:
-            ConfigError, UnknownNameError: `config.model` names no known provider.
+            ConfigError, UnknownNameError: `config.model` names no known provider, or a cap cannot be kept.
         """
+        self.spending = Spending(config, caps, ledger.records() if ledger else ())
         self.config, self.seed = config, seed
         self._provider = provider_of(config)
         self._cache = cache if config.cache else None
@@ -112,6 +120,7 @@ class Gateway:
             TeacherError: the server refused (e.g. 400, 401, 404) or stayed out of reach; the text says what
                 to mend.
             MissingDependencyError: the provider's package or key is absent.
+            BudgetReachedError: a cap forbids to ask; replies from the cache are still given.
         """
         started = time.monotonic()
         tool = tool_schema(prompt.tool, item)
@@ -147,6 +156,7 @@ class Gateway:
                     valid=len(known.valid),
                     failed=len(known.failures),
                     error=error,
+                    cost=None if known.cached else cost(price_of(self.config), *known.usage),
                 )
                 await asyncio.to_thread(self._ledger.append, record)
         return result
@@ -204,18 +214,21 @@ class Gateway:
         try:
             async for attempt in retrying:
                 with attempt:
-                    tally.attempts += 1
                     valid = await self._attempt(prompt, tool, item, sample, key, tally)
         except _ContentError:
             pass
+        except BudgetReachedError:
+            if not tally.attempts:
+                raise
         return Items(valid, tally.failures, tally.attempts, False, tally.usage)
 
     async def _attempt(
         self, prompt: Prompt, tool: dict[str, Any], item: type[M], sample: int, key: str, tally: _Tally
     ) -> list[M]:
         """One reply, its faults noted in `tally`; without a valid item it is a content error."""
-        message = await self._invoke(prompt, tool, _draw(self.seed, sample, tally.attempts), tally)
+        message = await self._invoke(prompt, tool, sample, tally)
         spent = _usage(message)
+        self.spending.add(*spent)
         tally.usage = Usage(*map(_add, tally.usage, spent))
         values, faults = raw_items(message)
         valid, invalid = _validate(values, item)
@@ -228,22 +241,25 @@ class Gateway:
             await asyncio.to_thread(self._cache.put, key, CachedReply(values, *spent))
         return valid
 
-    async def _invoke(self, prompt: Prompt, tool: dict[str, Any], seed: int, tally: _Tally) -> "AIMessage":
+    async def _invoke(self, prompt: Prompt, tool: dict[str, Any], sample: int, tally: _Tally) -> "AIMessage":
         from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
         config = self.config
         model = await self._model()
-        # A retry must be another draw, or a deterministic server repeats its fault.
-        extra = {"seed": seed} if takes_seed(config) else {}
-        bound = model.bind_tools([tool], tool_choice=prompt.tool, **extra)
         messages: list[BaseMessage] = [SystemMessage(prompt.system)] if prompt.system else []
         messages.append(HumanMessage(prompt.text))
         # The client's timeout is per read; a server that trickles bytes needs a bound on the whole as well.
         retries = config.transport_retries
         whole = config.timeout * (retries + 1) + _LONGEST_BACKOFF * retries
         try:
-            async with self._limiter(), asyncio.timeout(whole):
-                return await bound.ainvoke(messages)
+            async with self._limiter():
+                self.spending.begin()
+                tally.attempts += 1
+                # A retry must be another draw, or a deterministic server repeats its fault.
+                extra = {"seed": _draw(self.seed, sample, tally.attempts)} if takes_seed(config) else {}
+                bound = model.bind_tools([tool], tool_choice=prompt.tool, **extra)
+                async with asyncio.timeout(whole):
+                    return await bound.ainvoke(messages)
         except DataEnvGymError:
             raise
         except Exception as error:

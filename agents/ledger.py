@@ -29,10 +29,14 @@ class CallRecord(BaseModel):
     valid: int
     failed: int
     error: str | None = None
+    cost: float | None = Field(None, description="US dollars; null when the price or the tokens are unknown.")
 
 
 class Totals(NamedTuple):
-    """Sums over a ledger. Tokens: of calls that went to the model; `unmetered` calls reported none."""
+    """Sums over a ledger. Tokens: of calls that went to the model; `unmetered` calls reported none.
+
+    `cost`: US dollars, null when that of one paid call is unknown.
+    """
 
     calls: int
     cached: int
@@ -41,6 +45,7 @@ class Totals(NamedTuple):
     prompt_tokens: int
     completion_tokens: int
     unmetered: int
+    cost: float | None
 
 
 class Ledger:
@@ -79,6 +84,7 @@ class Ledger:
         """Sums over all records, or over those of one node."""
         records = [r for r in self.records() if node is None or r.node == node]
         paid = [r for r in records if not r.cached]
+        asked = [r for r in paid if r.attempts]
         return Totals(
             calls=len(paid),
             cached=len(records) - len(paid),
@@ -87,4 +93,5 @@ class Ledger:
             prompt_tokens=sum(r.prompt_tokens or 0 for r in paid),
             completion_tokens=sum(r.completion_tokens or 0 for r in paid),
             unmetered=sum(r.completion_tokens is None for r in paid),
+            cost=None if any(r.cost is None for r in asked) else sum(r.cost or 0.0 for r in asked),
         )

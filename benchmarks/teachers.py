@@ -40,6 +40,8 @@ def run(arguments: argparse.Namespace, seed: int, structure: str, state: bool) -
         command += ["resume", str(folder)]
     else:
         values = [f"structure={structure}", f"state={str(state).lower()}", f"seed={seed}", *arguments.set]
+        if structure == "open_ended":  # it has no skills for the config's policy to choose from
+            values.append("teacher.policy=null")
         command += ["run", str(arguments.config), "--out", str(folder), *(x for v in values for x in ("--set", v))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"} if arguments.jobs > 1 else None
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)

@@ -15,6 +15,7 @@ _PUBLIC = {
     "TeacherEnv": "dataenvgym.envs.teacher_env",
     "build_episode": "dataenvgym.graphs.episode",
     "build_teacher": "dataenvgym.graphs.teacher",
+    "extend": "dataenvgym.runs",
     "load_config": "dataenvgym.graphs.config",
     "load_task": "dataenvgym.envs.tasks",
     "make_student": "dataenvgym.envs.students",

@@ -65,9 +65,19 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     resume = commands.add_parser(
-        "resume", help="go on with an interrupted run", description="Go on from the last finished node."
+        "resume",
+        help="go on with an interrupted run, or past its end with a larger budget",
+        description="Go on from the last finished node. With --set, a run that has ended goes on until its new "
+        "budget ends it.",
     )
     resume.add_argument("run", type=Path, help="the run folder")
+    resume.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a budget, e.g. budget.max_calls=500",
+    )
     resume.set_defaults(command=_resume)
 
     show = commands.add_parser("show", help="print the tables of a run")
@@ -101,6 +111,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _resume(arguments: argparse.Namespace) -> int:
+    from dataenvgym.runs import extend
+
+    if arguments.set:
+        extend(arguments.run, arguments.set)
     return _go_on(arguments.run)
 
 

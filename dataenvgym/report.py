@@ -24,6 +24,9 @@ def show(summary: dict[str, Any], run_dir: Path, console: Console) -> None:
     for line in facts(summary):
         console.print(line, highlight=False)
     console.print(Text(f"everything lies in {run_dir}"), soft_wrap=True)
+    if "budget" in summary["stop_reason"]:
+        more = f"a larger budget goes on from here: dataenvgym resume {run_dir} --set budget.KEY=VALUE"
+        console.print(Text(more), soft_wrap=True)
 
 
 def facts(summary: dict[str, Any]) -> list[str]:
@@ -48,11 +51,19 @@ def facts(summary: dict[str, Any]) -> list[str]:
     lines += [
         f"teacher: {teacher['model']}, policy {teacher['policy']}, {summary['calls']} calls "
         f"and {summary['cached_calls']} from the cache{scripted}",
+        _spent(summary),
         f"rows: {summary['rows_accepted']} accepted, {summary['rows_rejected']} rejected",
         "seconds: " + ", ".join(f"{phase} {value:.0f}" for phase, value in seconds.items()),
         f"stopped: {summary['stop_reason']}",
     ]
     return lines
+
+
+def _spent(summary: dict[str, Any]) -> str:
+    tokens, cost = summary["tokens"], summary["cost"]
+    unmetered = f" ({summary['unmetered_calls']} calls reported none)" if summary["unmetered_calls"] else ""
+    price = "cost unknown: set teacher.llm.price" if cost is None else f"${cost:.4f}"
+    return f"tokens: {tokens['prompt']} prompt, {tokens['completion']} completion{unmetered}, {price}"
 
 
 def _curve(summary: dict[str, Any]) -> Table:

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,13 +20,16 @@ from typing import Any, NamedTuple
 
 from dataenvgym.envs.errors import ConfigError, RunFolderError
 from dataenvgym.envs.store import write_bytes, write_json
-from dataenvgym.graphs.config import EpisodeConfig, dump_config, load_config
+from dataenvgym.graphs.config import BudgetConfig, EpisodeConfig, dump_config, load_config
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
 Approve = Callable[[Any], Any]
 
 CONFIG, MANIFEST, CHECKPOINTS, SUMMARY = "config.yaml", "manifest.json", "checkpoints.sqlite", "summary.json"
+EXTENSIONS = "budget.json"
+# Keys that say when an episode ends and nothing else.
+EXTENDABLE = tuple(f"budget.{key}" for key in BudgetConfig.model_fields if key != "rows_per_iteration")
 PACKAGES = (
     "dataenvgym",
     "torch",
@@ -87,6 +90,31 @@ def resume(
     return _execute(run_dir, open_run(run_dir), on_event, approve, teacher)
 
 
+def extend(run_dir: Path, overrides: Sequence[str]) -> None:
+    """Change when a run ends, e.g. `budget.max_calls=500`; `resume` then goes on, also with one that had ended.
+
+    The run's own test scores are made again at its new end: nothing that teaches sees them in between.
+
+    Raises:
+        ConfigError: a key that does more than end the episode; the text names those that may change.
+        RunFolderError: not a run, in use by another process, or damaged.
+    """
+    with _locked(run_dir):
+        before = open_run(run_dir)
+        config = load_config(run_dir / CONFIG, [*_extensions(run_dir), *overrides])
+        old, new = (dict(_flat(c.model_dump())) for c in (before, config))
+        changed = sorted(key for key in old if old[key] != new[key])
+        fixed = [key for key in changed if key not in EXTENDABLE]
+        if fixed:
+            raise ConfigError(
+                f"{', '.join(fixed)}: a run keeps what its rows and scores were made with. May change: "
+                f"{', '.join(EXTENDABLE)}."
+            )
+        if changed:
+            (run_dir / SUMMARY).unlink(missing_ok=True)
+            write_json(run_dir / EXTENSIONS, [*_extensions(run_dir), *overrides])
+
+
 def create(config: EpisodeConfig, out: Path | None) -> Path:
     """A new run folder with config.yaml and manifest.json."""
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.task.name}-{config.structure}-s{config.seed}"
@@ -120,22 +148,51 @@ def open_run(run_dir: Path) -> EpisodeConfig:
             "config. Restore it, or start a new run with the changed config."
         )
     try:
-        return load_config(run_dir / CONFIG)
+        return load_config(run_dir / CONFIG, _extensions(run_dir))
     except ConfigError as error:
         raise RunFolderError(f"{run_dir} was made by another version of dataenvgym: {error}") from error
+
+
+def _extensions(run_dir: Path) -> list[str]:
+    """The `key=value` texts given to `extend` so far."""
+    path = run_dir / EXTENSIONS
+    if not path.is_file():
+        return []
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise RunFolderError(f"{path} is damaged ({error}); delete it to go on with the first budget") from error
+    return [str(text) for text in found]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+@contextmanager
+def _locked(run_dir: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    if not run_dir.is_dir():
+        raise RunFolderError(f"{run_dir} is not a run: there is no such folder")
+    try:
+        with FileLock(run_dir / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise RunFolderError(f"{run_dir} is being run by another process") from None
 
 
 def _execute(
     run_dir: Path, config: EpisodeConfig, on_event: OnEvent | None, approve: Approve | None, teacher: Any
 ) -> Outcome:
-    from filelock import FileLock, Timeout
-
     try:
-        with FileLock(run_dir / ".lock", timeout=0):
+        with _locked(run_dir):
             if not (run_dir / SUMMARY).is_file():
                 asyncio.run(_drive(run_dir, config, on_event or (lambda _: None), approve, teacher))
-    except Timeout:
-        raise RunFolderError(f"{run_dir} is being run by another process") from None
     except sqlite3.DatabaseError as error:
         raise RunFolderError(f"{run_dir / CHECKPOINTS} is damaged ({error}); the run cannot be resumed") from error
     return Outcome(run_dir, read_summary(run_dir))
@@ -167,7 +224,7 @@ async def _drive(
     from langgraph.runtime import RunControl
     from langgraph.types import Command
 
-    from dataenvgym.graphs.episode import build_episode
+    from dataenvgym.graphs.episode import build_episode, stop_reason
     from dataenvgym.graphs.live import gateway_of
     from dataenvgym.graphs.summary import summarise
     from dataenvgym.graphs.teacher import approved
@@ -182,10 +239,15 @@ async def _drive(
     async with AsyncSqliteSaver.from_conn_string(str(run_dir / CHECKPOINTS)) as saver:
         graph = build_episode(teacher, config.structure).compile(checkpointer=saver)
         snapshot = await graph.aget_state(thread)
-        if snapshot.created_at and not snapshot.next:  # all done, and the summary deleted since
+        if snapshot.created_at and snapshot.next in ((), ("finish",)):  # ended, under the budget it had
             values = snapshot.values
-            write_json(run_dir / SUMMARY, summarise(config, run_dir, values["steps"], values["stop_reason"]))
-            return
+            spent = gateway_of(config, str(run_dir)).spending.reached()
+            reason = stop_reason(config, values["steps"], spent)
+            if reason is None:
+                await graph.aupdate_state(thread, {"stop_reason": None}, as_node="evaluate")
+            elif not snapshot.next:
+                write_json(run_dir / SUMMARY, summarise(config, run_dir, values["steps"], reason))
+                return
         step: Any = None if snapshot.created_at else {"run_dir": str(run_dir)}
         with _drained_by_signals(control, on_event_soon):
             try:

@@ -34,5 +34,9 @@ class RunFolderError(DataEnvGymError):
     """A run folder that cannot be used: another config, a damaged file, not a run."""
 
 
+class BudgetReachedError(DataEnvGymError):
+    """A request that a cap on calls, tokens or cost forbids; the work in hand is finished without it."""
+
+
 class TeacherError(DataEnvGymError):
     """A teacher that broke its contract or whose model cannot be reached."""

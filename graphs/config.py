@@ -30,6 +30,11 @@ class BudgetConfig(Section):
     iterations: int = Field(3, ge=1, description="Iterations of teach, train, evaluate.")
     rows_per_iteration: int = Field(72, ge=1, description="Accepted rows a teacher may add per iteration.")
     rows: int | None = Field(None, ge=1, description="Accepted rows in all; null: no limit of its own.")
+    max_calls: int | None = Field(
+        None, ge=1, description="Requests to the teacher's model, repeats after an unusable reply included."
+    )
+    max_tokens: int | None = Field(None, ge=1, description="Prompt and completion tokens of the teacher's model.")
+    max_cost: float | None = Field(None, gt=0, description="US dollars for the teacher's model.")
     patience: int | None = Field(
         None, ge=1, description="Stop after so many iterations without a better validation accuracy."
     )
@@ -103,6 +108,8 @@ def parse_config(data: Mapping[str, Any], source: str = "config") -> EpisodeConf
     check_name(config.student.name)
     find_policy(config.structure, config.teacher.policy, config.state)
     provider_of(config.teacher.llm)
+    if config.teacher.prompts is not None and not Path(config.teacher.prompts).is_dir():
+        raise ConfigError(f"teacher.prompts: {config.teacher.prompts} does not exist or is no folder")
     return config
 
 

@@ -110,11 +110,16 @@ def after_evaluate(state: EpisodeState) -> Literal["teach", "finish"]:
     return "finish" if state.get("stop_reason") else "teach"
 
 
-def stop_reason(config: EpisodeConfig, steps: list[Step]) -> str | None:
-    """Why the episode ends after these steps, or None while it goes on. All counts are cumulative."""
+def stop_reason(config: EpisodeConfig, steps: list[Step], spent: str | None = None) -> str | None:
+    """Why the episode ends after these steps, or None while it goes on. All counts are cumulative.
+
+    `spent`: the cap on calls, tokens or cost that is used up (Spending.reached), or None.
+    """
     budget, last, done = config.budget, steps[-1], len(steps) - 1
     if budget.target is not None and last["accuracy"] >= budget.target:
         return f"target accuracy {budget.target:g} reached"
+    if spent is not None:
+        return spent
     if done >= budget.iterations:
         return f"all {budget.iterations} iterations done"
     if budget.rows is not None and last["rows"] >= budget.rows:
@@ -188,7 +193,8 @@ async def _evaluated(
         return step, seen
 
     step, observation = await in_student_thread(work)
-    reason = stop_reason(config, [*state.get("steps", []), step])
+    spent = (await asyncio.to_thread(gateway_of, config, run_dir)).spending.reached()
+    reason = stop_reason(config, [*state.get("steps", []), step], spent)
     write({"event": "evaluated", "step": dict(step), "stop": reason})
     return {
         "steps": [step],

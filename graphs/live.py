@@ -10,9 +10,11 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dataenvgym.agents.checks import HeldOut
 from dataenvgym.agents.gateway import Gateway
 from dataenvgym.agents.ledger import Ledger
 from dataenvgym.agents.response_cache import ResponseCache
+from dataenvgym.agents.spending import Caps
 from dataenvgym.envs.students import Report, Student, make_student
 from dataenvgym.envs.tasks import Task, load_task
 from dataenvgym.envs.teacher_env import TeacherEnv
@@ -36,6 +38,13 @@ async def in_student_thread(work: Callable[[], T]) -> T:
 def task_of(config: EpisodeConfig) -> Task:
     """The config's task."""
     return _once(("task", config.task.model_dump_json()), lambda: load_task(config.task))
+
+
+def held_out_of(config: EpisodeConfig) -> HeldOut:
+    """The index of the task's val and test questions that rows are compared with."""
+    task, overlap = task_of(config), config.teacher.checks.overlap
+    key = ("held out", config.task.model_dump_json(), str(overlap))
+    return _once(key, lambda: HeldOut([*task.val, *task.test], overlap))
 
 
 def student_of(config: EpisodeConfig, report: Report | None = None) -> Student:
@@ -66,9 +75,11 @@ def gateway_of(config: EpisodeConfig, run_dir: str) -> Gateway:
             seed=config.seed,
             cache=ResponseCache(folder / "responses.sqlite"),
             ledger=Ledger(folder / "ledger.jsonl"),
+            caps=caps,
         )
 
-    return _once(("gateway", run_dir, config.teacher.llm.model_dump_json(), str(config.seed)), make)
+    caps = Caps(config.budget.max_calls, config.budget.max_tokens, config.budget.max_cost)
+    return _once(("gateway", run_dir, config.teacher.llm.model_dump_json(), str(config.seed), str(caps)), make)
 
 
 def close_all() -> None:

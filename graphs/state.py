@@ -64,7 +64,10 @@ class TeacherOutput(TypedDict, total=False):
 
 
 class TeacherState(TypedDict, total=False):
-    """State inside a teacher. `round` counts generations: 0, then one per refill; `missing`: rows still short."""
+    """State inside a teacher. `round` counts generations: 0, then one per refill; `missing`: rows still short.
+
+    `stopped`: the cap on calls, tokens or cost that the teacher ran into; it asks for no more then.
+    """
 
     run_dir: str
     iteration: int
@@ -74,6 +77,7 @@ class TeacherState(TypedDict, total=False):
     plan: Ref
     round: int
     missing: int
+    stopped: str | None
     generated: Ref
     accepted: Ref
     rejected: Ref

@@ -51,6 +51,8 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
         "calls": calls.calls,
         "cached_calls": calls.cached,
         "tokens": {"prompt": calls.prompt_tokens, "completion": calls.completion_tokens},
+        "unmetered_calls": calls.unmetered,
+        "cost": calls.cost,
         "stop_reason": reason,
         "val": [
             {"iteration": s["iteration"], "rows": s["rows"], "accuracy": s["accuracy"], "n": s["n"]} for s in steps

@@ -20,17 +20,17 @@ from langgraph.types import interrupt
 from pydantic import ValidationError
 
 from dataenvgym.agents.asking import Asker
-from dataenvgym.agents.checks import CheckContext, HeldOut, SeenRows
+from dataenvgym.agents.checks import CheckContext, SeenRows
 from dataenvgym.agents.data_generator import generate
 from dataenvgym.agents.feedback_reader import READERS, Feedback
 from dataenvgym.agents.policies import find_policy
 from dataenvgym.agents.verifier import missing, verify
-from dataenvgym.envs.errors import TeacherError
+from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.observation import Observation
 from dataenvgym.envs.store import Store
 from dataenvgym.envs.types import Plan, Rejected, Row
 from dataenvgym.graphs.config import EpisodeConfig, Structure, config_for
-from dataenvgym.graphs.live import gateway_of, task_of
+from dataenvgym.graphs.live import gateway_of, held_out_of, task_of
 from dataenvgym.graphs.state import TeacherInput, TeacherOutput, TeacherState
 from dataenvgym.graphs.timing import timed
 
@@ -55,12 +55,22 @@ async def plan_data(state: TeacherState, runtime: Context) -> TeacherState:
     config, store = runtime.context, Store(Path(state["run_dir"]))
     feedback = await asyncio.to_thread(_feedback, state)
     policy = find_policy(config.structure, config.teacher.policy, config.state)
-    plan = await policy.plan(feedback, await _asker(state, config, "plan_data"), config.seed)
+    try:
+        plan = await policy.plan(feedback, await _asker(state, config, "plan_data"), config.seed)
+    except BudgetReachedError as reached:  # no plan, no rows: the episode ends after this
+        none = Plan(policy=policy.name, requests=[], notes=str(reached))
+        nothing = await asyncio.to_thread(store.save, _file(state, "accepted-0"), [])
+        saved = await asyncio.to_thread(store.save, _file(state, "plan"), [none])
+        return {"plan": saved, "missing": 0, "accepted": nothing, "rejected": nothing, "stopped": str(reached)}
     rows = sum(r.count for r in plan.requests)
     if not rows:
         raise TeacherError(f"plan_data: the policy {policy.name!r} asked for no rows at all")
     runtime.stream_writer({"event": "plan", "requests": len(plan.requests), "rows": rows})
-    return {"plan": await asyncio.to_thread(store.save, _file(state, "plan"), [plan]), "missing": rows}
+    return {
+        "plan": await asyncio.to_thread(store.save, _file(state, "plan"), [plan]),
+        "missing": rows,
+        "stopped": None,
+    }
 
 
 async def approve_plan(state: TeacherState, runtime: Context) -> TeacherState:
@@ -118,6 +128,7 @@ async def generate_data(state: TeacherState, runtime: Context) -> TeacherState:
         "rejected": await asyncio.to_thread(
             store.save, _file(state, f"rejected-{turn}-reply"), [*rejected, *result.failed]
         ),
+        "stopped": result.stopped,
     }
 
 
@@ -134,9 +145,8 @@ async def verify_data(state: TeacherState, runtime: Context) -> TeacherState:
         seen = SeenRows(checks.similarity)
         for row in [*_earlier_rows(store, state), *before]:
             seen.add(row.id, row.question)
-        held_out = HeldOut([*task.val, *task.test], checks.overlap)
         fresh = store.read(state["generated"], Row)
-        result = verify(fresh, CheckContext(task.domain, checks, held_out, seen))
+        result = verify(fresh, CheckContext(task.domain, checks, held_out_of(config), seen))
         return [*before, *result.accepted], [*rejected, *result.rejected]
 
     accepted, refused = await asyncio.to_thread(check)
@@ -152,15 +162,17 @@ async def verify_data(state: TeacherState, runtime: Context) -> TeacherState:
     }
 
 
-def after_plan(state: TeacherState, runtime: Context) -> Literal["approve_plan", "generate_data"]:
-    """To the person when the config asks for approval."""
+def after_plan(state: TeacherState, runtime: Context) -> Literal["approve_plan", "generate_data", "__end__"]:
+    """To the person when the config asks for approval; to the end without a plan."""
+    if state.get("stopped"):
+        return "__end__"
     return "approve_plan" if runtime.context.approve else "generate_data"
 
 
 def after_verify(state: TeacherState, runtime: Context) -> Literal["generate_data", "__end__"]:
-    """Back to generation while rows are missing and refill rounds are left."""
+    """Back to generation while rows are missing, refill rounds are left and no cap forbids it."""
     refill = state["missing"] > 0 and state["round"] <= runtime.context.teacher.refill_rounds
-    return "generate_data" if refill else "__end__"
+    return "generate_data" if refill and not state.get("stopped") else "__end__"
 
 
 def build_teacher(

@@ -321,7 +321,7 @@ def test_the_second_time_nothing_is_sent(tmp_path: Path) -> None:
         assert again.valid == first.valid and again.usage == first.usage
         totals = Ledger(tmp_path / "ledger.jsonl").totals()
         assert (totals.calls, totals.cached, totals.prompt_tokens) == (1, 1, 10)
-        assert Ledger(tmp_path / "ledger.jsonl").totals("other") == (0,) * 7
+        assert Ledger(tmp_path / "ledger.jsonl").totals("other") == (0,) * 8
         # Whatever can change the reply is another entry; `cache: false` asks anew.
         other = PROMPT._replace(text="Write three rows.")
         ask(make(server.url, tmp_path, cached=True), sample=1)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from dataenvgym.envs.cache import cache_dir
 from dataenvgym.envs.config import GenerationConfig, StudentConfig, TaskConfig, TrainConfig
 from dataenvgym.envs.errors import ConfigError, DataError, MissingDependencyError, UnknownNameError
-from dataenvgym.envs.students import STUDENTS, Student, make_student, smollm
+from dataenvgym.envs.students import STUDENTS, Student, generate, make_student, smollm
 from dataenvgym.envs.students.generate import greedy, shared_prefix
-from dataenvgym.envs.students.loop import Encoded, batches, fit, schedule
+from dataenvgym.envs.students.loop import Encoded, batches, completion_logits, fit, packing_prefix, schedule
 from dataenvgym.envs.tasks.arithmetic import load
 from dataenvgym.envs.types import Example
 
@@ -89,6 +89,14 @@ def test_answers_do_not_depend_on_the_batch_and_keep_their_order(
     assert student.predict(PROMPTS) == alone
     mixed = random.Random(batch_size).sample(range(len(PROMPTS)), len(PROMPTS))
     assert student.predict([PROMPTS[i] for i in mixed]) == [alone[i] for i in mixed]
+
+
+def test_answers_do_not_depend_on_how_prompts_are_read(
+    wild: Path, alone: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for most in (1, 60, 100):  # one prompt at a time, and groups of several
+        monkeypatch.setattr(generate, "PREFILL_TOKENS", most)
+        assert tiny(name=wild).predict(PROMPTS) == alone
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -231,6 +239,39 @@ def test_the_loss_is_that_of_the_completion_alone(own_cache: bool) -> None:
     summary = fit(model, rows, config=config, seed=0, pad_token=0)
     assert summary.final_loss == pytest.approx(sum(expected) / len(expected), rel=1e-4)
     assert (summary.tokens, summary.steps) == (8, 1)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+@pytest.mark.parametrize("start", [[], [5, 9, 30, 41]])
+def test_packed_rows_learn_as_padded_ones(wild: Path, start: list[int], dtype: str) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    rows = [Encoded([*start, *ids], len(start) + n) for ids, n in (([7, 8, 3, 9], 2), ([6, 4], 1), ([3] * 9, 5))]
+    model = AutoModelForCausalLM.from_pretrained(wild, dtype=getattr(torch, dtype))
+    prefix = packing_prefix(model, rows, 3, 0)
+    assert prefix == len(start)
+    gradients = []
+    for packed in (None, prefix):
+        logits, labels, owner = completion_logits(model, rows, 0, packed)
+        assert labels.tolist() == [3, 9, 4, 3, 3, 3, 3] and owner.tolist() == [0, 0, 1, 2, 2, 2, 2]
+        if dtype == "float64":
+            model.zero_grad()
+            torch.nn.functional.cross_entropy(logits, labels).backward()
+            gradients.append([p.grad.clone() for p in model.parameters()])
+    for mine, theirs in zip(*(gradients or ([], [])), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_that_mixes_neighbours_is_not_packed(wild: Path) -> None:
+    """A stand-in for models with convolutions or states beside their attention: each token sees the last."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(wild)
+    model.model.embed_tokens.register_forward_hook(lambda _m, _i, out: out + out.roll(1, dims=1))
+    rows = [Encoded([5, 9, 7, 8, 3], 3), Encoded([5, 9, 6, 4, 11], 3)]
+    assert packing_prefix(model, rows, 2, 0) is None
+    assert math.isfinite(fit(model, rows, config=TRAIN, seed=0, pad_token=0).final_loss)
 
 
 def test_keys_name_what_makes_answers_equal() -> None:
