@@ -26,7 +26,7 @@ from dataenvgym.agents.ledger import CallRecord, Ledger
 from dataenvgym.agents.prompts import Prompt
 from dataenvgym.agents.response_cache import CachedReply, ResponseCache, cache_key
 from dataenvgym.agents.salvage import ItemFailure, failure, raw_items
-from dataenvgym.agents.spending import Caps, Spending, cost, price_of
+from dataenvgym.agents.spending import UNCAPPED, Caps, Spending, cost, price_of
 from dataenvgym.envs.errors import BudgetReachedError, DataEnvGymError, TeacherError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Gateway:
         seed: int,
         cache: ResponseCache | None,
         ledger: Ledger | None,
-        caps: Caps = Caps(),
+        caps: Caps = UNCAPPED,
     ) -> None:
         """Check the model's name and count what the ledger has spent already; nothing is contacted.
 

@@ -38,6 +38,9 @@ class Caps(NamedTuple):
     cost: float | None = None
 
 
+UNCAPPED = Caps()
+
+
 def price_of(config: TeacherModelConfig) -> Price | None:
     """The model's price, from the config or the table; None when neither knows it.
 
@@ -78,9 +81,8 @@ class Spending:
         self.calls, self.tokens, self.cost = 0, 0, 0.0
         for record in spent:
             self.calls += record.attempts
-            self.add(
-                0 if record.cached else record.prompt_tokens, 0 if record.cached else record.completion_tokens
-            )
+            if not record.cached:
+                self.add(record.prompt_tokens, record.completion_tokens)
 
     def reached(self) -> str | None:
         """Which cap is used up, as a reason to stop; None while there is room for a request."""
