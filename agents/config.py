@@ -13,6 +13,10 @@ class ScriptedConfig(Section):
     wrong_answer: float = Field(0.0, ge=0, le=1, description="Share of rows whose answer is wrong.")
     duplicate: float = Field(0.0, ge=0, le=1, description="Share of rows that repeat an earlier row.")
     malformed: float = Field(0.0, ge=0, le=1, description="Share of replies that are broken JSON.")
+    copied: float = Field(
+        0.0, ge=0, le=1, description="Share of rows that copy a val problem shown as the student's error."
+    )
+    wrong_solution: float = Field(0.0, ge=0, le=1, description="Share of wrong answers when asked to solve.")
     drop: float = Field(0.0, ge=0, le=1, description="Share of rows left out of a reply.")
     delay_seconds: float = Field(0.0, ge=0, description="Wait before each reply, in seconds.")
 
@@ -59,7 +63,7 @@ class TeacherModelConfig(Section):
     )
 
 
-CheckName = Literal["format", "answer", "duplicate", "contamination"]
+CheckName = Literal["format", "answer", "duplicate", "contamination", "solve"]
 
 
 class CheckConfig(Section):
@@ -67,8 +71,10 @@ class CheckConfig(Section):
 
     names: list[CheckName] = Field(
         default=["format", "answer", "duplicate", "contamination"],
-        description="The checks, in the order they run.",
+        description="The checks. Those that cost nothing run first, in this order; `solve` asks the model.",
     )
+    solve_samples: int = Field(3, ge=1, description="solve: how many times each problem is solved.")
+    solve_per_call: int = Field(5, ge=1, description="solve: problems per call to the model.")
     similarity: float = Field(
         0.9,
         gt=0,

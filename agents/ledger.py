@@ -83,15 +83,15 @@ class Ledger:
     def totals(self, node: str | None = None) -> Totals:
         """Sums over all records, or over those of one node."""
         records = [r for r in self.records() if node is None or r.node == node]
-        paid = [r for r in records if not r.cached]
-        asked = [r for r in paid if r.attempts]
+        cached = [r for r in records if r.cached]
+        paid = [r for r in records if r.attempts]  # a call that a cap forbade has none
         return Totals(
             calls=len(paid),
-            cached=len(records) - len(paid),
+            cached=len(cached),
             failed=sum(not r.ok for r in paid),
             attempts=sum(r.attempts for r in paid),
             prompt_tokens=sum(r.prompt_tokens or 0 for r in paid),
             completion_tokens=sum(r.completion_tokens or 0 for r in paid),
             unmetered=sum(r.completion_tokens is None for r in paid),
-            cost=None if any(r.cost is None for r in asked) else sum(r.cost or 0.0 for r in asked),
+            cost=None if any(r.cost is None for r in paid) else sum(r.cost or 0.0 for r in paid),
         )

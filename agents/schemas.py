@@ -37,6 +37,14 @@ class LabelItem(ReplyItem):
     skill: str = Field(min_length=1, description="Name of the skill needed to answer it.")
 
 
+class SolutionItem(ReplyItem):
+    """A model's own solution of one problem."""
+
+    id: str = Field(min_length=1, description="Id of the problem, as shown.")
+    solution: str = Field("", description="The working, step by step.")
+    answer: str = Field(min_length=1, description="Just the final answer, no words around it.")
+
+
 class CategoryItem(ReplyItem):
     """A category that merges several skill names; each name belongs to exactly one category."""
 

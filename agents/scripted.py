@@ -38,6 +38,8 @@ class ScriptedChatModel(BaseChatModel):
     wrong_answer: float = Field(0.0, ge=0, le=1, description="Share of rows with a changed answer.")
     duplicate: float = Field(0.0, ge=0, le=1, description="Share of rows that repeat an earlier row.")
     malformed: float = Field(0.0, ge=0, le=1, description="Share of replies cut short within their JSON.")
+    copied: float = Field(0.0, ge=0, le=1, description="Share of rows that copy a val problem shown.")
+    wrong_solution: float = Field(0.0, ge=0, le=1, description="Share of solutions with a changed answer.")
     drop: float = Field(0.0, ge=0, le=1, description="Share of items, of any kind, left out of a reply.")
     delay_seconds: float = Field(0.0, ge=0, description="Wait before each reply.")
 
@@ -47,7 +49,8 @@ class ScriptedChatModel(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        rates = {name: getattr(self, name) for name in ("wrong_answer", "duplicate", "malformed", "drop")}
+        names = ("wrong_answer", "duplicate", "malformed", "copied", "wrong_solution", "drop")
+        rates = {name: getattr(self, name) for name in names}
         return {"model": MODEL_NAME, "seed": self.seed, **rates}
 
     def bind_tools(
@@ -94,7 +97,8 @@ class ScriptedChatModel(BaseChatModel):
             message = AIMessage(reply, response_metadata=_metadata("stop"))
         else:
             # The errors draw from a stream of their own: the same problems are written with and without them.
-            reply, message = self._reply(tool, items, digest, Random(f"{digest}/errors"))
+            rng = Random(f"{digest}/errors")
+            reply, message = self._reply(tool, self._spoil(tool, prompt, items, rng), digest, rng)
         sent, received = sum(len(text) for _, text in said) // 4 + 1, len(reply) // 4 + 1
         message.usage_metadata = {
             "input_tokens": sent,
@@ -104,8 +108,8 @@ class ScriptedChatModel(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _reply(self, tool: str, items: list[dict[str, Any]], digest: str, rng: Random) -> tuple[str, AIMessage]:
-        """(the text that a server would have sent, the message), with the errors asked for."""
-        args = {"items": self._spoil(tool, items, rng)}
+        """(the text that a server would have sent, the message), broken at the asked rate."""
+        args = {"items": items}
         text, call_id = json.dumps(args), f"call_{digest[:24]}"
         if rng.random() >= self.malformed:
             call = ToolCall(name=tool, args=args, id=call_id, type="tool_call")
@@ -117,16 +121,20 @@ class ScriptedChatModel(BaseChatModel):
         bad = InvalidToolCall(name=tool, args=cut, id=call_id, error="cut short", type="invalid_tool_call")
         return cut, AIMessage("", invalid_tool_calls=[bad], response_metadata=_metadata("length"))
 
-    def _spoil(self, tool: str, items: list[dict[str, Any]], rng: Random) -> list[dict[str, Any]]:
-        """The items with wrong answers and duplicates (rows only) and omissions at the given rates."""
+    def _spoil(self, tool: str, prompt: str, items: list[dict[str, Any]], rng: Random) -> list[dict[str, Any]]:
+        """The items with the asked shares of wrong answers, duplicates, copies and omissions."""
         kept: list[dict[str, Any]] = []
+        errors = scripted_math.errors_shown(prompt) if self.copied and tool == "submit_rows" else []
+        wrong_share = {"submit_rows": self.wrong_answer, "submit_solutions": self.wrong_solution}.get(tool, 0.0)
         for item in items:
             drop, duplicate, wrong = (rng.random() for _ in range(3))
             if drop < self.drop:
                 continue
             if tool == "submit_rows" and kept and duplicate < self.duplicate:
                 kept.append(dict(rng.choice(kept)))
-            elif tool == "submit_rows" and wrong < self.wrong_answer:
+            elif errors and rng.random() < self.copied:
+                kept.append(dict(rng.choice(errors)))
+            elif wrong < wrong_share:
                 kept.append({**item, "answer": scripted_math.wrong_answer(item["answer"], rng)})
             else:
                 kept.append(item)

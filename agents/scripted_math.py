@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from dataenvgym.agents.apportion import split
+from dataenvgym.agents.scripted_solver import solve
 from dataenvgym.envs.tasks.arithmetic_skills import SKILLS, problem, recognise
 
 Item = dict[str, Any]
@@ -214,8 +215,29 @@ def _actions(lines: Sequence[Line], _: Random) -> list[Item]:
     return actions
 
 
+def errors_shown(prompt: str) -> list[Item]:
+    """The val problems that a prompt shows as the student's errors, as rows."""
+    rows: list[Item] = []
+    lines = read(prompt)
+    for at, line in enumerate(lines):
+        if (
+            line.key == "Q"
+            and line.id
+            and [after.key for after in lines[at + 1 : at + 3]] == ["Student", "Correct"]
+        ):
+            rows.append({"question": line.value, "solution": "", "answer": lines[at + 2].value})
+    return rows
+
+
+def _solutions(lines: Sequence[Line], _: Random) -> list[Item]:
+    """The problems that a generator asks, solved from their text; others are left out."""
+    solved = ((line.id, solve(line.value)) for line in lines if line.key == "Q")
+    return [{"id": name, "solution": "", "answer": str(answer)} for name, answer in solved if answer is not None]
+
+
 _WRITERS: dict[str, Callable[[Sequence[Line], Random], list[Item]]] = {
     "submit_rows": _rows,
+    "submit_solutions": _solutions,
     "submit_requests": _requests,
     "submit_subskills": _subskills,
     "submit_labels": _labels,

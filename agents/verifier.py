@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from dataenvgym.agents.asking import Asker
 from dataenvgym.agents.checks import CHECKS, CheckContext
+from dataenvgym.agents.solve import check_solve
 from dataenvgym.envs.types import DataRequest, Rejected, Row, Verdict
 
 
@@ -18,7 +20,7 @@ class Verified(NamedTuple):
 
 
 def verify(rows: Sequence[Row], context: CheckContext) -> Verified:
-    """Run the configured checks on each row, in order, up to the first that fails.
+    """Run the configured checks that cost nothing on each row, in order, up to the first that fails.
 
     A row that passes enters `context.seen`, so that the next ones are compared with it.
     """
@@ -26,7 +28,7 @@ def verify(rows: Sequence[Row], context: CheckContext) -> Verified:
     rejected: list[Rejected] = []
     for row in rows:
         verdicts: list[Verdict] = []
-        for name in context.config.names:
+        for name in (name for name in context.config.names if name in CHECKS):
             verdicts.append(CHECKS[name](row, context))
             if not verdicts[-1].passed:
                 rejected.append(Rejected(row=row.model_dump(), verdicts=verdicts))
@@ -35,6 +37,18 @@ def verify(rows: Sequence[Row], context: CheckContext) -> Verified:
             context.seen.add(row.id, row.question)
             accepted.append(row)
     return Verified(accepted, rejected)
+
+
+async def verify_with_model(rows: Sequence[Row], asker: Asker) -> Verified:
+    """Run the configured checks that ask the teacher's model, on rows that passed the others."""
+    if "solve" not in asker.config.checks.names or not rows:
+        return Verified(list(rows), [])
+    verdicts = await check_solve(rows, asker)
+    judged = list(zip(rows, verdicts, strict=True))
+    return Verified(
+        accepted=[row for row, verdict in judged if verdict.passed],
+        rejected=[Rejected(row=row.model_dump(), verdicts=[v]) for row, v in judged if not v.passed],
+    )
 
 
 def missing(requests: Sequence[DataRequest], accepted: Sequence[Row]) -> list[DataRequest]:

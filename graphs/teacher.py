@@ -24,7 +24,7 @@ from dataenvgym.agents.checks import CheckContext, SeenRows
 from dataenvgym.agents.data_generator import generate
 from dataenvgym.agents.feedback_reader import READERS, Feedback
 from dataenvgym.agents.policies import find_policy
-from dataenvgym.agents.verifier import missing, verify
+from dataenvgym.agents.verifier import Verified, missing, verify, verify_with_model
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.observation import Observation
 from dataenvgym.envs.store import Store
@@ -138,18 +138,19 @@ async def verify_data(state: TeacherState, runtime: Context) -> TeacherState:
     config, store, turn = runtime.context, Store(Path(state["run_dir"])), state["round"]
     plan = await asyncio.to_thread(_plan, state)
 
-    def check() -> tuple[list[Row], list[Rejected]]:
+    def check() -> Verified:
         task, checks = task_of(config), config.teacher.checks
-        before = _accepted(state)
-        rejected = store.read(state["rejected"], Rejected)
         seen = SeenRows(checks.similarity)
-        for row in [*_earlier_rows(store, state), *before]:
+        for row in [*_earlier_rows(store, state), *_accepted(state)]:
             seen.add(row.id, row.question)
         fresh = store.read(state["generated"], Row)
-        result = verify(fresh, CheckContext(task.domain, checks, held_out_of(config), seen))
-        return [*before, *result.accepted], [*rejected, *result.rejected]
+        return verify(fresh, CheckContext(task.domain, checks, held_out_of(config), seen))
 
-    accepted, refused = await asyncio.to_thread(check)
+    free = await asyncio.to_thread(check)
+    asked = await verify_with_model(free.accepted, await _asker(state, config, "verify_data"))
+    accepted = [*await asyncio.to_thread(_accepted, state), *asked.accepted]
+    earlier = await asyncio.to_thread(store.read, state["rejected"], Rejected)
+    refused = [*earlier, *free.rejected, *asked.rejected]
     short = sum(r.count for r in missing(plan.requests, accepted))
     runtime.stream_writer(
         {"event": "verified", "accepted": len(accepted), "rejected": len(refused), "missing": short}

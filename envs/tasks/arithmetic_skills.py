@@ -72,10 +72,17 @@ class Skill:
         key = "/".join(str(value) for name, value in drawn.values.items() if name not in ("name", "thing"))
         return Problem(question, drawn.solution, str(drawn.answer), self.name, chosen, f"{chosen}: {key}")
 
-    def matches(self, question: str) -> bool:
-        """Whether a question's text is one that this skill asks (white space aside)."""
+    def read(self, question: str) -> tuple[str, dict[str, str]] | None:
+        """(variant, the words and numbers put in its sentence) of a question that this skill asks, else None.
+
+        White space aside. Where variants share their sentences it is the first of them.
+        """
         text = " ".join(question.split())
-        return any(pattern.fullmatch(text) for pattern in _patterns(sum(self.phrasings, ())))
+        for variant, phrasings in zip(self.variants, self.phrasings, strict=True):
+            for pattern in _patterns(phrasings):
+                if match := pattern.fullmatch(text):
+                    return variant, match.groupdict()
+        return None
 
 
 # What may stand in a sentence's field; every other field is a number.
@@ -96,7 +103,11 @@ def _patterns(phrasings: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
     def pattern(phrasing: str) -> re.Pattern[str]:
         parts = re.split(r"\{(\w+)\}", phrasing)  # text, field, text, field, ..., text
         texts = [re.escape(text) for text in parts[::2]]
-        fields = [f"(?:{_FIELDS.get(field, '[0-9]+')})" for field in parts[1::2]]
+        names = parts[1::2]
+        fields = [
+            f"(?P={name})" if name in names[:at] else f"(?P<{name}>{_FIELDS.get(name, '[0-9]+')})"
+            for at, name in enumerate(names)
+        ]
         return re.compile("".join(text + field for text, field in zip(texts, [*fields, ""], strict=True)))
 
     return tuple(pattern(phrasing) for phrasing in dict.fromkeys(phrasings))
@@ -387,4 +398,4 @@ def problem(skill: str, seed: int, index: int, variant: str | None = None) -> Pr
 
 def recognise(question: str) -> str | None:
     """The skill that asks a question, told from its text; None for text that no skill writes."""
-    return next((name for name, skill in SKILLS.items() if skill.matches(question)), None)
+    return next((name for name, skill in SKILLS.items() if skill.read(question)), None)

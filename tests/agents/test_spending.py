@@ -88,7 +88,7 @@ def test_tokens_and_dollars_stop_after_the_calls_in_hand(
 def test_repeats_after_an_unusable_reply_count(tmp_path: Path) -> None:
     with OpenAIServer(nonsense) as server:
         asked = gateway(server.url, tmp_path, Caps(calls=5), content_attempts=3, max_concurrency=1)
-        assert ask_many(asked, range(3)) == ["none", "none", "stopped"]
+        assert [ask_many(asked, range(n, n + 1))[0] for n in range(3)] == ["none", "none", "stopped"]
         assert len(server.requests) == 5
     assert [r.attempts for r in Ledger(tmp_path / "ledger.jsonl").records()] == [3, 2, 0]
 

@@ -104,7 +104,7 @@ def test_a_problem_is_right_short_and_recognised_by_its_own_skill_only(
     drawn = problem(name, seed, index, variant)
     assert (drawn.skill, drawn.variant) == kind
     assert recognise(drawn.question) == name
-    assert [other for other, skill in SKILLS.items() if skill.matches(drawn.question)] == [name]
+    assert [other for other, skill in SKILLS.items() if skill.read(drawn.question)] == [name]
     assert drawn.answer == str(solve(name, drawn.question))
     assert int(drawn.answer) >= 0
     assert leads_to(drawn.solution) in (None, int(drawn.answer))

@@ -1,0 +1,62 @@
+"""The `solve` check: the teacher's model solves each problem anew, several times, without seeing its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+from dataenvgym.agents.asking import Asker
+from dataenvgym.agents.schemas import SolutionItem
+from dataenvgym.envs.domain import Domain
+from dataenvgym.envs.errors import BudgetReachedError, TeacherError
+from dataenvgym.envs.types import Row, Verdict
+
+
+async def check_solve(rows: Sequence[Row], asker: Asker) -> list[Verdict]:
+    """One verdict per row: most of its solutions agree with its answer, compared by the task's own scorer.
+
+    `solve_samples` solutions are asked for each row, `solve_per_call` rows in a call, all calls at the same
+    time. A solution that a reply leaves out is no vote; a row without any vote fails, since nothing vouches
+    for it. What the majority of samples decides is self-consistency (Wang et al. 2023, arXiv 2203.11171).
+    """
+    config = asker.config.checks
+    groups = [rows[i : i + config.solve_per_call] for i in range(0, len(rows), config.solve_per_call)]
+    votes: dict[str, list[str]] = {row.id: [] for row in rows}
+    faults: list[str] = []
+
+    async def one(group: Sequence[Row], sample: int) -> None:
+        # Short ids of our own: a row's id would tell the model what the row is for.
+        names = {f"p{number}": row for number, row in enumerate(group, start=1)}
+        prompt = asker.prompt(
+            "solve",
+            problems=[{"id": name, "question": row.question} for name, row in names.items()],
+            answer_format=asker.domain.instruction,
+            sample=sample + 1,
+        )
+        try:
+            answer = await asker.items(prompt, SolutionItem, sample=sample)
+        except (TeacherError, BudgetReachedError) as error:
+            faults.append(str(error))
+            return
+        given: dict[str, str] = {}
+        for item in answer.valid:
+            given.setdefault(item.id, item.answer)  # one vote a sample
+        for name, row in names.items():
+            if name in given:
+                votes[row.id].append(given[name])
+
+    await asyncio.gather(*(one(group, sample) for group in groups for sample in range(config.solve_samples)))
+    return await asyncio.to_thread(lambda: [_verdict(row, votes[row.id], faults, asker.domain) for row in rows])
+
+
+def _verdict(row: Row, votes: Sequence[str], faults: Sequence[str], domain: Domain) -> Verdict:
+    if not votes:
+        why = f" ({faults[0]})" if faults else ""
+        return Verdict(check="solve", passed=False, reason=f"no solution came back{why}")
+    against = [vote for vote in votes if not domain.equal(row.answer, vote)]
+    if 2 * len(against) < len(votes):
+        return Verdict(check="solve", passed=True)
+    other = Counter(against).most_common(1)[0][0]
+    reason = f"{len(against)} of {len(votes)} solutions do not give {row.answer!r}, e.g. {other!r}"
+    return Verdict(check="solve", passed=False, reason=reason)

@@ -1,0 +1,105 @@
+"""The `solve` check: most of several solutions, made without sight of the answer, agree with it."""
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+from fake_gateway import Asked, fake_asker, scripted_asker
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataenvgym.agents.config import TeacherConfig
+from dataenvgym.agents.scripted_solver import solve
+from dataenvgym.agents.solve import check_solve
+from dataenvgym.agents.verifier import verify_with_model
+from dataenvgym.envs.errors import BudgetReachedError
+from dataenvgym.envs.tasks.arithmetic_skills import SKILLS, problem
+from dataenvgym.envs.types import Provenance, Row, Verdict
+
+
+def row(question: str, answer: str, name: str = "r") -> Row:
+    made = Provenance(iteration=1, request="r0", model="m", prompt="p", prompt_hash="0")
+    return Row(id=name, question=question, solution="secret working", answer=answer, skill="s", provenance=made)
+
+
+def config(**checks: Any) -> TeacherConfig:
+    return TeacherConfig.model_validate({"checks": {"names": ["solve"], **checks}})
+
+
+def judged(replies: list[list[Any]], *rows: Row, **checks: Any) -> list[Verdict]:
+    """Verdicts when sample n of a call gets `replies[n]`."""
+    asker, _ = fake_asker(lambda asked: replies[asked.sample], config(solve_samples=len(replies), **checks))
+    return asyncio.run(check_solve(rows, asker))
+
+
+def votes(*answers: str) -> list[list[Any]]:
+    return [[{"id": "p1", "answer": answer}] for answer in answers]
+
+
+@pytest.mark.parametrize(
+    ("answers", "passes"),
+    [
+        (["1/2", "0.5", "7"], True),
+        (["7", "7", "1/2"], False),
+        (["7", "8", "1/2"], False),
+        (["7", "1/2"], False),
+        (["1/2"], True),
+    ],
+)
+def test_the_majority_decides_by_the_tasks_own_scorer(answers: list[str], passes: bool) -> None:
+    (verdict,) = judged(votes(*answers), row("Half of one?", "\\frac{1}{2}"))
+    assert (verdict.check, verdict.passed) == ("solve", passes)
+    if not passes:
+        assert "'7'" in verdict.reason and "'\\\\frac{1}{2}'" in verdict.reason
+
+
+def test_a_sample_has_one_vote_and_unknown_ids_none() -> None:
+    stuffed = [{"id": "p1", "answer": "7"}, *({"id": "p1", "answer": "5"} for _ in range(9))]
+    replies = [stuffed, votes("7")[0], [{"id": "p9", "answer": "5"}]]
+    assert not judged(replies, row("2 + 3?", "5"))[0].passed
+    (verdict,) = judged([[], []], row("2 + 3?", "5"))
+    assert (verdict.passed, verdict.reason) == (False, "no solution came back")
+
+
+def test_answers_are_not_shown_and_rows_share_calls() -> None:
+    rows = [row(f"What is {n} + 1?", str(n + 1), f"001-plan-{n}") for n in range(7)]
+
+    def reply(asked: Asked) -> list[Any]:
+        shown = re.findall(r"\[(p\d+)\] Q: What is (\d+)", asked.prompt.text)
+        return [{"id": name, "answer": str(int(n) + 1)} for name, n in shown]
+
+    asker, gateway = fake_asker(reply, config(solve_samples=2, solve_per_call=3))
+    assert all(v.passed for v in asyncio.run(check_solve(rows, asker)))
+    assert len(gateway.asked) == 6 and {a.sample for a in gateway.asked} == {0, 1}
+    assert not any("secret" in a.prompt.text or "001-plan" in a.prompt.text for a in gateway.asked)
+    assert len({a.prompt.text for a in gateway.asked}) == 6
+
+
+def test_a_call_that_may_not_be_made_vouches_for_nothing() -> None:
+    def reply(asked: Asked) -> list[Any]:
+        raise BudgetReachedError("budget of 3 calls used")
+
+    asker, _ = fake_asker(reply, config())
+    (verdict,) = asyncio.run(check_solve([row("2 + 3?", "5")], asker))
+    assert not verdict.passed and "budget of 3 calls used" in verdict.reason
+
+
+def test_it_runs_only_where_it_is_asked_for() -> None:
+    good, bad = row("What is 47 + 85?", "132", "a"), row("What is 47 + 58?", "99", "b")
+    without = asyncio.run(verify_with_model([good, bad], scripted_asker()))
+    assert without.accepted == [good, bad] and not without.rejected
+    found = asyncio.run(verify_with_model([good, bad], scripted_asker(config())))
+    assert found.accepted == [good]
+    (refused,) = found.rejected
+    assert refused.row["id"] == "b" and "'105'" in refused.verdicts[0].reason
+
+
+@given(st.sampled_from(sorted(SKILLS)), st.integers(0, 10_000))
+def test_the_scripted_solver_agrees_with_the_generators(skill: str, index: int) -> None:
+    drawn = problem(skill, 3, index)
+    assert solve(drawn.question) == int(drawn.answer)
+
+
+def test_the_scripted_solver_leaves_other_text_alone() -> None:
+    assert solve("Why is the sky blue?") is None
