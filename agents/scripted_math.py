@@ -225,7 +225,8 @@ def errors_shown(prompt: str) -> list[Item]:
             and line.id
             and [after.key for after in lines[at + 1 : at + 3]] == ["Student", "Correct"]
         ):
-            rows.append({"question": line.value, "solution": "", "answer": lines[at + 2].value})
+            answer = lines[at + 2].value
+            rows.append({"question": line.value, "solution": answer, "answer": answer})
     return rows
 
 

@@ -20,6 +20,7 @@ from dataenvgym.agents.schemas import (
     LabelItem,
     ReplyItem,
     RequestItem,
+    SolutionItem,
     SubskillItem,
 )
 from dataenvgym.agents.scripted import ScriptedChatModel
@@ -40,6 +41,7 @@ ITEMS: dict[str, type[BaseModel]] = {
     "submit_labels": LabelItem,
     "submit_categories": CategoryItem,
     "submit_actions": ActionItem,
+    "submit_solutions": SolutionItem,
 }
 HISTORY = [
     {"iteration": 0, "rows": 0, "accuracy": 0.2, "n": 360},
@@ -137,6 +139,11 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "names": [{"name": f"skill_{n}", "count": n} for n in range(6)],
         "max_categories": 4,
     },
+    "solve": {
+        "problems": [{"id": f"p{n}", "question": problem(s, 5, n).question} for n, s in enumerate(SKILLS)],
+        "answer_format": "End with 'Answer: X'.",
+        "sample": 1,
+    },
 }
 BARE: dict[str, dict[str, Any]] = {
     "generate_rows": {
@@ -153,6 +160,7 @@ BARE: dict[str, dict[str, Any]] = {
     "propose_subskills": {**SAMPLES["propose_subskills"], "existing": [], "exemplars": []},
     "label_skills": {**SAMPLES["label_skills"], "known": []},
     "merge_skills": SAMPLES["merge_skills"],
+    "solve": {**SAMPLES["solve"], "problems": SAMPLES["solve"]["problems"][:1]},
 }
 
 
@@ -455,6 +463,27 @@ def test_duplicates_repeat_an_earlier_row() -> None:
     rows = items(ask("generate_rows", ScriptedChatModel(duplicate=0.5), count=40))
     assert len(rows) == 40
     assert 1 < len(Counter(row["question"] for row in rows)) < 40
+
+
+def test_copies_are_val_problems_shown() -> None:
+    errors = [error("double", index, text="I do not know.") for index in range(3)]
+    shown = {**SAMPLES["generate_rows"], "errors": errors, "count": 40}
+    rows = items(ask("generate_rows", ScriptedChatModel(copied=0.5), **shown))
+    copied = [row for row in rows if row["question"] in {e["question"] for e in errors}]
+    assert 10 <= len(copied) <= 30 and len(rows) == 40
+    assert {row["answer"] for row in copied} <= {e["gold"] for e in errors}
+    shown["errors"] = []
+    assert len(items(ask("generate_rows", ScriptedChatModel(copied=1), **shown))) == 40
+
+
+def test_solutions_are_right_but_for_the_asked_share() -> None:
+    problems = [{"id": f"p{n}", "question": problem("chain", 5, n).question} for n in range(60)]
+    right, some = (
+        {item["id"]: item["answer"] for item in items(ask("solve", model, problems=problems))}
+        for model in (ScriptedChatModel(), ScriptedChatModel(wrong_solution=0.3))
+    )
+    assert right == {f"p{n}": problem("chain", 5, n).answer for n in range(60)}
+    assert 6 <= sum(right[name] != some[name] for name in right) <= 36
 
 
 def test_drop_returns_fewer_items_of_any_kind() -> None:
