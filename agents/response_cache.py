@@ -32,27 +32,39 @@ class ResponseCache:
         Raises:
             RunFolderError: the file is no cache or cannot be opened.
         """
-        self._lock = threading.Lock()
+        self._lock, self._path = threading.Lock(), path
         try:
             # One connection behind a lock: calls are few and short beside a model's reply.
             self._db = sqlite3.connect(path, timeout=30, check_same_thread=False, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL)")
         except sqlite3.Error as error:
-            raise RunFolderError(f"response cache {path}: {error}. Delete the file to start afresh.") from error
+            raise _damaged(path, error) from error
 
     def get(self, key: str) -> CachedReply | None:
         """The reply stored under `key`, or None."""
-        with self._lock:
-            found = self._db.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
+        found = self._execute("SELECT reply FROM replies WHERE key = ?", (key,))
         return CachedReply(*json.loads(found[0])) if found else None
 
     def put(self, key: str, reply: CachedReply) -> None:
         """Store a reply; the first one under a key stays, so that repeated reads agree."""
-        with self._lock:
-            self._db.execute("INSERT OR IGNORE INTO replies VALUES (?, ?)", (key, json.dumps(reply)))
+        self._execute("INSERT OR IGNORE INTO replies VALUES (?, ?)", (key, json.dumps(reply)))
+
+    def _execute(self, statement: str, values: tuple[str, ...]) -> tuple[str, ...] | None:
+        try:
+            with self._lock:
+                row: tuple[str, ...] | None = self._db.execute(statement, values).fetchone()
+        except sqlite3.DatabaseError as error:
+            raise RunFolderError(
+                f"response cache {self._path}: {error}. Delete the file to start afresh."
+            ) from error
+        return row
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._db.close()
+
+
+def _damaged(path: Path, error: sqlite3.Error) -> RunFolderError:
+    return RunFolderError(f"response cache {path}: {error}. Delete the file to start afresh.")

@@ -83,6 +83,8 @@ def _line(event: Event) -> str:
             f"[bold]{name}[/bold]: validation accuracy [bold]{step['accuracy']:.3f}[/bold] "
             f"(n={step['n']}), {step['rows']} rows"
         )
+    if event["event"] == "waiting":
+        return "[yellow]the plan waits for a person's yes; answer it in a terminal[/yellow]"
     if event["event"] == "draining":
         return "[yellow]ending after the work in hand; once more to stop at once[/yellow]"
     if event["event"] == "interrupted":

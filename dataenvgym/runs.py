@@ -72,7 +72,7 @@ def run(
     Raises:
         RunFolderError: the folder already holds a run.
     """
-    return _execute(create(config, out), config, on_event, approve, teacher)
+    return _execute(create(config, out, own_teacher=teacher is not None), config, on_event, approve, teacher)
 
 
 def resume(
@@ -85,9 +85,18 @@ def resume(
     """Go on with an interrupted run from its last finished node; a finished run is returned as it is.
 
     Raises:
-        RunFolderError: not a run, changed since, or damaged; the text says which.
+        RunFolderError: not a run, changed since, damaged, or begun with another teacher; the text says which.
     """
-    return _execute(run_dir, open_run(run_dir), on_event, approve, teacher)
+    config = open_run(run_dir)
+    own = bool(json.loads((run_dir / MANIFEST).read_text()).get("own_teacher"))
+    if own != (teacher is not None):
+        raise RunFolderError(
+            f"{run_dir} was begun with a teacher graph of its own; go on with it from Python: "
+            f"dataenvgym.resume(Path({str(run_dir)!r}), teacher=...)"
+            if own
+            else f"{run_dir} was begun with the structure's own teacher; go on without `teacher`"
+        )
+    return _execute(run_dir, config, on_event, approve, teacher)
 
 
 def extend(run_dir: Path, overrides: Sequence[str]) -> None:
@@ -115,8 +124,11 @@ def extend(run_dir: Path, overrides: Sequence[str]) -> None:
             write_json(run_dir / EXTENSIONS, [*_extensions(run_dir), *overrides])
 
 
-def create(config: EpisodeConfig, out: Path | None) -> Path:
-    """A new run folder with config.yaml and manifest.json."""
+def create(config: EpisodeConfig, out: Path | None, *, own_teacher: bool = False) -> Path:
+    """A new run folder with config.yaml and manifest.json.
+
+    `own_teacher`: a teacher graph of the user's is to run in it, which no file can hold; `resume` asks for it.
+    """
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.task.name}-{config.structure}-s{config.seed}"
     run_dir = out or Path("runs") / name
     if (run_dir / CONFIG).exists():
@@ -125,7 +137,7 @@ def create(config: EpisodeConfig, out: Path | None) -> Path:
         raise RunFolderError(f"{run_dir} exists and is not empty; name another folder with --out")
     text = dump_config(config)
     try:
-        write_json(run_dir / MANIFEST, _manifest(config, text))
+        write_json(run_dir / MANIFEST, {**_manifest(config, text), "own_teacher": own_teacher})
         write_bytes(run_dir / CONFIG, text.encode())
     except OSError as error:
         raise RunFolderError(f"{run_dir} cannot be made ({error.strerror}); name another with --out") from error
@@ -263,7 +275,10 @@ async def _drive(
                     ):
                         on_event(part[1])  # (namespace, event)
                     snapshot = await graph.aget_state(thread)
-                    if not snapshot.interrupts or approve is None:
+                    if not snapshot.interrupts:
+                        break
+                    if approve is None:
+                        on_event({"event": "waiting"})
                         break
                     answer = await asyncio.to_thread(approve, snapshot.interrupts[0].value)
                     approved(answer)  # a refusal ends the run here, with the question still open

@@ -442,3 +442,16 @@ def test_a_cache_keeps_its_first_reply_and_refuses_another_file(tmp_path: Path) 
     (tmp_path / "text").write_text("not a database " * 100)
     with pytest.raises(RunFolderError, match="text"):
         ResponseCache(tmp_path / "text")
+
+
+def test_a_damaged_response_cache_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
+    cache = ResponseCache(path)
+    for number in range(200):
+        cache.put(str(number), CachedReply([{"text": "x" * 500}], 1, 1))
+    cache.close()
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"damaged " * (len(data[4096:]) // 8)
+    path.write_bytes(data)
+    with pytest.raises(RunFolderError, match=r"response cache .*cache\.sqlite.*Delete the file"):
+        ResponseCache(path).get("7")

@@ -252,7 +252,7 @@ def test_approval_is_asked_for(cli: Cli, small: Small, tmp_path: Path, monkeypat
     settings = small(approve="true", **{"budget.iterations": 1})
     status, out, _ = cli("run", *settings, "--out", tmp_path / "run")
     assert status == 130, "no terminal, nobody to ask"
-    assert f"dataenvgym resume {tmp_path / 'run'}\n" in out
+    assert f"dataenvgym resume {tmp_path / 'run'}\n" in out and "waits for a person" in out
     answers = iter(["no", "yes"])
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda _: next(answers))

@@ -93,6 +93,15 @@ def test_two_processes_do_not_run_one_run(made: Path) -> None:
         resume(made)
 
 
+def test_a_run_goes_on_with_the_teacher_it_was_begun_with(tmp_path: Path) -> None:
+    config = load_config(None, ["student.name=tiny"])
+    own = create(config, tmp_path / "own", own_teacher=True)
+    with pytest.raises(RunFolderError, match=r"teacher graph of its own.*dataenvgym\.resume\("):
+        resume(own)
+    with pytest.raises(RunFolderError, match="structure's own teacher"):
+        resume(create(config, tmp_path / "ours"), teacher=object())
+
+
 def test_a_checkpoint_file_that_is_none_is_refused(made: Path) -> None:
     (made / "checkpoints.sqlite").write_bytes(b"no database" * 1000)
     with pytest.raises(RunFolderError, match=r"checkpoints\.sqlite is damaged"):
