@@ -15,6 +15,7 @@ examples:
   dataenvgym run my.yaml --set budget.iterations=5  a config file, one value changed
   dataenvgym run --set structure=skill_list --set state=false --set student.name=tiny
   dataenvgym run --set teacher.llm.model=openai:gpt-4o-mini     (needs OPENAI_API_KEY)
+  dataenvgym estimate my.yaml                       calls, tokens and cost, before anything is sent
   dataenvgym resume runs/20260101-120000-arithmetic-skill_tree-s0
   dataenvgym show RUN                               the tables of a run again
 """
@@ -80,6 +81,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     resume.set_defaults(command=_resume)
 
+    estimate = commands.add_parser(
+        "estimate",
+        help="what a run would ask of the teacher's model",
+        description="Calls, tokens and dollars per node, before anything is sent: the teacher's first iteration "
+        "is rehearsed here with the real prompts and the scripted model.",
+    )
+    estimate.add_argument("config", nargs="?", type=Path, help="YAML file; without one, the defaults")
+    estimate.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value")
+    estimate.set_defaults(command=_estimate)
+
     show = commands.add_parser("show", help="print the tables of a run")
     show.add_argument("run", type=Path, help="the run folder")
     show.set_defaults(command=_show)
@@ -108,6 +119,21 @@ def _run(arguments: argparse.Namespace) -> int:
 
     config = load_config(arguments.config, arguments.set)
     return _go_on(create(config, arguments.out))
+
+
+def _estimate(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from dataenvgym import report
+    from dataenvgym.estimate import estimate
+    from dataenvgym.graphs.config import load_config
+
+    config = load_config(arguments.config, arguments.set)
+    console = Console()
+    with console.status("rehearsing the first iteration"):
+        found = estimate(config)
+    report.show_estimate(found, config, console)
+    return 0
 
 
 def _resume(arguments: argparse.Namespace) -> int:

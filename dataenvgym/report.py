@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dataenvgym.envs.stats import wilson
+from dataenvgym.estimate import NodeEstimate
+from dataenvgym.graphs.config import EpisodeConfig
 
 # A skill that lost more than this on the test split is pointed out.
 LOSS = 0.10
@@ -27,6 +30,34 @@ def show(summary: dict[str, Any], run_dir: Path, console: Console) -> None:
     if "budget" in summary["stop_reason"]:
         more = f"a larger budget goes on from here: dataenvgym resume {run_dir} --set budget.KEY=VALUE"
         console.print(Text(more), soft_wrap=True)
+
+
+def show_estimate(found: Sequence[NodeEstimate], config: EpisodeConfig, console: Console) -> None:
+    """Print what an episode will ask of the teacher's model."""
+    table = Table(title=f"{config.teacher.llm.model}, {config.budget.iterations} iterations", box=box.SIMPLE)
+    for column in ("node", "calls", "prompt tokens", "completion tokens", "cost"):
+        table.add_column(column, justify="left" if column == "node" else "right")
+    for line in found:
+        table.add_row(*_estimate_cells(line))
+    costs = [line.cost for line in found if line.cost is not None]
+    total = NodeEstimate(
+        "all",
+        sum(line.calls for line in found),
+        sum(line.prompt_tokens for line in found),
+        sum(line.completion_tokens for line in found),
+        sum(costs) if len(costs) == len(found) else None,
+    )
+    table.add_section()
+    table.add_row(*_estimate_cells(total), style="bold")
+    console.print(table)
+    console.print("Without refill rounds and repeats; a token is taken as 4 characters.")
+    if total.cost is None:
+        console.print("The price is not known: --set teacher.llm.price=[PROMPT,COMPLETION] (dollars per million)")
+
+
+def _estimate_cells(line: NodeEstimate) -> list[str]:
+    spent = "unknown" if line.cost is None else f"${line.cost:.4f}"
+    return [line.node, str(line.calls), f"{line.prompt_tokens:,}", f"{line.completion_tokens:,}", spent]
 
 
 def facts(summary: dict[str, Any]) -> list[str]:

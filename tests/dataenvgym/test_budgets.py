@@ -9,6 +9,8 @@ import pytest
 
 from dataenvgym.agents.ledger import Ledger
 from dataenvgym.envs.errors import ConfigError
+from dataenvgym.estimate import estimate
+from dataenvgym.graphs.config import STRUCTURES, load_config
 from dataenvgym.runs import extend, open_run, resume
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -74,3 +76,41 @@ def test_only_the_end_of_a_run_may_change(cli: Cli, small: Small, tmp_path: Path
 def test_a_prompt_folder_that_is_not_there_is_told_at_once(cli: Cli, small: Small, tmp_path: Path) -> None:
     status, _, err = cli("run", "--out", tmp_path / "run", *small(**{"teacher.prompts": tmp_path / "none"}))
     assert status == 1 and "teacher.prompts" in err and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_the_estimate_is_what_a_run_asks(structure: str, cli: Cli, small: Small, tmp_path: Path) -> None:
+    settings = small(
+        structure=structure,
+        **{"teacher.rows_per_call": 2, "budget.iterations": 1, "teacher.refill_rounds": 0, "task.val_size": 4},
+    )
+    config = load_config(None, [word for word in settings if word != "--set"])
+    found = {line.node: line for line in estimate(config)}
+    assert cli("run", "--out", tmp_path / "run", *settings)[0] == 0
+    ledger = Ledger(tmp_path / "run" / "ledger.jsonl")
+    assert set(found) == {r.node for r in ledger.records()}
+    for node, line in found.items():
+        asked = ledger.totals(node)
+        assert abs(line.calls - asked.calls) <= 2 + asked.calls // 4, "the student gets other instances wrong"
+        assert line.cost == 0
+
+
+def test_an_estimate_counts_iterations_solutions_and_discovery() -> None:
+    base = ["task.val_size=2", "task.test_size=1", "structure=skill_list", "budget.rows_per_iteration=24"]
+    price = ["teacher.llm.model=openai:x", "teacher.llm.price=[1,2]", "skills=llm", "budget.max_calls=1"]
+    solve = ["teacher.checks.names=[format,solve]", "teacher.checks.solve_per_call=8"]
+    once, thrice = (
+        {line.node: line for line in estimate(load_config(None, [*base, *price, *solve, *more]))}
+        for more in (["budget.iterations=1"], ["budget.iterations=9", "budget.rows=70"])
+    )
+    assert set(once) == {"discover_skills", "generate_data", "verify_data"}
+    assert thrice["discover_skills"] == once["discover_skills"] and once["discover_skills"].calls == 3
+    assert once["verify_data"].calls == 3 * 3
+    assert thrice["generate_data"].calls == 3 * once["generate_data"].calls
+    line = once["generate_data"]
+    assert line.cost == pytest.approx((line.prompt_tokens + 2 * line.completion_tokens) / 1e6)
+
+
+def test_the_estimate_on_the_command_line(cli: Cli, small: Small) -> None:
+    status, out, _ = cli("estimate", *small(**{"teacher.llm.model": "openai:x"}))
+    assert status == 0 and "generate_data" in out and "unknown" in out and "teacher.llm.price" in out

@@ -1,0 +1,105 @@
+"""What an episode will ask of the teacher's model, said before it is asked: calls, tokens and dollars per node."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from dataenvgym.agents.asking import Asker
+from dataenvgym.agents.chat_models import SCRIPTED
+from dataenvgym.agents.ledger import CallRecord, Ledger
+from dataenvgym.agents.skill_discovery import discover_skills, gold_skills
+from dataenvgym.agents.spending import cost, price_of
+from dataenvgym.envs.evaluation import score
+from dataenvgym.envs.store import Store
+from dataenvgym.envs.students import Student
+from dataenvgym.envs.tasks import TASKS
+from dataenvgym.envs.tasks.base import Task
+from dataenvgym.envs.teacher_env import TeacherEnv
+from dataenvgym.graphs.config import EpisodeConfig
+from dataenvgym.graphs.live import gateway_of, task_of
+from dataenvgym.graphs.teacher import build_teacher
+
+CHARACTERS_PER_TOKEN = 4
+# Nodes whose replies are rows or solutions; their length is that of the task's own train instances.
+WRITERS = ("generate_data", "verify_data")
+
+
+class NodeEstimate(NamedTuple):
+    """What one node asks in a whole episode. `cost`: US dollars, null when the model's price is unknown."""
+
+    node: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+
+
+def estimate(config: EpisodeConfig) -> list[NodeEstimate]:
+    """Per node that asks the model, what the whole episode needs; nothing is sent anywhere.
+
+    The teacher runs its first iteration on this machine, with the real prompts and the scripted model, for a
+    student that gets every other val instance right; each iteration is taken to be like it. Refill rounds,
+    repeats after an unusable reply and replies from the cache are not in it. Tokens are characters over
+    `CHARACTERS_PER_TOKEN`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        records = asyncio.run(_rehearse(config, Path(folder)))
+    task, price = task_of(config), price_of(config.teacher.llm)
+    shown = task.train[:200]
+    per_row = sum(len(i.question) + len(i.solution) + len(i.answer) for i in shown) / max(1, len(shown))
+    found = []
+    for node in dict.fromkeys(r.node for r in records):
+        mine = [r for r in records if r.node == node]
+        times = 1 if node == "discover_skills" else _iterations(config)
+        written = sum(r.completion_tokens or 0 for r in mine)
+        if node in WRITERS:
+            written = max(written, round(sum(r.valid for r in mine) * per_row / CHARACTERS_PER_TOKEN))
+        tokens = (times * sum(r.prompt_tokens or 0 for r in mine), times * written)
+        found.append(NodeEstimate(node, times * len(mine), *tokens, cost(price, *tokens)))
+    return found
+
+
+def _iterations(config: EpisodeConfig) -> int:
+    """Iterations until the row budget ends the episode, or all of them."""
+    budget = config.budget
+    if budget.rows is None:
+        return budget.iterations
+    return min(budget.iterations, -(-budget.rows // budget.rows_per_iteration))
+
+
+async def _rehearse(config: EpisodeConfig, folder: Path) -> Sequence[CallRecord]:
+    llm = config.teacher.llm.model_copy(update={"model": SCRIPTED, "base_url": None, "cache": False})
+    teacher = config.teacher.model_copy(update={"llm": llm, "refill_rounds": 0})
+    uncapped = config.budget.model_copy(update={"max_calls": None, "max_tokens": None, "max_cost": None})
+    config = config.model_copy(update={"teacher": teacher, "approve": False, "budget": uncapped})
+    task = await asyncio.to_thread(task_of, config)
+    skills = await _skills(config, task, str(folder))
+    texts = [task.domain.render_answer("", i.answer) if n % 2 else "" for n, i in enumerate(task.val)]
+    predictions = await asyncio.to_thread(score, task.domain, task.val, texts, skills)
+    env = TeacherEnv(task, cast(Student, None), config.student.train, folder)  # to observe asks no student
+    observation = env.observe(
+        structure=config.structure,
+        state=config.state,
+        iteration=1,
+        budget=min(config.budget.rows_per_iteration, config.budget.rows or config.budget.rows_per_iteration),
+        evaluations=[predictions],
+        lessons=[],
+    )
+    reference = Store(folder).save(Store.iteration(1, "observation.jsonl"), [observation])
+    given: Any = {"run_dir": str(folder), "iteration": 1, "observation": reference, "earlier": []}
+    await build_teacher(config.structure).compile().ainvoke(given, context=config)
+    return list(Ledger(folder / "ledger.jsonl").records())
+
+
+async def _skills(config: EpisodeConfig, task: Task, folder: str) -> dict[str, str]:
+    """Skills as the episode would find them; a saved file costs nothing, so its skills stand for themselves."""
+    gold = TASKS[config.task.name].gold_skills
+    if config.skills == "llm" or (config.skills == "auto" and not gold):
+        gateway = await asyncio.to_thread(gateway_of, config, folder)
+        asker = Asker(gateway, task.domain, config.teacher, "discover_skills", 0)
+        return await discover_skills(task.val, asker, config.max_skills)
+    return gold_skills(task.val)
