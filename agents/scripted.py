@@ -99,7 +99,8 @@ class ScriptedChatModel(BaseChatModel):
             # The errors draw from a stream of their own: the same problems are written with and without them.
             rng = Random(f"{digest}/errors")
             reply, message = self._reply(tool, self._spoil(tool, prompt, items, rng), digest, rng)
-        sent, received = sum(len(text) for _, text in said) // 4 + 1, len(reply) // 4 + 1
+        shown = sum(len(text) for _, text in said) + len(json.dumps(kwargs.get("tools") or []))
+        sent, received = shown // 4 + 1, len(reply) // 4 + 1
         message.usage_metadata = {
             "input_tokens": sent,
             "output_tokens": received,
