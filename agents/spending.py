@@ -17,7 +17,7 @@ class Price(NamedTuple):
     completion: float
 
 
-# List prices as the providers published them in November 2025; `teacher.llm.price` overrides them.
+# List prices as looked up in November 2026; `teacher.llm.price` overrides them and serves for every other model.
 PRICES: dict[str, Price] = {
     "scripted": Price(0.0, 0.0),
     "openai:gpt-4o": Price(2.50, 10.00),
