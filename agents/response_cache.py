@@ -55,9 +55,7 @@ class ResponseCache:
             with self._lock:
                 row: tuple[str, ...] | None = self._db.execute(statement, values).fetchone()
         except sqlite3.DatabaseError as error:
-            raise RunFolderError(
-                f"response cache {self._path}: {error}. Delete the file to start afresh."
-            ) from error
+            raise _damaged(self._path, error) from error
         return row
 
     def close(self) -> None:

@@ -169,6 +169,6 @@ def packing_prefix(model: Any, rows: Sequence[Encoded], size: int, pad_token: in
         try:
             packed = completion_logits(model, trial, pad_token, prefix)[0].float()
         except (ValueError, RuntimeError, TypeError, NotImplementedError):
-            return None
+            return None  # a model that takes no mask of this form says so in one of these; padded, it trains
         padded = completion_logits(model, trial, pad_token)[0].float()
     return prefix if float((packed - padded).abs().mean() / padded.std()) < PACKING_TOLERANCE else None
