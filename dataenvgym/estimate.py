@@ -8,19 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from dataenvgym.agents.asking import Asker
 from dataenvgym.agents.chat_models import SCRIPTED
 from dataenvgym.agents.ledger import CallRecord, Ledger
-from dataenvgym.agents.skill_discovery import discover_skills, gold_skills
 from dataenvgym.agents.spending import cost, price_of
 from dataenvgym.envs.evaluation import score
 from dataenvgym.envs.store import Store
 from dataenvgym.envs.students import Student
-from dataenvgym.envs.tasks import TASKS
-from dataenvgym.envs.tasks.base import Task
 from dataenvgym.envs.teacher_env import TeacherEnv
 from dataenvgym.graphs.config import EpisodeConfig
-from dataenvgym.graphs.live import gateway_of, task_of
+from dataenvgym.graphs.episode import find_skills
+from dataenvgym.graphs.live import task_of
 from dataenvgym.graphs.teacher import build_teacher
 
 CHARACTERS_PER_TOKEN = 4
@@ -77,7 +74,7 @@ async def _rehearse(config: EpisodeConfig, folder: Path) -> Sequence[CallRecord]
     uncapped = config.budget.model_copy(update={"max_calls": None, "max_tokens": None, "max_cost": None})
     config = config.model_copy(update={"teacher": teacher, "approve": False, "budget": uncapped})
     task = await asyncio.to_thread(task_of, config)
-    skills = await _skills(config, task, str(folder))
+    skills = await find_skills(config, str(folder))
     texts = [task.domain.render_answer("", i.answer) if n % 2 else "" for n, i in enumerate(task.val)]
     predictions = await asyncio.to_thread(score, task.domain, task.val, texts, skills)
     env = TeacherEnv(task, cast(Student, None), config.student.train, folder)  # to observe asks no student
@@ -93,13 +90,3 @@ async def _rehearse(config: EpisodeConfig, folder: Path) -> Sequence[CallRecord]
     given: Any = {"run_dir": str(folder), "iteration": 1, "observation": reference, "earlier": []}
     await build_teacher(config.structure).compile().ainvoke(given, context=config)
     return list(Ledger(folder / "ledger.jsonl").records())
-
-
-async def _skills(config: EpisodeConfig, task: Task, folder: str) -> dict[str, str]:
-    """Skills as the episode would find them; a saved file costs nothing, so its skills stand for themselves."""
-    gold = TASKS[config.task.name].gold_skills
-    if config.skills == "llm" or (config.skills == "auto" and not gold):
-        gateway = await asyncio.to_thread(gateway_of, config, folder)
-        asker = Asker(gateway, task.domain, config.teacher, "discover_skills", 0)
-        return await discover_skills(task.val, asker, config.max_skills)
-    return gold_skills(task.val)

@@ -46,7 +46,7 @@ async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
     with measured(run_dir, "setup", "reset"):
         await (await asyncio.to_thread(gateway_of, config, run_dir)).ready()
         await in_student_thread(lambda: env_of(config, run_dir, report))
-        skills = await _find_skills(config, run_dir)
+        skills = await find_skills(config, run_dir)
         await asyncio.to_thread(write_json, Path(run_dir) / SKILLS, skills)
     with measured(run_dir, "evaluate", "reset"):
         found = await _evaluated({**state, "run_dir": run_dir}, runtime, iteration=0, student=None)
@@ -229,7 +229,7 @@ def _lessons(store: Store, steps: list[Step], hits: Callable[[str], list[bool] |
     return lessons
 
 
-async def _find_skills(config: EpisodeConfig, run_dir: str) -> dict[str, str]:
+async def find_skills(config: EpisodeConfig, run_dir: str) -> dict[str, str]:
     """Instance id -> skill for val, as `skills` in the config says."""
     task = await asyncio.to_thread(task_of, config)
     gold = TASKS[config.task.name].gold_skills
