@@ -5,6 +5,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataenvgym.agents.config import TeacherModelConfig
+from dataenvgym.agents.throttle import Throttle
 from dataenvgym.envs.errors import ConfigError, MissingDependencyError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -61,7 +62,12 @@ def takes_seed(config: TeacherModelConfig) -> bool:
     return provider == SCRIPTED or (config.send_seed and provider in _OPENAI)
 
 
-def build_chat_model(config: TeacherModelConfig, seed: int) -> "BaseChatModel":
+def has_hooks(config: TeacherModelConfig) -> bool:
+    """Whether the client's own retries pass through the throttle; else it admits each call as a whole."""
+    return provider_of(config) in _OPENAI
+
+
+def build_chat_model(config: TeacherModelConfig, seed: int, throttle: Throttle) -> "BaseChatModel":
     """The chat model of `config`. Its connections belong to the event loop that first uses it.
 
     Raises:
@@ -100,7 +106,9 @@ def build_chat_model(config: TeacherModelConfig, seed: int) -> "BaseChatModel":
             from openai import DefaultAsyncHttpxClient
 
             # LangChain shares one pool over all event loops, which breaks on the second asyncio.run.
-            settings["http_async_client"] = DefaultAsyncHttpxClient(timeout=config.timeout)
+            settings["http_async_client"] = DefaultAsyncHttpxClient(
+                timeout=config.timeout, event_hooks=throttle.hooks()
+            )
         model: BaseChatModel = init_chat_model(name, model_provider=provider, **settings)
         return model
     except ImportError as error:
@@ -153,8 +161,8 @@ def explain(error: Exception, config: TeacherModelConfig) -> str:
         return f"{where} was not found (status 404). Check the model's name and `base_url`. Server: {detail}"
     if status == 429:
         return (
-            f"{where} still refused for rate or quota {tries} (status 429). Lower `max_concurrency`, raise "
-            f"`transport_retries` or check the account. Server: {detail}"
+            f"{where} still refused for rate or quota {tries} (status 429). Set `requests_per_minute` or "
+            f"`tokens_per_minute`, raise `transport_retries` or check the account. Server: {detail}"
         )
     if status is not None and 400 <= status < 500:
         return (

@@ -47,7 +47,15 @@ class TeacherModelConfig(Section):
     content_attempts: int = Field(
         3, ge=1, description="Times a prompt is asked in all while the reply holds no valid item."
     )
-    max_concurrency: int = Field(16, ge=1, description="Requests in flight at once to this model.")
+    max_concurrency: int = Field(
+        16, ge=1, description="Calls in flight at once to this model; fewer for a while after a 429."
+    )
+    requests_per_minute: int | None = Field(
+        None, ge=1, description="Requests sent a minute, the client's retries too; null: no limit."
+    )
+    tokens_per_minute: int | None = Field(
+        None, ge=1, description="Prompt and completion tokens a minute; null: no limit."
+    )
     max_tokens: int = Field(4096, ge=1, description="Longest reply in tokens; a cut reply keeps its closed items.")
     price: tuple[NonNegativeFloat, NonNegativeFloat] | None = Field(
         None,

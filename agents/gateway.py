@@ -7,7 +7,6 @@ import asyncio
 import hashlib
 import time
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -17,16 +16,19 @@ from dataenvgym.agents.chat_models import (
     SCRIPTED,
     build_chat_model,
     explain,
+    has_hooks,
     is_provider_error,
     provider_of,
     takes_seed,
 )
 from dataenvgym.agents.config import TeacherModelConfig
 from dataenvgym.agents.ledger import CallRecord, Ledger
+from dataenvgym.agents.loops import per_loop
 from dataenvgym.agents.prompts import Prompt
 from dataenvgym.agents.response_cache import CachedReply, ResponseCache, cache_key
 from dataenvgym.agents.salvage import ItemFailure, failure, raw_items
 from dataenvgym.agents.spending import UNCAPPED, Caps, Spending, cost, price_of
+from dataenvgym.agents.throttle import TOO_MANY, call_bound, throttle_of
 from dataenvgym.envs.errors import BudgetReachedError, DataEnvGymError, TeacherError
 
 if TYPE_CHECKING:
@@ -34,12 +36,11 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
 
 M = TypeVar("M", bound=BaseModel)
-T = TypeVar("T")
 
 # What clients raise on a reply of the wrong form: no choices, null choices, HTML with status 200.
 _CONTENT_ERRORS = (ValueError, IndexError, KeyError, AttributeError, TypeError)
 _LONGEST_BACKOFF = 60.0  # seconds; the longest Retry-After that the OpenAI client honours
-_LIMITERS: dict[AbstractEventLoop, dict[tuple[Any, ...], asyncio.Semaphore]] = {}
+CHARACTERS_PER_TOKEN = 4  # an estimate, where nothing was counted yet
 
 
 class Usage(NamedTuple):
@@ -251,18 +252,26 @@ class Gateway:
         # The client's timeout is per read; a server that trickles bytes needs a bound on the whole as well.
         retries = config.transport_retries
         whole = config.timeout * (retries + 1) + _LONGEST_BACKOFF * retries
+        throttle, sent_at = throttle_of(config), None
         try:
-            async with self._limiter():
+            async with throttle.place():
                 self.spending.begin()
                 tally.attempts += 1
                 # A retry must be another draw, or a deterministic server repeats its fault.
                 extra = {"seed": _draw(self.seed, sample, tally.attempts)} if takes_seed(config) else {}
                 bound = model.bind_tools([tool], tool_choice=prompt.tool, **extra)
-                async with asyncio.timeout(whole):
-                    return await bound.ainvoke(messages)
+                async with asyncio.timeout(whole) as limit:
+                    call_bound(limit, len(prompt.system + prompt.text) // CHARACTERS_PER_TOKEN)
+                    sent_at = None if has_hooks(config) else await throttle.admit()
+                    message: AIMessage = await bound.ainvoke(messages)
+                throttle.answered()
+                await throttle.settle(sum(filter(None, _usage(message))))
+                return message
         except DataEnvGymError:
             raise
         except Exception as error:
+            if sent_at is not None and getattr(error, "status_code", None) == TOO_MANY:
+                throttle.refused(sent_at)
             if is_provider_error(error) or not isinstance(error, _CONTENT_ERRORS):
                 raise TeacherError(explain(error, config)) from None  # its cause may show the key
             reason = f"unreadable reply: {type(error).__name__}: {str(error)[:300]}"
@@ -270,20 +279,16 @@ class Gateway:
             raise _ContentError from error
 
     async def _model(self) -> "BaseChatModel":
-        built = _per_loop(
+        throttle = throttle_of(self.config)
+        built = per_loop(
             self._models,
-            lambda: asyncio.ensure_future(asyncio.to_thread(build_chat_model, self.config, self.seed)),
+            lambda: asyncio.ensure_future(asyncio.to_thread(build_chat_model, self.config, self.seed, throttle)),
         )
         try:
             return await asyncio.shield(built)  # shared: one cancelled caller must not take it from the others
         except DataEnvGymError:
             self._models.pop(asyncio.get_running_loop(), None)  # the user may set the key and ask again
             raise
-
-    def _limiter(self) -> asyncio.Semaphore:
-        limits = _per_loop(_LIMITERS, dict)
-        key = (self.config.model, self.config.base_url, self.config.max_concurrency)
-        return limits.setdefault(key, asyncio.Semaphore(self.config.max_concurrency))
 
 
 def tool_schema(name: str, item: type[BaseModel]) -> dict[str, Any]:
@@ -330,14 +335,3 @@ def _draw(seed: int, sample: int, attempt: int) -> int:
     """A seed of its own for each sample and attempt, below 2**31."""
     digest = hashlib.sha256(f"{seed}:{sample}:{attempt}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
-
-
-def _per_loop(table: dict[AbstractEventLoop, T], make: Callable[[], T]) -> T:
-    """The running loop's entry: connections and locks of one event loop do not work in another."""
-    loop = asyncio.get_running_loop()
-    if loop not in table:
-        for other in list(table):
-            if other.is_closed():
-                table.pop(other, None)
-        table[loop] = make()
-    return table[loop]

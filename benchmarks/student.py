@@ -75,7 +75,7 @@ def generation_speed(student, prompts):  # type: ignore[no-untyped-def]
     began = time.perf_counter()
     ours = student.predict(prompts)
     our_seconds = time.perf_counter() - began
-    model, tokenizer = student._merged(), student._get_tokenizer()
+    model, tokenizer = student._base().eval(), student._get_tokenizer()  # as transformers loads it
     tokenizer.padding_side = "left"
     texts = [
         tokenizer.apply_chat_template([{"role": "user", "content": p}], tokenize=False, add_generation_prompt=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from dataenvgym.agents.chat_models import SCRIPTED
+from dataenvgym.agents.gateway import CHARACTERS_PER_TOKEN
 from dataenvgym.agents.ledger import CallRecord, Ledger
 from dataenvgym.agents.spending import cost, price_of
 from dataenvgym.envs.evaluation import score
@@ -20,7 +21,6 @@ from dataenvgym.graphs.episode import find_skills
 from dataenvgym.graphs.live import task_of
 from dataenvgym.graphs.teacher import build_teacher
 
-CHARACTERS_PER_TOKEN = 4
 # Nodes whose replies are rows or solutions; their length is that of the task's own train instances.
 WRITERS = ("generate_data", "verify_data")
 

@@ -15,10 +15,12 @@ from dataenvgym.envs.errors import ConfigError, DataError, MissingDependencyErro
 from dataenvgym.envs.students.base import Progress, TrainSummary
 from dataenvgym.envs.students.generate import greedy
 from dataenvgym.envs.students.loop import Encoded, fit
+from dataenvgym.envs.students.packed import pack_linear
 from dataenvgym.envs.students.quiet import quiet_transformers
 from dataenvgym.envs.types import Example
 
 SUMMARY = "train.json"
+WEIGHTS = "adapter_model.safetensors"
 
 
 class TransformersStudent:
@@ -38,7 +40,7 @@ class TransformersStudent:
         self.generation_key = json.dumps(config.generation.model_dump(), sort_keys=True)
         self._tokenizer: Any = None
         self._model: Any = None
-        self._loaded: Path | None = None
+        self._loaded: tuple[int, int] | None = None
         self._adapter: Path | None = None
 
     def load(self, adapter: Path | None) -> None:
@@ -77,7 +79,10 @@ class TransformersStudent:
         start: Path | None = None,
         progress: Progress | None = None,
     ) -> TrainSummary:
-        """Train an adapter into `out` (adapter_model.safetensors, adapter_config.json, train.json)."""
+        """Train an adapter into `out` (adapter_model.safetensors, adapter_config.json, train.json).
+
+        The trained model stays in memory and answers for that folder, renamed or not, without a load.
+        """
         import torch
 
         if not examples:
@@ -101,6 +106,7 @@ class TransformersStudent:
         out.mkdir(parents=True, exist_ok=True)
         model.save_pretrained(str(out), safe_serialization=True)
         (out / SUMMARY).write_text(json.dumps(asdict(summary)))
+        self._keep(model.merge_and_unload(), out)
         return summary
 
     def close(self) -> None:
@@ -157,13 +163,16 @@ class TransformersStudent:
         return model.to(self._device)
 
     def _merged(self) -> Any:
-        if self._model is None or self._loaded != self._adapter:
+        if self._model is None or self._loaded != _identity(self._adapter):
             self.close()
             model = self._base()
             if self._adapter is not None:
                 model = _merge(model, self._adapter)
-            self._model, self._loaded = model.eval(), self._adapter
+            self._keep(model, self._adapter)
         return self._model
+
+    def _keep(self, merged: Any, adapter: Path | None) -> None:
+        self._model, self._loaded = pack_linear(merged.eval()), _identity(adapter)
 
     def _trainable(self, config: TrainConfig, start: Path | None) -> Any:
         import peft
@@ -198,6 +207,14 @@ def _found(path: str) -> Iterator[None]:
             f"student.name: no model can be loaded from {path!r} ({str(error).splitlines()[0]}). Name a folder "
             "with a transformers model, or a model of the hub that is in its cache or can be downloaded."
         ) from error
+
+
+def _identity(adapter: Path | None) -> tuple[int, int] | None:
+    """The adapter's file, by what a rename of its folder leaves as it is."""
+    if adapter is None:
+        return None
+    found = (adapter / WEIGHTS).stat()
+    return found.st_ino, found.st_mtime_ns
 
 
 def _merge(model: Any, adapter: Path) -> Any:

@@ -25,6 +25,7 @@ from dataenvgym.agents.ledger import Ledger
 from dataenvgym.agents.prompts import Prompt, load_prompt
 from dataenvgym.agents.response_cache import CachedReply, ResponseCache, cache_key
 from dataenvgym.agents.schemas import ActionItem, SubskillItem
+from dataenvgym.agents.throttle import Throttle
 from dataenvgym.envs.errors import (
     ConfigError,
     MissingDependencyError,
@@ -177,7 +178,7 @@ def test_the_client_alone_retries_the_transport(status: int, tmp_path: Path) -> 
     assert len(found.valid) == 2 and found.attempts == 1 and len(server.requests) == 3
 
 
-@pytest.mark.parametrize(("status", "says"), [(429, "max_concurrency"), (500, "status 500")])
+@pytest.mark.parametrize(("status", "says"), [(429, "requests_per_minute"), (500, "status 500")])
 def test_exhausted_transport_says_so(status: int, says: str, tmp_path: Path) -> None:
     busy = Reply({"error": {"message": "busy"}}, status, {"Retry-After": "0.01"})
     with OpenAIServer(lambda r: busy) as server, pytest.raises(TeacherError, match=says):
@@ -395,9 +396,10 @@ def test_a_misspelt_model_is_told_before_any_call(model: str, error: type[Except
     ],
 )
 def test_a_missing_key_is_named(model: str, says: str, tmp_path: Path) -> None:
+    config = TeacherModelConfig(model=model)
     with pytest.raises(MissingDependencyError, match=says):
-        build_chat_model(TeacherModelConfig(model=model), seed=0)
-    gateway = Gateway(TeacherModelConfig(model=model), seed=0, cache=None, ledger=None)
+        build_chat_model(config, 0, Throttle(config))
+    gateway = Gateway(config, seed=0, cache=None, ledger=None)
     with pytest.raises(MissingDependencyError, match=says):
         ask(gateway)
 
@@ -407,8 +409,9 @@ def test_a_missing_provider_package_names_the_install_line(monkeypatch: pytest.M
 
     monkeypatch.setenv("GROQ_API_KEY", KEY)
     monkeypatch.setitem(sys.modules, "langchain_groq", None)
+    config = TeacherModelConfig(model="groq:llama")
     with pytest.raises(MissingDependencyError, match="pip install langchain-groq") as caught:
-        build_chat_model(TeacherModelConfig(model="groq:llama"), seed=0)
+        build_chat_model(config, 0, Throttle(config))
     assert KEY not in str(caught.value)
 
 

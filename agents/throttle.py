@@ -1,0 +1,127 @@
+"""How hard a model may be asked, by all of the process: calls in flight, requests and tokens per minute."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import AbstractEventLoop
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from contextvars import ContextVar
+from typing import Any
+
+from dataenvgym.agents.config import TeacherModelConfig
+from dataenvgym.agents.loops import per_loop
+
+TOO_MANY = 429
+MINUTE = 60.0  # seconds
+
+# The bound on the call that the running task is in; waiting for leave to send does not count towards it.
+_bound: ContextVar[asyncio.Timeout | None] = ContextVar("_bound", default=None)
+# Tokens of the prompt that the running task sends, estimated.
+_prompt_tokens: ContextVar[int] = ContextVar("_prompt_tokens", default=0)
+
+
+class Throttle:
+    """The limits of one model in one event loop.
+
+    Calls hold a place while they are under way; of those there are `max_concurrency`. A 429 halves them, once
+    for all requests that were already sent, and each reply after it gives back a share of one, as TCP does
+    (additive increase, multiplicative decrease): a server that can take less is found without being asked how
+    much. Rates are leaky buckets (aiolimiter): a minute's worth at once, and that much a minute after.
+    """
+
+    def __init__(self, config: TeacherModelConfig) -> None:
+        from aiolimiter import AsyncLimiter
+        from anyio import CapacityLimiter
+
+        self._most = config.max_concurrency
+        self._room = float(self._most)
+        self._places = CapacityLimiter(self._most)
+        self._cut_at = float("-inf")
+        requests, tokens = config.requests_per_minute, config.tokens_per_minute
+        self._requests = AsyncLimiter(requests, MINUTE) if requests else None
+        self._tokens = AsyncLimiter(tokens, MINUTE) if tokens else None
+
+    @property
+    def concurrency(self) -> int:
+        """Calls allowed in flight now, 1 to `max_concurrency`."""
+        return int(self._places.total_tokens)
+
+    def place(self) -> AbstractAsyncContextManager[Any]:
+        """A place among the calls in flight, held until the context ends."""
+        return self._places
+
+    async def admit(self) -> float:
+        """Wait until one more request may be sent; returns when it was, on the event loop's clock (seconds)."""
+        loop, bound = asyncio.get_running_loop(), _bound.get()
+        left = bound.when() - loop.time() if bound and bound.when() else None  # type: ignore[operator]
+        if bound and left is not None:
+            bound.reschedule(None)
+        async with self._requests or nullcontext():
+            await self._charge(_prompt_tokens.get())
+        if bound and left is not None:
+            bound.reschedule(loop.time() + left)
+        return loop.time()
+
+    async def settle(self, tokens: int) -> None:
+        """Charge what a reply used beyond the estimate of its prompt; waits where that is over the rate."""
+        await self._charge(tokens - _prompt_tokens.get())
+
+    def answered(self) -> None:
+        """A reply came: a little more may be in flight."""
+        self._resize(min(self._most, self._room + 1 / self._room))
+
+    def refused(self, sent_at: float) -> None:
+        """The server answered 429 to a request sent at that time (see `admit`)."""
+        if sent_at > self._cut_at:
+            self._cut_at = asyncio.get_running_loop().time()
+            self._resize(max(1.0, self._room / 2))
+
+    def hooks(self) -> dict[str, list[Callable[[Any], Awaitable[None]]]]:
+        """Event hooks of an HTTP client (httpx's form), so that its own retries are admitted and counted too."""
+
+        async def send(request: Any) -> None:
+            request.extensions["sent_at"] = await self.admit()
+
+        async def receive(response: Any) -> None:
+            if response.status_code == TOO_MANY:
+                self.refused(response.request.extensions["sent_at"])
+
+        return {"request": [send], "response": [receive]}
+
+    def _resize(self, room: float) -> None:
+        self._room = room
+        self._places.total_tokens = int(room)
+
+    async def _charge(self, tokens: int) -> None:
+        """Take the tokens from the bucket, in parts that it can hold."""
+        if self._tokens is None:
+            return
+        while tokens > 0:
+            part = min(tokens, int(self._tokens.max_rate))
+            await self._tokens.acquire(part)
+            tokens -= part
+
+
+_throttles: dict[AbstractEventLoop, dict[tuple[Any, ...], Throttle]] = {}
+
+
+def throttle_of(config: TeacherModelConfig) -> Throttle:
+    """The throttle that all gateways to that model share in the running event loop."""
+    shared = per_loop(_throttles, dict)
+    key = (
+        config.model,
+        config.base_url,
+        config.max_concurrency,
+        config.requests_per_minute,
+        config.tokens_per_minute,
+    )
+    if key not in shared:
+        shared[key] = Throttle(config)
+    return shared[key]
+
+
+def call_bound(bound: asyncio.Timeout, prompt_tokens: int) -> None:
+    """Say of the running task's call when it is given up, and how long its prompt is."""
+    _bound.set(bound)
+    _prompt_tokens.set(prompt_tokens)
