@@ -1,6 +1,6 @@
 """All six teachers on one task with equal rows, over seeds: what feedback is worth.
 
-    python benchmarks/teachers.py --out runs/teachers [--config examples/demo.yaml] [--seeds 0 1 2] [--jobs 2]
+    python benchmarks/teachers.py --out runs/teachers [--config FILE.yaml] [--seeds 0 1 2] [--jobs 2]
 
 Runs `dataenvgym run` once per teacher and seed (finished runs are kept, interrupted ones resumed), `--jobs` at a
 time with one thread each, and prints a Markdown table and, as its last line, one JSON object.
@@ -22,7 +22,7 @@ STRUCTURES = ("open_ended", "skill_list", "skill_tree")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/teachers"))
-    parser.add_argument("--config", type=Path, default=Path(__file__).parents[1] / "examples" / "demo.yaml")
+    parser.add_argument("--config", type=Path, default=Path(__file__).with_suffix(".yaml"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--set", action="append", default=[])

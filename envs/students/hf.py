@@ -187,7 +187,7 @@ class TransformersStudent:
             r=config.lora_rank,
             lora_alpha=2 * config.lora_rank,
             lora_dropout=0.0,
-            target_modules=_linear_layers(base),
+            target_modules=_linear_layers(base, config.lora_layers),
             layers_to_transform=(
                 None if config.last_layers is None else list(range(max(0, layers - config.last_layers), layers))
             ),
@@ -225,19 +225,21 @@ def _merge(model: Any, adapter: Path) -> Any:
     return adapted.merge_and_unload()
 
 
-def _linear_layers(model: Any) -> list[str]:
-    """Names of the linear layers inside the decoder, as PEFT's "all-linear" picks them (it cannot be combined
-    with a choice of layers)."""
+def _linear_layers(model: Any, which: str) -> list[str]:
+    """Names of the decoder's linear layers: all, as PEFT's "all-linear" picks them (it cannot be combined with
+    a choice of layers), or those outside attention, which learn as much alone (Schulman et al. 2025, "LoRA
+    Without Regret"; docs/measurements.md)."""
     import torch
 
     head = model.get_output_embeddings()
-    return sorted(
-        {
-            name.rsplit(".", 1)[-1]
-            for name, module in model.named_modules()
-            if isinstance(module, torch.nn.Linear) and module is not head
-        }
-    )
+    paths = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not head
+    ]
+    outside = [path for path in paths if "attn" not in path and "attention" not in path]
+    chosen = outside if which == "mlp" and outside else paths
+    return sorted({path.rsplit(".", 1)[-1] for path in chosen})
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

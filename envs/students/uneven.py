@@ -16,7 +16,7 @@ from dataenvgym.envs.students.smollm import smollm_folder
 SCHOOLING = TrainConfig(batch_size=4, learning_rate=1.5e-3)
 ROWS_PER_SKILL = 90
 SEED = 0
-VERSION = 2
+VERSION = 3
 
 
 def schooling_key() -> str:
