@@ -208,6 +208,48 @@ def test_only_the_last_layers_are_adapted_when_asked(tmp_path: Path) -> None:
         assert len(list(file.keys())) == 2 * len(names)
 
 
+@pytest.mark.parametrize(("which", "has"), [("mlp", {"mlp"}), ("all", {"mlp", "self_attn"})])
+def test_which_layers_are_adapted(which: str, has: set[str], tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    tiny().train(EXAMPLES, tmp_path / "a", config=TRAIN.model_copy(update={"lora_layers": which}), seed=0)
+    with safe_open(str(tmp_path / "a" / WEIGHTS), "pt") as file:
+        assert {part for name in file for part in ("mlp", "self_attn") if f".{part}." in name} == has
+
+
+def test_a_model_just_trained_answers_as_it_does_when_read_again(tmp_path: Path, wild: Path) -> None:
+    """Also when its folder was renamed, and not for another folder."""
+    many = TRAIN.model_copy(update={"epochs": 40, "learning_rate": 2e-2, "lora_rank": 16})
+    few = [Example("A", "one"), Example("B", "two")]
+    learner = tiny(max_new_tokens=20, name=wild)
+    base = learner.predict(["A", "B"])
+    learner.train(few, tmp_path / "a.partial", config=many, seed=0)
+    (tmp_path / "a.partial").rename(tmp_path / "a")
+    assert learner.predict(["A", "B"]) == base  # training alone does not change who answers
+    learner.train(few, tmp_path / "b", config=many, seed=0)
+    learner.load(tmp_path / "b")
+    kept = learner.predict(["A", "B"])
+    again = tiny(max_new_tokens=20, name=wild)
+    again.load(tmp_path / "a")
+    assert again.predict(["A", "B"]) == kept == ["one", "two"] != base
+
+
+def test_packed_layers_compute_what_plain_ones_do() -> None:
+    import torch
+
+    from dataenvgym.envs.students.packed import pack_linear
+
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(64, 96), torch.nn.Linear(96, 32, bias=False)]
+    whole = torch.nn.Sequential(*layers)
+    whole.device = torch.device("cpu")
+    pack_linear(whole)
+    with torch.inference_mode():
+        for rows in ((1,), (7,), (3, 11)):
+            x = torch.randn(*rows, 64)
+            torch.testing.assert_close(whole(x), layers[1](layers[0](x)), atol=1e-5, rtol=1e-4)
+
+
 def test_a_prompt_that_leaves_no_room_is_named(tmp_path: Path) -> None:
     short = TRAIN.model_copy(update={"max_length": 30})
     with pytest.raises(DataError, match=r"max_length = 30.*a very long"):
