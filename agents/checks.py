@@ -1,35 +1,59 @@
-"""The named checks that a generated row must pass. Each gives a verdict with its reason."""
+"""The named checks that a generated row must pass. Each gives a verdict with its reason.
+
+A domain or a user adds one by an entry in `CHECKS`: what it costs decides when it runs.
+"""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
+from dataenvgym.agents.asking import Asker
 from dataenvgym.agents.config import CheckConfig
+from dataenvgym.agents.similarity import HeldOut, SeenRows
+from dataenvgym.agents.solve import check_solve
 from dataenvgym.envs.domain import Domain
-from dataenvgym.envs.types import Instance, Row, Verdict
+from dataenvgym.envs.errors import ConfigError
+from dataenvgym.envs.types import Row, Verdict
 
 LONGEST = 8_000  # characters of question and solution together; longer rows would be cut in training
-PERMUTATIONS = 128
-CANDIDATES = 0.8  # share of the asked similarity from which MinHash proposes a pair
-_WORD = re.compile(r"[^\W_]+|[^\w\s]")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+Cost = Literal["free", "student", "sandbox", "llm"]
+"""What a check spends, in the order in which checks run."""
+
+Answers = Callable[[Sequence[str]], Awaitable[list[str]]]
+"""The student's texts for prompts, in order."""
 
 
 @dataclass
 class CheckContext:
-    """What checks compare with. `seen` grows with each row that passed."""
+    """What checks compare with and whom they ask. `seen` grows with each row that passed the free checks."""
 
     domain: Domain
     config: CheckConfig
     held_out: HeldOut
     seen: SeenRows
+    asker: Asker | None = None
+    student: Answers | None = None
 
 
-Check = Callable[[Row, CheckContext], Verdict]
+@dataclass(frozen=True)
+class Check:
+    """A registry entry. A free check judges one row after the other (`row`), any other all at once (`rows`)."""
+
+    name: str
+    cost: Cost
+    summary: str
+    row: Callable[[Row, CheckContext], Verdict] | None = None
+    rows: Callable[[Sequence[Row], CheckContext], Awaitable[list[Verdict]]] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an entry that could never run."""
+        if (self.row if self.cost == "free" else self.rows) is None:
+            raise ValueError(
+                f"check {self.name!r} of cost {self.cost!r} has no function of the kind that is called"
+            )
 
 
 def check_format(row: Row, context: CheckContext) -> Verdict:
@@ -73,121 +97,48 @@ def check_contamination(row: Row, context: CheckContext) -> Verdict:
     return _passed("contamination")
 
 
+async def check_student(rows: Sequence[Row], context: CheckContext) -> list[Verdict]:
+    """Whether the student of now already answers the row (greedy, in its own prompt, scored as on val).
+
+    The row is marked (`extra["known"]`); with `student_known: drop` a known row fails.
+    """
+    if context.student is None:
+        raise ConfigError("the check 'student' needs a student to ask, and here is none")
+    examples = [context.domain.example(row) for row in rows]
+    texts = await context.student([e.prompt for e in examples])
+    verdicts = []
+    for row, text in zip(rows, texts, strict=True):
+        known = context.domain.score(row.answer, text)[1]
+        if known and context.config.student_known == "drop":
+            verdicts.append(_failed("student", f"the student answers it already: {text[-80:]!r}"))
+        else:
+            verdicts.append(Verdict(check="student", passed=True, marks={"known": known}))
+    return verdicts
+
+
+async def _solve(rows: Sequence[Row], context: CheckContext) -> list[Verdict]:
+    if context.asker is None:
+        raise ConfigError("the check 'solve' needs a model to ask, and here is none")
+    return await check_solve(rows, context.asker)
+
+
 CHECKS: dict[str, Check] = {
-    "format": check_format,
-    "answer": check_answer,
-    "duplicate": check_duplicate,
-    "contamination": check_contamination,
+    check.name: check
+    for check in (
+        Check("format", "free", "question and answer are there, the row is not overlong", row=check_format),
+        Check("answer", "free", "the task's scorer reads the answer back", row=check_answer),
+        Check("duplicate", "free", "no accepted row asks the same, exactly or nearly", row=check_duplicate),
+        Check("contamination", "free", "no val or test question stands in it", row=check_contamination),
+        Check("student", "student", "marks or drops what the student answers already", rows=check_student),
+        Check("solve", "llm", "most of several independent solutions agree with its answer", rows=_solve),
+    )
 }
+COSTS: tuple[Cost, ...] = ("free", "student", "sandbox", "llm")
 
 
-def words(text: str) -> list[str]:
-    """Case-folded words, numbers and signs of a text."""
-    return _WORD.findall(text.casefold())
-
-
-def normalised(text: str) -> str:
-    """A text without case, spacing and closing punctuation, for exact comparison."""
-    return " ".join(words(text)).rstrip(" .?!")
-
-
-class HeldOut:
-    """The val and test questions, indexed for contamination: whole, and by runs of `overlap` words."""
-
-    def __init__(self, instances: Sequence[Instance], overlap: int) -> None:
-        self._overlap = overlap
-        self._whole: dict[str, str] = {}
-        self._items = [(item.id, Counter(_numbers(words(item.question)))) for item in instances]
-        self._grams: dict[tuple[str, ...], list[int]] = {}
-        for index, item in enumerate(instances):
-            self._whole.setdefault(normalised(item.question), item.id)
-            for gram in dict.fromkeys(_grams(words(item.question), overlap)):
-                self._grams.setdefault(gram, []).append(index)
-
-    def match(self, question: str) -> tuple[str, str] | None:
-        """(id of the held-out instance, the matching text), or None.
-
-        Shared runs of words count only when they hold every number of the one question or of the other: the
-        fixed part of a form ("what is the sum of") is no problem by itself.
-        """
-        whole = self._whole.get(normalised(question))
-        if whole is not None:
-            return whole, question
-        tokens = words(question)
-        places: dict[int, set[int]] = {}
-        for start, gram in enumerate(_grams(tokens, self._overlap)):
-            for index in self._grams.get(gram, ()):
-                places.setdefault(index, set()).update(range(start, start + self._overlap))
-        for index, found in places.items():
-            name, theirs = self._items[index]
-            shared = [tokens[i] for i in sorted(found)]
-            numbers = Counter(_numbers(shared))
-            if numbers == Counter(_numbers(tokens)) or theirs <= numbers:
-                return name, " ".join(shared)
-        return None
-
-
-def _grams(tokens: Sequence[str], size: int) -> list[tuple[str, ...]]:
-    return [tuple(tokens[i : i + size]) for i in range(len(tokens) - size + 1)]
-
-
-def _numbers(tokens: Sequence[str]) -> list[str]:
-    return [t for t in tokens if t[0].isdigit()]
-
-
-@dataclass
-class SeenRows:
-    """The accepted questions so far, exact and by word 3-grams; MinHash (datasketch) finds the candidates."""
-
-    similarity: float
-    _exact: dict[str, str] = field(default_factory=dict)
-    _text: dict[str, str] = field(default_factory=dict)
-    _runs: dict[str, frozenset[tuple[str, ...]]] = field(default_factory=dict)
-    _index: Any = None
-
-    def add(self, name: str, question: str) -> None:
-        """Take a row's question into the index."""
-        if name not in self._text:
-            self._runs[name] = _runs(question)
-            self._candidates().insert(name, _signature(self._runs[name]))
-        self._exact[normalised(question)] = name
-        self._text[name] = question
-
-    def twin(self, question: str) -> tuple[str, str] | None:
-        """(row id, its question) of an accepted question that is the same or nearly so, or None."""
-        name = self._exact.get(normalised(question))
-        if name is None:
-            runs, numbers = _runs(question), sorted(_NUMBER.findall(question))
-            close = sorted(self._candidates().query(_signature(runs)))
-            alike = (n for n in close if sorted(_NUMBER.findall(self._text[n])) == numbers)
-            name = next((n for n in alike if _jaccard(runs, self._runs[n]) >= self.similarity), None)
-        return None if name is None else (name, self._text[name])
-
-    def _candidates(self) -> Any:
-        if self._index is None:
-            from datasketch import MinHashLSH
-
-            # Wider than what is wanted: at its own threshold MinHash finds one pair in three.
-            self._index = MinHashLSH(threshold=CANDIDATES * self.similarity, num_perm=PERMUTATIONS)
-        return self._index
-
-
-def _runs(question: str) -> frozenset[tuple[str, ...]]:
-    tokens = words(question)
-    return frozenset(_grams(tokens, 3) or [tuple(tokens)])
-
-
-def _jaccard(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> float:
-    return len(one & other) / len(one | other)
-
-
-def _signature(runs: frozenset[tuple[str, ...]]) -> Any:
-    from datasketch import MinHash
-
-    sketch = MinHash(num_perm=PERMUTATIONS)
-    for gram in runs:
-        sketch.update(" ".join(gram).encode())
-    return sketch
+def configured(config: CheckConfig, cost: Cost) -> list[Check]:
+    """The config's checks of that cost, in its order."""
+    return [CHECKS[name] for name in config.names if CHECKS[name].cost == cost]
 
 
 def _passed(check: str) -> Verdict:

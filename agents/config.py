@@ -71,7 +71,7 @@ class TeacherModelConfig(Section):
     )
 
 
-CheckName = Literal["format", "answer", "duplicate", "contamination", "solve"]
+CheckName = Literal["format", "answer", "duplicate", "contamination", "student", "solve"]
 
 
 class CheckConfig(Section):
@@ -79,7 +79,11 @@ class CheckConfig(Section):
 
     names: list[CheckName] = Field(
         default=["format", "answer", "duplicate", "contamination"],
-        description="The checks. Those that cost nothing run first, in this order; `solve` asks the model.",
+        description="The checks. Those that cost nothing run first, in this order; `student` asks the student, "
+        "`solve` the model.",
+    )
+    student_known: Literal["keep", "drop"] = Field(
+        "keep", description="student: rows the student answers already are marked and kept, or dropped."
     )
     solve_samples: int = Field(3, ge=1, description="solve: how many times each problem is solved.")
     solve_per_call: int = Field(5, ge=1, description="solve: problems per call to the model.")

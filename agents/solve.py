@@ -12,6 +12,8 @@ from dataenvgym.envs.domain import Domain
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.types import Row, Verdict
 
+SOLUTIONS = "solutions"
+
 
 async def check_solve(rows: Sequence[Row], asker: Asker) -> list[Verdict]:
     """One verdict per row: most of its solutions agree with its answer, compared by the task's own scorer.
@@ -19,10 +21,13 @@ async def check_solve(rows: Sequence[Row], asker: Asker) -> list[Verdict]:
     `solve_samples` solutions are asked for each row, `solve_per_call` rows in a call, all calls at the same
     time. A solution that a reply leaves out is no vote; a row without any vote fails, since nothing vouches
     for it. What the majority of samples decides is self-consistency (Wang et al. 2023, arXiv 2203.11171).
+    A row that holds its solutions from an earlier check (`extra["solutions"]`) is judged by them unasked.
     """
     config = asker.config.checks
-    groups = [rows[i : i + config.solve_per_call] for i in range(0, len(rows), config.solve_per_call)]
-    votes: dict[str, list[str]] = {row.id: [] for row in rows}
+    votes = {row.id: _stored(row)[: config.solve_samples] for row in rows}
+    left = [row for row in rows if len(votes[row.id]) < config.solve_samples]
+    votes |= {row.id: [] for row in left}
+    groups = [left[i : i + config.solve_per_call] for i in range(0, len(left), config.solve_per_call)]
     faults: list[str] = []
 
     async def one(group: Sequence[Row], sample: int) -> None:
@@ -50,13 +55,19 @@ async def check_solve(rows: Sequence[Row], asker: Asker) -> list[Verdict]:
     return await asyncio.to_thread(lambda: [_verdict(row, votes[row.id], faults, asker.domain) for row in rows])
 
 
+def _stored(row: Row) -> list[str]:
+    found = row.extra.get(SOLUTIONS)
+    return [vote for vote in found if isinstance(vote, str)] if isinstance(found, list) else []
+
+
 def _verdict(row: Row, votes: Sequence[str], faults: Sequence[str], domain: Domain) -> Verdict:
     if not votes:
         why = f" ({faults[0]})" if faults else ""
         return Verdict(check="solve", passed=False, reason=f"no solution came back{why}")
     against = [vote for vote in votes if not domain.equal(row.answer, vote)]
-    if 2 * len(against) < len(votes):
-        return Verdict(check="solve", passed=True)
-    other = Counter(against).most_common(1)[0][0]
-    reason = f"{len(against)} of {len(votes)} solutions do not give {row.answer!r}, e.g. {other!r}"
-    return Verdict(check="solve", passed=False, reason=reason)
+    passed = 2 * len(against) < len(votes)
+    reason = ""
+    if not passed:
+        other = Counter(against).most_common(1)[0][0]
+        reason = f"{len(against)} of {len(votes)} solutions do not give {row.answer!r}, e.g. {other!r}"
+    return Verdict(check="solve", passed=passed, reason=reason, marks={SOLUTIONS: list(votes)})

@@ -2,53 +2,72 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dataenvgym.agents.asking import Asker
-from dataenvgym.agents.checks import CHECKS, CheckContext
-from dataenvgym.agents.solve import check_solve
+from dataenvgym.agents.checks import COSTS, CheckContext, configured
 from dataenvgym.envs.types import DataRequest, Rejected, Row, Verdict
 
 
+class Judged(NamedTuple):
+    """A row and the verdicts on it so far."""
+
+    row: Row
+    verdicts: list[Verdict]
+
+
 class Verified(NamedTuple):
-    """Accepted rows, and rejected ones with the verdict that rejected them."""
+    """Accepted rows, and rejected ones with their verdicts, the last of which failed."""
 
     accepted: list[Row]
     rejected: list[Rejected]
 
 
-def verify(rows: Sequence[Row], context: CheckContext) -> Verified:
-    """Run the configured checks that cost nothing on each row, in order, up to the first that fails.
+async def verify(rows: Sequence[Row], context: CheckContext) -> Verified:
+    """Run the configured checks, those that cost nothing first; a row ends at the first that it fails.
 
-    A row that passes enters `context.seen`, so that the next ones are compared with it.
+    A rejected row keeps all its verdicts. An accepted one keeps what checks noted of it (`Verdict.marks`) in its
+    `extra`. A row that passes the free checks enters `context.seen`, so that the next are compared with it.
+
+    Raises:
+        ConfigError: a check needs a student or a model, and the context has none.
     """
-    accepted: list[Row] = []
-    rejected: list[Rejected] = []
+    left, rejected = await asyncio.to_thread(_free, rows, context)
+    for check in (check for cost in COSTS[1:] for check in configured(context.config, cost)):
+        if not left or check.rows is None:
+            break
+        verdicts = await check.rows([judged.row for judged in left], context)
+        judged_now = [Judged(j.row, [*j.verdicts, v]) for j, v in zip(left, verdicts, strict=True)]
+        left = [j for j in judged_now if j.verdicts[-1].passed]
+        rejected += [j for j in judged_now if not j.verdicts[-1].passed]
+    return Verified(
+        accepted=[_marked(j) for j in left],
+        rejected=[Rejected(row=j.row.model_dump(), verdicts=j.verdicts) for j in rejected],
+    )
+
+
+def _free(rows: Sequence[Row], context: CheckContext) -> tuple[list[Judged], list[Judged]]:
+    passed: list[Judged] = []
+    failed: list[Judged] = []
+    checks = [check.row for check in configured(context.config, "free") if check.row is not None]
     for row in rows:
         verdicts: list[Verdict] = []
-        for name in (name for name in context.config.names if name in CHECKS):
-            verdicts.append(CHECKS[name](row, context))
+        for check in checks:
+            verdicts.append(check(row, context))
             if not verdicts[-1].passed:
-                rejected.append(Rejected(row=row.model_dump(), verdicts=verdicts))
+                failed.append(Judged(row, verdicts))
                 break
         else:
             context.seen.add(row.id, row.question)
-            accepted.append(row)
-    return Verified(accepted, rejected)
+            passed.append(Judged(row, verdicts))
+    return passed, failed
 
 
-async def verify_with_model(rows: Sequence[Row], asker: Asker) -> Verified:
-    """Run the configured checks that ask the teacher's model, on rows that passed the others."""
-    if "solve" not in asker.config.checks.names or not rows:
-        return Verified(list(rows), [])
-    verdicts = await check_solve(rows, asker)
-    judged = list(zip(rows, verdicts, strict=True))
-    return Verified(
-        accepted=[row for row, verdict in judged if verdict.passed],
-        rejected=[Rejected(row=row.model_dump(), verdicts=[v]) for row, v in judged if not v.passed],
-    )
+def _marked(judged: Judged) -> Row:
+    marks = {key: value for verdict in judged.verdicts for key, value in verdict.marks.items()}
+    return judged.row.model_copy(update={"extra": {**judged.row.extra, **marks}}) if marks else judged.row
 
 
 def missing(requests: Sequence[DataRequest], accepted: Sequence[Row]) -> list[DataRequest]:

@@ -12,13 +12,14 @@ import json
 from collections import Counter
 
 from dataenvgym.agents.asking import Asker
-from dataenvgym.agents.checks import CheckContext, HeldOut, SeenRows, normalised
+from dataenvgym.agents.checks import CheckContext
 from dataenvgym.agents.config import ScriptedConfig, TeacherConfig, TeacherModelConfig
 from dataenvgym.agents.data_generator import Generated, generate
 from dataenvgym.agents.feedback_reader import Feedback, Shown
 from dataenvgym.agents.gateway import Gateway
 from dataenvgym.agents.scripted_solver import solve
-from dataenvgym.agents.verifier import verify, verify_with_model
+from dataenvgym.agents.similarity import HeldOut, SeenRows, normalised
+from dataenvgym.agents.verifier import verify
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.tasks import load_task
 from dataenvgym.envs.types import DataRequest, Row
@@ -66,9 +67,8 @@ def main() -> None:
         model = TeacherModelConfig(scripted=TEACHER.model_copy(update={"wrong_solution": solver}))
         config = TeacherConfig(llm=model, checks={"names": names})  # type: ignore[arg-type]
         asker = Asker(Gateway(config.llm, seed=0, cache=None, ledger=None), task.domain, config, "bench", 1)
-        context = CheckContext(
-            task.domain, config.checks, HeldOut([*task.val, *task.test], config.checks.overlap), SeenRows(0.9)
-        )
+        held_out = HeldOut([*task.val, *task.test], config.checks.overlap)
+        context = CheckContext(task.domain, config.checks, held_out, SeenRows(0.9), asker)
         made, kept = asyncio.run(taught(requests, feedback, asker, context))
         kinds = kinds_of(made.rows, held)
         caught = Counter(kinds[row.id] for row in made.rows if row.id not in kept)
@@ -89,9 +89,8 @@ async def taught(
 ) -> tuple[Generated, set[str]]:
     """The rows of one generation, and the ids of those that pass the checks."""
     made = await generate(requests, feedback, asker, round_number=0, written=[], seed=0)
-    free = verify(made.rows, context)
-    asked = await verify_with_model(free.accepted, asker)
-    return made, {row.id for row in asked.accepted}
+    found = await verify(made.rows, context)
+    return made, {row.id for row in found.accepted}
 
 
 def kinds_of(rows: list[Row], held: set[str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from dataenvgym.agents.chat_models import SCRIPTED
+from dataenvgym.agents.checks import CHECKS
 from dataenvgym.agents.gateway import CHARACTERS_PER_TOKEN
 from dataenvgym.agents.ledger import CallRecord, Ledger
 from dataenvgym.agents.spending import cost, price_of
@@ -70,7 +71,9 @@ def _iterations(config: EpisodeConfig) -> int:
 
 async def _rehearse(config: EpisodeConfig, folder: Path) -> Sequence[CallRecord]:
     llm = config.teacher.llm.model_copy(update={"model": SCRIPTED, "base_url": None, "cache": False})
-    teacher = config.teacher.model_copy(update={"llm": llm, "refill_rounds": 0})
+    names = [name for name in config.teacher.checks.names if CHECKS[name].cost in ("free", "llm")]
+    checks = config.teacher.checks.model_copy(update={"names": names})
+    teacher = config.teacher.model_copy(update={"llm": llm, "refill_rounds": 0, "checks": checks})
     uncapped = config.budget.model_copy(update={"max_calls": None, "max_tokens": None, "max_cost": None})
     config = config.model_copy(update={"teacher": teacher, "approve": False, "budget": uncapped})
     task = await asyncio.to_thread(task_of, config)

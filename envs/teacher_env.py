@@ -83,10 +83,13 @@ class TeacherEnv:
         progress: Progress | None = None,
     ) -> list[Prediction]:
         """Score a student (None: the base) on instances, with the prompt it is trained with."""
-        self.student.load(None if key is None else self._students / key)
-        prompts = [self.task.domain.prompt(item) for item in instances]
-        texts = predict_cached(self.student, key or self.student.base_key, prompts, progress)
+        texts = self.texts(key, [self.task.domain.prompt(item) for item in instances], progress)
         return score(self.task.domain, instances, texts, skills)
+
+    def texts(self, key: str | None, prompts: Sequence[str], progress: Progress | None = None) -> list[str]:
+        """What a student (None: the base) says to prompts; what it said before is not asked again."""
+        self.student.load(None if key is None else self._students / key)
+        return predict_cached(self.student, key or self.student.base_key, prompts, progress)
 
     def observe(
         self,

@@ -66,6 +66,7 @@ class Verdict(Frozen):
     check: str
     passed: bool
     reason: str = ""
+    marks: dict[str, Any] = Field(default_factory=dict, description="What it found out, for the row's `extra`.")
 
 
 class Rejected(Frozen):

@@ -10,10 +10,10 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dataenvgym.agents.checks import HeldOut
 from dataenvgym.agents.gateway import Gateway
 from dataenvgym.agents.ledger import Ledger
 from dataenvgym.agents.response_cache import ResponseCache
+from dataenvgym.agents.similarity import HeldOut
 from dataenvgym.agents.spending import Caps
 from dataenvgym.envs.students import Report, Student, make_student
 from dataenvgym.envs.tasks import Task, load_task

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -47,12 +47,16 @@ class EpisodeInput(TypedDict, total=False):
 
 
 class TeacherInput(TypedDict):
-    """What a teacher is given: an observation and the rows of the iterations before, as files of the run."""
+    """What a teacher is given: an observation and the rows of the iterations before, as files of the run.
+
+    `student`: the key of the student that the rows are for; None or absent: the base.
+    """
 
     run_dir: str
     iteration: int
     observation: Ref
     earlier: list[Ref]
+    student: NotRequired[str | None]
 
 
 class TeacherOutput(TypedDict, total=False):
@@ -73,6 +77,7 @@ class TeacherState(TypedDict, total=False):
     iteration: int
     observation: Ref
     earlier: list[Ref]
+    student: str | None
     feedback: Ref
     plan: Ref
     round: int

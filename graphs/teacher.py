@@ -11,6 +11,7 @@ A node reads its files, calls a plain function of `dataenvgym.agents`, and write
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,17 +21,18 @@ from langgraph.types import interrupt
 from pydantic import ValidationError
 
 from dataenvgym.agents.asking import Asker
-from dataenvgym.agents.checks import CheckContext, SeenRows
+from dataenvgym.agents.checks import CheckContext
 from dataenvgym.agents.data_generator import generate
 from dataenvgym.agents.feedback_reader import READERS, Feedback
 from dataenvgym.agents.policies import find_policy
-from dataenvgym.agents.verifier import Verified, missing, verify, verify_with_model
+from dataenvgym.agents.similarity import SeenRows
+from dataenvgym.agents.verifier import missing, verify
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.observation import Observation
 from dataenvgym.envs.store import Store
 from dataenvgym.envs.types import Plan, Rejected, Row
 from dataenvgym.graphs.config import EpisodeConfig, Structure, config_for
-from dataenvgym.graphs.live import gateway_of, held_out_of, task_of
+from dataenvgym.graphs.live import env_of, gateway_of, held_out_of, in_student_thread, task_of
 from dataenvgym.graphs.state import TeacherInput, TeacherOutput, TeacherState
 from dataenvgym.graphs.timing import timed
 
@@ -137,20 +139,25 @@ async def verify_data(state: TeacherState, runtime: Context) -> TeacherState:
     """Verifier: checks each new row; what fails is kept with its reason."""
     config, store, turn = runtime.context, Store(Path(state["run_dir"])), state["round"]
     plan = await asyncio.to_thread(_plan, state)
+    asker = await _asker(state, config, "verify_data")
 
-    def check() -> Verified:
-        task, checks = task_of(config), config.teacher.checks
-        seen = SeenRows(checks.similarity)
+    async def answers(prompts: Sequence[str]) -> list[str]:
+        env, key = env_of(config, state["run_dir"]), state.get("student")
+        return await in_student_thread(lambda: env.texts(key, prompts))
+
+    def context() -> CheckContext:
+        seen = SeenRows(config.teacher.checks.similarity)
         for row in [*_earlier_rows(store, state), *_accepted(state)]:
             seen.add(row.id, row.question)
-        fresh = store.read(state["generated"], Row)
-        return verify(fresh, CheckContext(task.domain, checks, held_out_of(config), seen))
+        return CheckContext(
+            task_of(config).domain, config.teacher.checks, held_out_of(config), seen, asker, answers
+        )
 
-    free = await asyncio.to_thread(check)
-    asked = await verify_with_model(free.accepted, await _asker(state, config, "verify_data"))
-    accepted = [*await asyncio.to_thread(_accepted, state), *asked.accepted]
+    fresh = await asyncio.to_thread(store.read, state["generated"], Row)
+    found = await verify(fresh, await asyncio.to_thread(context))
+    accepted = [*await asyncio.to_thread(_accepted, state), *found.accepted]
     earlier = await asyncio.to_thread(store.read, state["rejected"], Rejected)
-    refused = [*earlier, *free.rejected, *asked.rejected]
+    refused = [*earlier, *found.rejected]
     short = sum(r.count for r in missing(plan.requests, accepted))
     runtime.stream_writer(
         {"event": "verified", "accepted": len(accepted), "rejected": len(refused), "missing": short}

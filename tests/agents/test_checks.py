@@ -1,17 +1,23 @@
 """The checks on generated rows, and the verifier that runs them."""
 
+import asyncio
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataenvgym.agents.checks import CHECKS, LONGEST, CheckContext, HeldOut, SeenRows
-from dataenvgym.agents.config import CheckConfig
-from dataenvgym.agents.verifier import missing, verify
+from dataenvgym.agents import verifier
+from dataenvgym.agents.checks import CHECKS, COSTS, LONGEST, Check, CheckContext
+from dataenvgym.agents.config import CheckConfig, CheckName
+from dataenvgym.agents.similarity import HeldOut, SeenRows
+from dataenvgym.agents.verifier import Verified, missing
+from dataenvgym.envs.errors import ConfigError
 from dataenvgym.envs.math_domain import MATH
 from dataenvgym.envs.tasks.arithmetic_skills import SKILLS, problem
-from dataenvgym.envs.types import DataRequest, Instance, Provenance, Row
+from dataenvgym.envs.types import DataRequest, Instance, Provenance, Row, Verdict
 
 LONG = (
     "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. "
@@ -33,8 +39,18 @@ def context(*held_out: str, **config: object) -> CheckContext:
     return CheckContext(MATH, checks, HeldOut(instances, checks.overlap), SeenRows(checks.similarity))
 
 
+def verify(rows: Sequence[Row], given_context: CheckContext) -> Verified:
+    return asyncio.run(verifier.verify(rows, given_context))
+
+
+def one(check: str, judged: Row, given_context: CheckContext) -> Verdict:
+    judge = CHECKS[check].row
+    assert judge is not None
+    return judge(judged, given_context)
+
+
 def contaminated(question: str, *held_out: str) -> str | None:
-    verdict = CHECKS["contamination"](row(question), context(*held_out))
+    verdict = one("contamination", row(question), context(*held_out))
     assert verdict.check == "contamination"
     return None if verdict.passed else verdict.reason
 
@@ -102,7 +118,7 @@ def duplicate(question: str, *before: str, similarity: float = 0.9) -> str | Non
     given_context = context(similarity=similarity)
     for number, earlier in enumerate(before):
         given_context.seen.add(f"row-{number}", earlier)
-    verdict = CHECKS["duplicate"](row(question), given_context)
+    verdict = one("duplicate", row(question), given_context)
     return None if verdict.passed else verdict.reason
 
 
@@ -134,26 +150,25 @@ def test_the_same_problem_in_slightly_other_words_is_a_duplicate_and_other_numbe
 
 
 def test_format_rejects_empty_and_overlong_rows() -> None:
-    check = CHECKS["format"]
-    assert check(row("What is 1 + 1?"), context()).passed
+    assert one("format", row("What is 1 + 1?"), context()).passed
     for bad in (row(" "), row("q", answer="  "), row("q" * (LONGEST + 1)), row("q", solution="s" * LONGEST)):
-        verdict = check(bad, context())
+        verdict = one("format", bad, context())
         assert not verdict.passed and verdict.reason
 
 
 @pytest.mark.parametrize("answer", ["", "**", ".", "*5*", "\\boxed{5} \\boxed{6}"])
 def test_the_answer_check_rejects_what_the_scorer_cannot_read_back(answer: str) -> None:
-    verdict = CHECKS["answer"](row("q", answer=answer), context())
+    verdict = one("answer", row("q", answer=answer), context())
     assert not verdict.passed and repr(answer) in verdict.reason
 
 
 def test_the_answer_check_accepts_what_reads_back() -> None:
-    assert CHECKS["answer"](row("What is 47 + 85?"), context()).passed
+    assert one("answer", row("What is 47 + 85?"), context()).passed
 
 
 def test_the_answer_check_cannot_see_a_wrong_answer_that_reads_well() -> None:
     """Its limit, on record: a row's answer is its own gold, and the working is not compared with it."""
-    assert CHECKS["answer"](row("What is 47 + 85?", answer="139", solution="47 + 85 = 132"), context()).passed
+    assert one("answer", row("What is 47 + 85?", answer="139", solution="47 + 85 = 132"), context()).passed
 
 
 def test_checks_run_in_the_order_of_the_config_up_to_the_first_failure() -> None:
@@ -191,3 +206,54 @@ def test_missing_counts_the_accepted_rows_of_each_request() -> None:
     accepted = [row("q", name=f"{n}", request=r) for n, r in enumerate(["r0", "r1", "r1"])]
     assert [(r.id, r.count) for r in missing(requests, accepted)] == [("r0", 2)]
     assert missing(requests, []) == requests
+
+
+async def knows_sums(prompts: Sequence[str]) -> list[str]:
+    """A student that gets 47 + 85 right, and nothing else."""
+    return ["Answer: 132" if "47 + 85" in prompt else "Answer: 0" for prompt in prompts]
+
+
+@pytest.mark.parametrize(("known", "kept"), [("keep", ["a", "b"]), ("drop", ["b"])])
+def test_rows_the_student_answers_already_are_marked_and_dropped_when_asked(known: str, kept: list[str]) -> None:
+    given_context = context(names=["student"], student_known=known)
+    given_context.student = knows_sums
+    result = verify([row("What is 47 + 85?", name="a"), row("What is 47 + 58?", "105", name="b")], given_context)
+    assert [r.id for r in result.accepted] == kept
+    assert {r.id: r.extra["known"] for r in result.accepted} == {n: n == "a" for n in kept}
+    assert all("answers it already" in r.verdicts[-1].reason for r in result.rejected)
+
+
+def test_a_check_that_needs_a_student_or_a_model_says_so() -> None:
+    for name in ("student", "solve"):
+        with pytest.raises(ConfigError, match=name):
+            verify([row("What is 47 + 85?")], context(names=[name]))
+
+
+def test_dear_checks_see_only_what_the_cheap_ones_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, list[str]] = {}
+
+    def noting(name: str, cost: Any, refused: str) -> Check:
+        async def judge(rows: Sequence[Row], given_context: CheckContext) -> list[Verdict]:
+            seen[name] = [r.id for r in rows]
+            return [Verdict(check=name, passed=r.id != refused, reason="no") for r in rows]
+
+        return Check(name, cost, "", rows=judge)
+
+    monkeypatch.setitem(CHECKS, "solve", noting("solve", "llm", "c"))
+    monkeypatch.setitem(CHECKS, "student", noting("student", "student", "b"))
+    rows = [row(" ", name="a"), *(row(f"What is {n} + 1?", name=n) for n in "bcd")]
+    result = verify(rows, context(names=["solve", "student", "format"]))
+    assert list(seen) == ["student", "solve"] and seen == {"student": ["b", "c", "d"], "solve": ["c", "d"]}
+    assert [r.id for r in result.accepted] == ["d"]
+    assert [[v.check for v in r.verdicts] for r in result.rejected] == [
+        ["format"],
+        ["format", "student"],
+        ["format", "student", "solve"],
+    ]
+
+
+def test_every_check_of_the_config_is_registered_and_says_what_it_does() -> None:
+    assert set(get_args(CheckName)) == set(CHECKS)
+    assert all(check.summary and check.cost in COSTS for check in CHECKS.values())
+    with pytest.raises(ValueError, match="of the kind that is called"):
+        Check("mine", "sandbox", "no function", row=CHECKS["format"].row)

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from fake_gateway import Asked, FakeGateway, fake_asker, scripted_asker
 
-from dataenvgym.agents.checks import CheckContext, HeldOut, SeenRows
+from dataenvgym.agents.checks import CheckContext
 from dataenvgym.agents.config import CheckConfig, ScriptedConfig, TeacherConfig, TeacherModelConfig
 from dataenvgym.agents.data_generator import Generated, calls_for, generate
 from dataenvgym.agents.feedback_reader import Feedback, Shown
+from dataenvgym.agents.similarity import HeldOut, SeenRows
 from dataenvgym.agents.verifier import Verified, missing, verify
 from dataenvgym.envs.errors import TeacherError
 from dataenvgym.envs.math_domain import MATH
@@ -182,7 +183,7 @@ def taught(scripted: ScriptedConfig, rounds: int = 1) -> tuple[Verified, list[in
         open_requests = missing(REQUESTS, accepted)
         result = run(asker, open_requests, number, accepted)
         assert len(result.rows) <= sum(r.count for r in open_requests)
-        verified = verify(result.rows, context)
+        verified = asyncio.run(verify(result.rows, context))
         assert len(verified.accepted) + len(verified.rejected) == len(result.rows)
         accepted += verified.accepted
         rejected += [*result.failed, *verified.rejected]

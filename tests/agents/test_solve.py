@@ -9,11 +9,14 @@ from fake_gateway import Asked, fake_asker, scripted_asker
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataenvgym.agents.checks import CheckContext
 from dataenvgym.agents.config import TeacherConfig
 from dataenvgym.agents.scripted_solver import solve
+from dataenvgym.agents.similarity import HeldOut, SeenRows
 from dataenvgym.agents.solve import check_solve
-from dataenvgym.agents.verifier import verify_with_model
+from dataenvgym.agents.verifier import Verified, verify
 from dataenvgym.envs.errors import BudgetReachedError
+from dataenvgym.envs.math_domain import MATH
 from dataenvgym.envs.tasks.arithmetic_skills import SKILLS, problem
 from dataenvgym.envs.types import Provenance, Row, Verdict
 
@@ -85,14 +88,30 @@ def test_a_call_that_may_not_be_made_vouches_for_nothing() -> None:
     assert not verdict.passed and "budget of 3 calls used" in verdict.reason
 
 
+def check(rows: list[Row], teacher: TeacherConfig) -> Verified:
+    context = CheckContext(MATH, teacher.checks, HeldOut([], 13), SeenRows(0.9), scripted_asker(teacher))
+    return asyncio.run(verify(rows, context))
+
+
 def test_it_runs_only_where_it_is_asked_for() -> None:
     good, bad = row("What is 47 + 85?", "132", "a"), row("What is 47 + 58?", "99", "b")
-    without = asyncio.run(verify_with_model([good, bad], scripted_asker()))
-    assert without.accepted == [good, bad] and not without.rejected
-    found = asyncio.run(verify_with_model([good, bad], scripted_asker(config())))
-    assert found.accepted == [good]
+    assert check([good, bad], TeacherConfig()).accepted == [good, bad]
+    found = check([good, bad], config())
+    assert [r.id for r in found.accepted] == ["a"] and found.accepted[0].extra == {"solutions": ["132"] * 3}
     (refused,) = found.rejected
     assert refused.row["id"] == "b" and "'105'" in refused.verdicts[0].reason
+
+
+def test_a_row_that_brings_its_solutions_is_judged_by_them_unasked() -> None:
+    asker, gateway = fake_asker(lambda asked: [], config(solve_samples=2))
+    stored = [
+        row("2 + 3?", "5", "a").model_copy(update={"extra": {"solutions": ["5", "5", "7"]}}),
+        row("2 + 3?", "7", "b").model_copy(update={"extra": {"solutions": ["5", "5"]}}),
+    ]
+    assert [v.passed for v in asyncio.run(check_solve(stored, asker))] == [True, False] and not gateway.asked
+    for few in ([], ["5"], "55", None, [5, 5]):
+        asyncio.run(check_solve([stored[0].model_copy(update={"extra": {"solutions": few}})], asker))
+    assert len(gateway.asked) == 10
 
 
 @given(st.sampled_from(sorted(SKILLS)), st.integers(0, 10_000))

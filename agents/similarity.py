@@ -1,0 +1,125 @@
+"""When two questions are the same: exactly, nearly, or in a long part."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dataenvgym.envs.types import Instance
+
+PERMUTATIONS = 128
+CANDIDATES = 0.8  # share of the asked similarity from which MinHash proposes a pair
+_WORD = re.compile(r"[^\W_]+|[^\w\s]")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def words(text: str) -> list[str]:
+    """Case-folded words, numbers and signs of a text."""
+    return _WORD.findall(text.casefold())
+
+
+def normalised(text: str) -> str:
+    """A text without case, spacing and closing punctuation, for exact comparison."""
+    return " ".join(words(text)).rstrip(" .?!")
+
+
+class HeldOut:
+    """The val and test questions, indexed for contamination: whole, and by runs of `overlap` words."""
+
+    def __init__(self, instances: Sequence[Instance], overlap: int) -> None:
+        self._overlap = overlap
+        self._whole: dict[str, str] = {}
+        self._items = [(item.id, Counter(_numbers(words(item.question)))) for item in instances]
+        self._grams: dict[tuple[str, ...], list[int]] = {}
+        for index, item in enumerate(instances):
+            self._whole.setdefault(normalised(item.question), item.id)
+            for gram in dict.fromkeys(_grams(words(item.question), overlap)):
+                self._grams.setdefault(gram, []).append(index)
+
+    def match(self, question: str) -> tuple[str, str] | None:
+        """(id of the held-out instance, the matching text), or None.
+
+        Shared runs of words count only when they hold every number of the one question or of the other: the
+        fixed part of a form ("what is the sum of") is no problem by itself.
+        """
+        whole = self._whole.get(normalised(question))
+        if whole is not None:
+            return whole, question
+        tokens = words(question)
+        places: dict[int, set[int]] = {}
+        for start, gram in enumerate(_grams(tokens, self._overlap)):
+            for index in self._grams.get(gram, ()):
+                places.setdefault(index, set()).update(range(start, start + self._overlap))
+        for index, found in places.items():
+            name, theirs = self._items[index]
+            shared = [tokens[i] for i in sorted(found)]
+            numbers = Counter(_numbers(shared))
+            if numbers == Counter(_numbers(tokens)) or theirs <= numbers:
+                return name, " ".join(shared)
+        return None
+
+
+def _grams(tokens: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    return [tuple(tokens[i : i + size]) for i in range(len(tokens) - size + 1)]
+
+
+def _numbers(tokens: Sequence[str]) -> list[str]:
+    return [t for t in tokens if t[0].isdigit()]
+
+
+@dataclass
+class SeenRows:
+    """The accepted questions so far, exact and by word 3-grams; MinHash (datasketch) finds the candidates."""
+
+    similarity: float
+    _exact: dict[str, str] = field(default_factory=dict)
+    _text: dict[str, str] = field(default_factory=dict)
+    _runs: dict[str, frozenset[tuple[str, ...]]] = field(default_factory=dict)
+    _index: Any = None
+
+    def add(self, name: str, question: str) -> None:
+        """Take a row's question into the index."""
+        if name not in self._text:
+            self._runs[name] = _runs(question)
+            self._candidates().insert(name, _signature(self._runs[name]))
+        self._exact[normalised(question)] = name
+        self._text[name] = question
+
+    def twin(self, question: str) -> tuple[str, str] | None:
+        """(row id, its question) of an accepted question that is the same or nearly so, or None."""
+        name = self._exact.get(normalised(question))
+        if name is None:
+            runs, numbers = _runs(question), sorted(_NUMBER.findall(question))
+            close = sorted(self._candidates().query(_signature(runs)))
+            alike = (n for n in close if sorted(_NUMBER.findall(self._text[n])) == numbers)
+            name = next((n for n in alike if _jaccard(runs, self._runs[n]) >= self.similarity), None)
+        return None if name is None else (name, self._text[name])
+
+    def _candidates(self) -> Any:
+        if self._index is None:
+            from datasketch import MinHashLSH
+
+            # Wider than what is wanted: at its own threshold MinHash finds one pair in three.
+            self._index = MinHashLSH(threshold=CANDIDATES * self.similarity, num_perm=PERMUTATIONS)
+        return self._index
+
+
+def _runs(question: str) -> frozenset[tuple[str, ...]]:
+    tokens = words(question)
+    return frozenset(_grams(tokens, 3) or [tuple(tokens)])
+
+
+def _jaccard(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> float:
+    return len(one & other) / len(one | other)
+
+
+def _signature(runs: frozenset[tuple[str, ...]]) -> Any:
+    from datasketch import MinHash
+
+    sketch = MinHash(num_perm=PERMUTATIONS)
+    for gram in runs:
+        sketch.update(" ".join(gram).encode())
+    return sketch
