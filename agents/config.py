@@ -120,4 +120,7 @@ class TeacherConfig(Section):
         ge=0,
         description="weakest_first: rows kept for each skill that is mastered (accuracy 0.9 and over).",
     )
+    ucb_exploration: float = Field(
+        0.1, ge=0, description="ucb: weight of the uncertain skills, in accuracy per iteration."
+    )
     checks: CheckConfig = Field(default_factory=CheckConfig, description="What a row must pass.")

@@ -16,6 +16,8 @@ from dataenvgym.envs.types import DataRequest, Instance, Provenance, Rejected, R
 
 # Questions of the same request shown as "already written", so that a call does not repeat them.
 AVOIDED = 10
+# Checks of records that are no rows: broken items, and calls that failed or that a cap forbade.
+NO_ROW = ("schema", "call", "budget")
 
 
 class Generated(NamedTuple):

@@ -56,6 +56,7 @@ class _Tally:
 
     failures: list[ItemFailure] = field(default_factory=list)
     attempts: int = 0
+    salvaged: int = 0
     usage: Usage = field(default_factory=lambda: Usage())
 
 
@@ -156,6 +157,7 @@ class Gateway:
                     seconds=round(time.monotonic() - started, 3),
                     valid=len(known.valid),
                     failed=len(known.failures),
+                    salvaged=tally.salvaged,
                     error=error,
                     cost=None if known.cached else cost(price_of(self.config), *known.usage),
                 )
@@ -238,6 +240,8 @@ class Gateway:
             if not faults and not invalid:
                 tally.failures.append(failure("", "an empty reply: no item, no text"))
             raise _ContentError
+        if faults or invalid:
+            tally.salvaged = len(valid)
         if self._cache and not faults and not invalid:
             await asyncio.to_thread(self._cache.put, key, CachedReply(values, *spent))
         return valid

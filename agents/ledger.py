@@ -28,6 +28,7 @@ class CallRecord(BaseModel):
     seconds: float
     valid: int
     failed: int
+    salvaged: int = Field(0, description="Valid items that came in a cut or partly invalid reply.")
     error: str | None = None
     cost: float | None = Field(None, description="US dollars; null when the price or the tokens are unknown.")
 

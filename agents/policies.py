@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dataenvgym.agents.apportion import split
 from dataenvgym.agents.asking import Asker
+from dataenvgym.agents.config import TeacherConfig
 from dataenvgym.agents.feedback_reader import Feedback, Shown
 from dataenvgym.agents.schemas import ActionItem, RequestItem, SubskillItem
 from dataenvgym.envs.errors import TeacherError, UnknownNameError
@@ -134,17 +136,46 @@ async def plan_growth_then_fill(feedback: Feedback, asker: Asker, seed: int) -> 
 async def plan_tree_with_coin(feedback: Feedback, asker: Asker, seed: int) -> Plan:
     """The no-state baseline (paper, section 3): per skill explore or exploit with even odds, even shares."""
     rng = random.Random(f"coin/{seed}/{feedback.iteration}")
-    config = asker.config
     shares = split(feedback.budget, [1.0] * len(feedback.skills))
-    actions = []
-    for skill, share in zip(feedback.skills, shares, strict=True):
-        room = config.max_subskills - len(skill.subskills)
-        heads = rng.random() < 0.5
-        if share and room > 0 and (heads or not skill.subskills):
-            actions.append(_explore(skill.name, min(config.new_subskills, room, share), share, "coin"))
-        elif share:
-            actions.append(_exploit(skill, split(share, [1.0] * len(skill.subskills)), "coin"))
+    actions = _tossed(feedback.skills, shares, asker.config, lambda: rng.random() < 0.5, "coin")
     return await _tree_plan("coin", actions, _by_name(feedback.skills, shares), feedback, asker)
+
+
+async def plan_tree_at_random(feedback: Feedback, asker: Asker, seed: int) -> Plan:
+    """Random shares (flat over all ways to divide the budget), explore or exploit by coin; reads nothing."""
+    rng = random.Random(f"random/{seed}/{feedback.iteration}")
+    shares = split(feedback.budget, [rng.expovariate(1.0) for _ in feedback.skills])
+    actions = _tossed(feedback.skills, shares, asker.config, lambda: rng.random() < 0.5, "random")
+    return await _tree_plan("random", actions, _by_name(feedback.skills, shares), feedback, asker)
+
+
+async def plan_tree_by_ucb(feedback: Feedback, asker: Asker, seed: int) -> Plan:
+    """A bandit over skills (UCB1, Auer et al. 2002): the half with the highest bounds share the budget evenly.
+
+    A pull is an even share of one iteration's budget, the reward of a skill the sum of its accuracy's changes
+    over its pulls. A skill without rows comes first. A chosen skill explores until it has subskills and while
+    its last reward was not positive; else it exploits.
+    """
+    config, skills = asker.config, feedback.skills
+    share = max(1.0, feedback.budget / len(skills))
+    pulls = [skill.rows / share for skill in skills]
+    total = max(1.0, sum(pulls))
+    bounds = [
+        sum(skill.rewards) / n + config.ucb_exploration * math.sqrt(2 * math.log(total) / n) if n else math.inf
+        for skill, n in zip(skills, pulls, strict=True)
+    ]
+    order = sorted(range(len(skills)), key=lambda i: (-bounds[i], i))
+    chosen = set(order[: math.ceil(len(skills) / 2)])
+    shares = split(feedback.budget, [1.0 if i in chosen else 0.0 for i in range(len(skills))])
+    actions = []
+    for skill, rows, bound in zip(skills, shares, bounds, strict=True):
+        room = config.max_subskills - len(skill.subskills)
+        why = f"upper bound {bound:.3f}" if math.isfinite(bound) else "no rows yet"
+        if rows and room > 0 and (not skill.subskills or (skill.reward or 0.0) <= 0):
+            actions.append(_explore(skill.name, min(config.new_subskills, room, rows), rows, why))
+        elif rows:
+            actions.append(_exploit(skill, split(rows, [1.0] * len(skill.subskills)), why))
+    return await _tree_plan("ucb", actions, _by_name(skills, shares), feedback, asker)
 
 
 async def plan_tree_with_llm(feedback: Feedback, asker: Asker, seed: int) -> Plan:
@@ -192,7 +223,9 @@ POLICIES: tuple[Policy, ...] = (
         plan_tree_weakest_first,
     ),
     Policy("growth_then_fill", "the paper's schedule; reads no accuracy", ("skill_tree",), plan_growth_then_fill),
+    Policy("ucb", "a bandit: skills whose rows have paid most so far", ("skill_tree",), plan_tree_by_ucb),
     Policy("llm", "the model chooses explore or exploit per skill", ("skill_tree",), plan_tree_with_llm),
+    Policy("random", "random shares, explore or exploit by coin", ("skill_tree",), plan_tree_at_random),
 )
 DEFAULTS = {"open_ended": "llm", "skill_list": "weakest_first", "skill_tree": "weakest_first"}
 
@@ -288,6 +321,24 @@ async def _name_subskills(action: SkillAction, rows: int, feedback: Feedback, as
     if not names:  # nothing new came: the rows go to the skill as a whole, under its own name
         names = [action.skill]
     return action.model_copy(update={"deltas": dict(zip(names, split(rows, [1.0] * len(names)), strict=True))})
+
+
+def _tossed(
+    skills: Sequence[SkillState],
+    shares: Sequence[int],
+    config: TeacherConfig,
+    heads: Callable[[], bool],
+    reason: str,
+) -> list[SkillAction]:
+    """Explore on heads where there is room for a subskill, else exploit with even shares."""
+    actions = []
+    for skill, share in zip(skills, shares, strict=True):
+        room, explores = config.max_subskills - len(skill.subskills), heads()
+        if share and room > 0 and (explores or not skill.subskills):
+            actions.append(_explore(skill.name, min(config.new_subskills, room, share), share, reason))
+        elif share:
+            actions.append(_exploit(skill, split(share, [1.0] * len(skill.subskills)), reason))
+    return actions
 
 
 def _explore(skill: str, new: int, rows: int, reason: str) -> SkillAction:

@@ -24,13 +24,20 @@ def gold_skills(instances: Sequence[Instance]) -> dict[str, str]:
 
 
 async def discover_skills(instances: Sequence[Instance], asker: Asker, max_skills: int) -> dict[str, str]:
-    """Label, merge, assign. An instance the model leaves out is asked for once more, then put in "other"."""
+    """Label, merge, assign. An instance the model leaves out, or whose label it puts in no category, is asked
+    for once more (then with the categories to choose from) and at last put in "other"."""
     labels = await _label(instances, asker, known=[])
     left = [item for item in instances if item.id not in labels]
     if left:
         labels |= await _label(left, asker, known=sorted(set(labels.values())))
     category = await _merge(Counter(labels.values()), asker, max_skills)
-    return {item.id: category.get(labels.get(item.id, ""), UNSKILLED) for item in instances}
+    found = {name: category[label] for name, label in labels.items() if label in category}
+    lost = [item for item in instances if item.id not in found]
+    names = set(category.values())
+    if lost and names:
+        again = await _label(lost, asker, known=sorted(names))
+        found |= {name: label for name, label in again.items() if label in names}
+    return {item.id: found.get(item.id, UNSKILLED) for item in instances}
 
 
 async def _label(instances: Sequence[Instance], asker: Asker, known: list[str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dataenvgym.envs.evaluation import UNSKILLED
 from dataenvgym.envs.stats import wilson
 from dataenvgym.estimate import NodeEstimate
 from dataenvgym.graphs.config import EpisodeConfig
@@ -23,6 +24,7 @@ def show(summary: dict[str, Any], run_dir: Path, console: Console) -> None:
     """Print the curve, the table per skill and the facts of a run."""
     console.print()
     console.print(_curve(summary))
+    console.print(_rows(summary))
     console.print(_skills(summary))
     for line in facts(summary):
         console.print(line, highlight=False)
@@ -77,6 +79,8 @@ def facts(summary: dict[str, Any]) -> list[str]:
         for name, s in summary["skills"].items()
         if s["best"] < s["base"] - LOSS
     ]
+    if summary["unskilled"]:
+        lines.append(f"val instances that no skill was found for (in {UNSKILLED!r}): {summary['unskilled']}")
     lines.append(f"skills that lost more than {LOSS:.0%}: {', '.join(lost) or 'none'}")
     scripted = "  (scripted: a test instrument, not a language model)" if teacher["model"] == "scripted" else ""
     lines += [
@@ -115,6 +119,27 @@ def _curve(summary: dict[str, Any]) -> Table:
             str(point["n"]),
             style="bold" if best else "",
         )
+    return table
+
+
+def _rows(summary: dict[str, Any]) -> Table:
+    table = Table(title="rows", box=box.SIMPLE, caption="diversity: compressed over plain size", pad_edge=False)
+    for column in (
+        "iteration",
+        "asked",
+        "received",
+        "salvaged",
+        "refilled",
+        "accepted",
+        "diversity",
+        "rejected by",
+    ):
+        table.add_column(column, justify="left" if column == "rejected by" else "right")
+    for line in summary["rows"]:
+        counts = [line[key] for key in ("iteration", "asked", "received", "salvaged", "refilled", "accepted")]
+        varied = "-" if line["diversity"] is None else f"{line['diversity']:.2f}"
+        rejected = ", ".join(f"{check} {count}" for check, count in line["rejected"].items())
+        table.add_row(*map(str, counts), varied, Text(rejected or "-"))
     return table
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dataenvgym.agents.data_generator import NO_ROW
 from dataenvgym.agents.ledger import Ledger
-from dataenvgym.envs.evaluation import accuracy, by_skill
+from dataenvgym.agents.similarity import diversity
+from dataenvgym.envs.evaluation import UNSKILLED, accuracy, by_skill
 from dataenvgym.envs.stats import curve_area, paired_gain, rows_to_target, wilson
-from dataenvgym.envs.store import read_jsonl
-from dataenvgym.envs.types import Prediction
+from dataenvgym.envs.store import Store, read_jsonl
+from dataenvgym.envs.types import Plan, Prediction, Rejected, Row
 from dataenvgym.graphs.config import EpisodeConfig
 from dataenvgym.graphs.state import Step
 from dataenvgym.graphs.timing import totals
@@ -48,6 +51,7 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
         "iterations": len(steps) - 1,
         "rows_accepted": steps[-1]["rows"],
         "rows_rejected": sum(s["rejected"]["count"] for s in steps if s["rejected"]),
+        "rows": [_rows(run_dir, step) for step in steps[1:]],
         "calls": calls.calls,
         "cached_calls": calls.cached,
         "tokens": {"prompt": calls.prompt_tokens, "completion": calls.completion_tokens},
@@ -61,9 +65,33 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
         "rows_to_target": None if config.budget.target is None else rows_to_target(curve, config.budget.target),
         "best_iteration": best_step(steps)["iteration"],
         "skills": skills,
+        "unskilled": sum(p.skill == UNSKILLED for p in Store(run_dir).read(steps[0]["predictions"], Prediction)),
         "lost": [name for name, s in skills.items() if s["best"] < s["base"]],
         "test": {"base": _scored(base), "best": _scored(best), "gain": gain._asdict()},
         "seconds": totals(run_dir),
+    }
+
+
+def _rows(run_dir: Path, step: Step) -> dict[str, Any]:
+    """What became of the rows of an iteration. `received` came as rows of the schema, and each of them was
+    accepted or rejected; `salvaged` of them came in a cut or partly invalid reply; `refilled`: accepted rows of a
+    refill round; `rejected`: by check, broken items and failed calls (`schema`, `call`, `budget`) too."""
+    store, number = Store(run_dir), step["iteration"]
+    plan = store.read(step["plan"], Plan) if step["plan"] else []
+    accepted = store.read(step["accepted"], Row) if step["accepted"] else []
+    rejected = store.read(step["rejected"], Rejected) if step["rejected"] else []
+    by_check = Counter(record.verdicts[-1].check for record in rejected)
+    lost = sum(by_check[check] for check in NO_ROW)
+    records = Ledger(run_dir / "ledger.jsonl").records()
+    return {
+        "iteration": number,
+        "asked": sum(request.count for one in plan for request in one.requests),
+        "received": len(accepted) + len(rejected) - lost,
+        "salvaged": sum(r.salvaged for r in records if r.node == "generate_data" and r.iteration == number),
+        "refilled": sum(row.provenance.round > 0 for row in accepted),
+        "accepted": len(accepted),
+        "rejected": dict(by_check.most_common()),
+        "diversity": diversity([row.question for row in accepted]),
     }
 
 

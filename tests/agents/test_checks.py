@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dataenvgym.agents import verifier
 from dataenvgym.agents.checks import CHECKS, COSTS, LONGEST, Check, CheckContext
 from dataenvgym.agents.config import CheckConfig, CheckName
-from dataenvgym.agents.similarity import HeldOut, SeenRows
+from dataenvgym.agents.similarity import HeldOut, SeenRows, diversity
 from dataenvgym.agents.verifier import Verified, missing
 from dataenvgym.envs.errors import ConfigError
 from dataenvgym.envs.math_domain import MATH
@@ -257,3 +257,11 @@ def test_every_check_of_the_config_is_registered_and_says_what_it_does() -> None
     assert all(check.summary and check.cost in COSTS for check in CHECKS.values())
     with pytest.raises(ValueError, match="of the kind that is called"):
         Check("mine", "sandbox", "no function", row=CHECKS["format"].row)
+
+
+def test_diversity_falls_with_repetition_and_forms() -> None:
+    same = diversity(["What is 47 + 85?"] * 40)
+    forms = diversity([f"What is {n} + {n * 7}?" for n in range(40)])
+    free = diversity([problem(skill, 1, n).question for n, skill in enumerate(sorted(SKILLS) * 4)][:40])
+    assert diversity([]) is None and same is not None and forms is not None and free is not None
+    assert 0 < same < forms < free < 1

@@ -79,7 +79,7 @@ def make(structure: str, name: str | None, given_feedback: Feedback, state: bool
     return asyncio.run(find_policy(structure, name, state).plan(given_feedback, asker, seed))
 
 
-TREE = [("weakest_first", True), ("growth_then_fill", True), (None, False)]
+TREE = [(n, True) for n in ("weakest_first", "growth_then_fill", "ucb", "random")] + [(None, False)]
 
 
 @given(st.integers(0, 500), st.lists(st.floats(0, 1e6, allow_subnormal=False), max_size=30))
@@ -181,7 +181,7 @@ def test_rows_not_delivered_are_asked_for_again_within_the_budget() -> None:
     assert plan.actions[0].deltas == {"leaf": -1}  # 4 delivered + 5 asked = 9 = 10 - 1
 
 
-@pytest.mark.parametrize(("name", "state"), [("growth_then_fill", True), (None, False)])
+@pytest.mark.parametrize(("name", "state"), [("growth_then_fill", True), ("random", True), (None, False)])
 @settings(max_examples=25)
 @given(given_feedback=feedbacks(tree=True), accuracy=ACCURACY)
 def test_these_policies_read_no_accuracy(
@@ -225,6 +225,45 @@ def test_the_coin_falls_both_ways_and_comes_from_the_seed() -> None:
     assert plan == make("skill_tree", None, given_feedback, state=False)
     kinds = {tuple(a.kind for a in make("skill_tree", None, given_feedback, False, s).actions) for s in range(5)}
     assert len(kinds) > 1
+
+
+def paid(name: str, rows: int, *rewards: float) -> SkillState:
+    leaf = [SubskillState(name="s", allocation=rows, rows=rows)] if rows else []
+    last = rewards[-1] if rewards else None
+    return SkillState(name=name, accuracy=0.5, n=9, rows=rows, reward=last, rewards=list(rewards), subskills=leaf)
+
+
+@pytest.mark.parametrize(
+    ("skills", "chosen"),
+    [
+        ([paid("a", 0), paid("b", 0), paid("c", 0), paid("d", 0)], ["a", "b"]),  # nothing is known: in order
+        ([paid("a", 10, 0.5), paid("b", 10, 0.4), paid("c", 0), paid("d", 0)], ["c", "d"]),  # untried first
+        ([paid("a", 10, 0.5), paid("b", 10, -0.1), paid("c", 10, 0.2), paid("d", 10, 0.0)], ["a", "c"]),
+        # much tried and paying a little less than one that is hardly known: the doubt decides
+        ([paid("a", 90, 0.1, 0.1), paid("b", 10, 0.0), paid("c", 90, 0.0, 0.0), paid("d", 10, 0.01)], ["b", "d"]),
+    ],
+)
+def test_ucb_gives_the_budget_to_the_half_with_the_highest_bounds(
+    skills: list[SkillState], chosen: list[str]
+) -> None:
+    plan = make("skill_tree", "ucb", feedback(skills, 40, 3))
+    assert sorted({a.skill for a in plan.actions}) == chosen
+    counts = {name: sum(r.count for r in plan.requests if r.skill == name) for name in chosen}
+    assert set(counts.values()) == {20}
+
+
+def test_ucb_digs_where_rows_paid_and_looks_elsewhere_where_not() -> None:
+    plan = make("skill_tree", "ucb", feedback([paid("a", 10, 0.3), paid("b", 10, -0.5)], 10, 2))
+    assert [(a.skill, a.kind) for a in plan.actions] == [("a", "exploit")]
+    plan = make("skill_tree", "ucb", feedback([paid("a", 10, -0.1), paid("b", 10, -0.5)], 10, 2))
+    assert [(a.skill, a.kind) for a in plan.actions] == [("a", "explore")]
+
+
+def test_random_plans_differ_by_seed_and_iteration() -> None:
+    skills = [paid(name, 5) for name in "abcd"]
+    plans = [make("skill_tree", "random", feedback(skills, 40, n), True, seed) for n in (1, 2) for seed in (0, 1)]
+    assert len({str(p.requests) for p in plans}) == 4
+    assert plans[0] == make("skill_tree", "random", feedback(skills, 40, 1), True, 0)
 
 
 def test_a_weak_skill_with_mastered_subskills_explores() -> None:

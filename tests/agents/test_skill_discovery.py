@@ -64,6 +64,19 @@ def test_what_the_model_leaves_out_is_asked_once_more_and_then_other() -> None:
     assert (skills["val/7"], skills["val/8"], skills["val/0"]) == ("Odd", "other", "other")
 
 
+def test_what_no_category_takes_is_asked_again_with_the_categories_to_choose_from() -> None:
+    times: dict[str, int] = {}
+
+    def label(name: str) -> str:
+        times[name] = times.get(name, 0) + 1
+        choice = {"val/0": "Even", "val/2": "no category"}  # Even: a category; the other is none
+        return choice.get(name, "even") if times[name] == 2 else "stray" if name in choice else "even"
+
+    skills, asked = discover(answers(label, lambda: [{"name": "Even", "members": ["even"]}]))
+    assert shown(asked[-1]) == ["val/0", "val/2"] and "Even" in asked[-1].prompt.text
+    assert (skills["val/0"], skills["val/2"], skills["val/4"]) == ("Even", "other", "Even")
+
+
 def test_ids_that_were_not_asked_and_members_that_are_no_labels_are_passed_over() -> None:
     def reply(asked: Asked) -> list[Any]:
         if asked.prompt.tool == "submit_categories":

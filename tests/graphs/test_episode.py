@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
+from dataenvgym.agents.data_generator import NO_ROW
 from dataenvgym.envs.errors import ConfigError, MissingDependencyError, RunFolderError, TeacherError
 from dataenvgym.envs.observation import Observation
 from dataenvgym.envs.store import Store, read_jsonl
@@ -224,6 +227,41 @@ def test_a_teacher_that_delivers_nothing_leaves_the_student_as_it_was(stub_confi
     assert [v["rows"] for v in found["val"]] == [0, 0, 0]
     assert not (tmp_path / "run/students").exists()
     assert found["rows_rejected"] == 24
+    assert [(r["asked"], r["received"], r["rejected"], r["diversity"]) for r in found["rows"]] == [
+        (12, 0, {"schema": 12}, None)
+    ] * 2
+
+
+def test_every_row_of_an_iteration_is_accounted_for(stub_config: Any, tmp_path: Path) -> None:
+    errs = ("duplicate=0.3", "wrong_answer=0.2", "malformed=0.2")
+    settings = [f"teacher.llm.scripted.{share}" for share in errs]
+    checks = "teacher.checks.names=[format, answer, duplicate, contamination, solve]"
+    found = summary_of(run(stub_config(*settings, checks, "teacher.rows_per_call=4"), tmp_path / "run"))
+    assert [r["accepted"] for r in found["rows"]] == [v["rows"] - w["rows"] for w, v in pairwise(found["val"])]
+    total: Counter[str] = Counter()
+    for line in found["rows"]:
+        by_check = Counter(line["rejected"])
+        total += by_check
+        judged = sum(count for check, count in by_check.items() if check not in NO_ROW)
+        assert line["asked"] == 12 and line["received"] == line["accepted"] + judged
+        assert 0 <= line["refilled"] <= line["accepted"] and 0 < line["diversity"] < 1
+    assert sum(total.values()) == found["rows_rejected"] and {"solve", "schema"} <= set(total)
+    assert sum(line["refilled"] + line["salvaged"] for line in found["rows"]) > 0
+
+
+@pytest.mark.parametrize("known", ["keep", "drop"])
+def test_rows_are_shown_to_the_student_they_are_for(
+    known: str, stub: Any, stub_config: Any, tmp_path: Path
+) -> None:
+    asked: list[Path | None] = []
+    stub.load = lambda adapter: asked.append(adapter)
+    stub.predict = lambda prompts, images=None, progress=None: ["Answer: 1"] * len(prompts)
+    settings = ("teacher.checks.names=[student]", f"teacher.checks.student_known={known}", "budget.iterations=1")
+    found = summary_of(run(stub_config(*settings), tmp_path / "run"))
+    assert found["rows"][0]["asked"] == 12 and None in asked
+    rows = list(read_jsonl(tmp_path / "run/iterations/001/accepted-0.jsonl", Row))
+    assert all(isinstance(r.extra["known"], bool) for r in rows)
+    assert known == "keep" or not any(r.extra["known"] for r in rows)
 
 
 def test_training_may_go_on_from_the_last_student(stub_config: Any, tmp_path: Path) -> None:

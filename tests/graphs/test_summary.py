@@ -1,5 +1,6 @@
 """The summary: what it holds, and how it follows from the files of the run."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from dataenvgym.graphs.state import Step
 from dataenvgym.graphs.summary import best_step, summarise
 from dataenvgym.graphs.timing import measured, totals
 
-NO_FILE: Any = {"path": "x", "count": 0, "sha256": ""}
+NO_FILE: Any = {"path": "x", "count": 0, "sha256": hashlib.sha256(b"").hexdigest()}
 
 
 def step(iteration: int, accuracy: float, rows: int, rejected: int = 0) -> Step:
@@ -49,6 +50,7 @@ def test_the_best_step_is_the_earliest_of_the_best() -> None:
 @pytest.fixture
 def scored(tmp_path: Path) -> Path:
     store = Store(tmp_path)
+    store.save("x", [])
     store.save("test/base.jsonl", predictions(add=(1, 4), sub=(3, 4)))
     store.save("test/best.jsonl", predictions(add=(4, 4), sub=(2, 4)))
     return tmp_path
