@@ -11,13 +11,14 @@ from dataenvgym.envs.errors import DataEnvGymError, RunFolderError, UnknownNameE
 
 EXAMPLES = """\
 examples:
-  dataenvgym run                                    the demo: arithmetic, skill tree, offline teacher
+  dataenvgym run examples/demo.yaml                 the demo: arithmetic, skill tree, offline teacher
   dataenvgym run my.yaml --set budget.iterations=5  a config file, one value changed
   dataenvgym run --set structure=skill_list --set state=false --set student.name=tiny
   dataenvgym run --set teacher.llm.model=openai:gpt-4o-mini     (needs OPENAI_API_KEY)
   dataenvgym estimate my.yaml                       calls, tokens and cost, before anything is sent
   dataenvgym resume runs/20260101-120000-arithmetic-skill_tree-s0
   dataenvgym show RUN                               the tables of a run again
+  dataenvgym verify rows.jsonl --task arithmetic    the checks over any file of rows
 """
 
 
@@ -54,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    run.add_argument("config", nargs="?", type=Path, help="YAML file; without one, the defaults (the demo)")
+    run.add_argument("config", nargs="?", type=Path, help="YAML file; without one, the defaults")
     run.add_argument(
         "--set",
         action="append",
@@ -91,12 +92,31 @@ def _parser() -> argparse.ArgumentParser:
     estimate.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value")
     estimate.set_defaults(command=_estimate)
 
+    verify = commands.add_parser(
+        "verify",
+        help="check a file of rows, or stored rows again with other checks",
+        description="Run the checks over a JSONL file: rows of a run, records of its rejected.jsonl, or any "
+        "objects with `question` and `answer`. Nothing of a run is changed.",
+        epilog="examples:\n"
+        "  dataenvgym verify mine.jsonl --task arithmetic\n"
+        "  dataenvgym verify RUN/iterations/001/generated-0.jsonl --run RUN --checks format,answer,solve\n"
+        "  dataenvgym verify mine.jsonl --set teacher.checks.similarity=0.8 --out checked",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verify.add_argument("rows", type=Path, help="the JSONL file")
+    verify.add_argument("--task", help="the task whose val and test the rows must not hold (default: arithmetic)")
+    verify.add_argument("--checks", help="names, comma-separated; `dataenvgym list checks` shows them")
+    verify.add_argument("--run", type=Path, help="a run: its config, and its response cache for what was asked")
+    verify.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value")
+    verify.add_argument("--out", type=Path, help="folder for accepted.jsonl and rejected.jsonl")
+    verify.set_defaults(command=_verify)
+
     show = commands.add_parser("show", help="print the tables of a run")
     show.add_argument("run", type=Path, help="the run folder")
     show.set_defaults(command=_show)
 
     listing = commands.add_parser(
-        "list", help="list tasks, students, teachers, structures, policies or config keys"
+        "list", help="list tasks, students, teachers, structures, policies, checks or config keys"
     )
     listing.add_argument("what", choices=sorted(_LISTS), metavar="|".join(sorted(_LISTS)))
     listing.set_defaults(command=_list)
@@ -133,6 +153,32 @@ def _estimate(arguments: argparse.Namespace) -> int:
     with console.status("rehearsing the first iteration"):
         found = estimate(config)
     report.show_estimate(found, config, console)
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from rich.console import Console
+
+    from dataenvgym import report
+    from dataenvgym.graphs.config import load_config
+    from dataenvgym.verifying import verify_file, write_verified
+
+    changes = [*arguments.set]
+    if arguments.task:
+        changes.append(f"task.name={arguments.task}")
+    if arguments.checks:
+        changes.append(f"teacher.checks.names=[{arguments.checks}]")
+    config = load_config(arguments.run / "config.yaml" if arguments.run else None, changes)
+    console = Console()
+    with console.status("checking the rows"):
+        found = asyncio.run(verify_file(arguments.rows, config, arguments.run))
+    if arguments.out:
+        write_verified(found, arguments.out)
+    report.show_verified(found, config.teacher.checks, console)
+    if arguments.out:
+        console.print(f"written to {arguments.out}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
@@ -271,6 +317,12 @@ def _policies() -> Listing:
     ]
 
 
+def _checks() -> Listing:
+    from dataenvgym.agents.checks import CHECKS
+
+    return ["check", "cost", "what it does"], [[c.name, c.cost, c.summary] for c in CHECKS.values()]
+
+
 def _config() -> Listing:
     from dataenvgym.graphs.config import describe
 
@@ -283,6 +335,7 @@ _LISTS = {
     "teachers": _teachers,
     "structures": _structures,
     "policies": _policies,
+    "checks": _checks,
     "config": _config,
 }
 

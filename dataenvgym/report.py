@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dataenvgym.agents.checks import CHECKS, COSTS, configured
+from dataenvgym.agents.config import CheckConfig
+from dataenvgym.agents.similarity import diversity
+from dataenvgym.agents.verifier import Verified
 from dataenvgym.envs.evaluation import UNSKILLED
 from dataenvgym.envs.stats import wilson
 from dataenvgym.estimate import NodeEstimate
@@ -55,6 +60,24 @@ def show_estimate(found: Sequence[NodeEstimate], config: EpisodeConfig, console:
     console.print("Without refill rounds and repeats; a token is taken as 4 characters.")
     if total.cost is None:
         console.print("The price is not known: --set teacher.llm.price=[PROMPT,COMPLETION] (dollars per million)")
+
+
+def show_verified(found: Verified, config: CheckConfig, console: Console) -> None:
+    """Print what each check rejected, with an example of its reasons."""
+    table = Table(box=box.SIMPLE)
+    table.add_column("check")
+    table.add_column("cost")
+    table.add_column("rejected", justify="right")
+    table.add_column("e.g.")
+    rejected = Counter(record.verdicts[-1].check for record in found.rejected)
+    reasons = {record.verdicts[-1].check: record.verdicts[-1].reason for record in reversed(found.rejected)}
+    for name in ["schema", *(c.name for cost in COSTS for c in configured(config, cost))]:
+        cost = CHECKS[name].cost if name in CHECKS else "free"
+        table.add_row(name, cost, str(rejected[name]), Text(reasons.get(name, "")))
+    console.print(table)
+    varied = diversity([row.question for row in found.accepted])
+    kept = f"{len(found.accepted)} accepted, {len(found.rejected)} rejected"
+    console.print(kept if varied is None else f"{kept}, diversity {varied:.2f}", highlight=False)
 
 
 def _estimate_cells(line: NodeEstimate) -> list[str]:
