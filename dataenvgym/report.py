@@ -147,19 +147,13 @@ def _curve(summary: dict[str, Any]) -> Table:
 
 def _rows(summary: dict[str, Any]) -> Table:
     table = Table(title="rows", box=box.SIMPLE, caption="diversity: compressed over plain size", pad_edge=False)
-    for column in (
-        "iteration",
-        "asked",
-        "received",
-        "salvaged",
-        "refilled",
-        "accepted",
-        "diversity",
-        "rejected by",
-    ):
-        table.add_column(column, justify="left" if column == "rejected by" else "right")
+    numbers = ("iteration", "asked", "received", "salvaged", "refilled", "accepted")
+    short = {"received": "got", "accepted": "kept"}  # so that a line fits 80 columns
+    for column in (*numbers, "diversity"):
+        table.add_column(short.get(column, column), justify="right", no_wrap=True)
+    table.add_column("rejected by")
     for line in summary["rows"]:
-        counts = [line[key] for key in ("iteration", "asked", "received", "salvaged", "refilled", "accepted")]
+        counts = [line[key] for key in numbers]
         varied = "-" if line["diversity"] is None else f"{line['diversity']:.2f}"
         rejected = ", ".join(f"{check} {count}" for check, count in line["rejected"].items())
         table.add_row(*map(str, counts), varied, Text(rejected or "-"))
