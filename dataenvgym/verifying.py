@@ -16,13 +16,12 @@ from dataenvgym.agents.response_cache import ResponseCache
 from dataenvgym.agents.similarity import SeenRows
 from dataenvgym.agents.verifier import Verified, verify
 from dataenvgym.envs.errors import DataError
-from dataenvgym.envs.store import write_bytes
+from dataenvgym.envs.store import Store
 from dataenvgym.envs.types import Provenance, Rejected, Row, Verdict
 from dataenvgym.graphs.config import EpisodeConfig
-from dataenvgym.graphs.live import held_out_of, in_student_thread, student_of, task_of
+from dataenvgym.graphs.live import RESPONSES, held_out_of, in_student_thread, student_of, task_of
 
 UNKNOWN = Provenance(iteration=0, request="file", model="", prompt="", prompt_hash="")
-RESPONSES = "responses.sqlite"
 
 
 def read_rows(path: Path) -> tuple[list[Row], list[Rejected]]:
@@ -55,7 +54,8 @@ def read_rows(path: Path) -> tuple[list[Row], list[Rejected]]:
 async def verify_file(path: Path, config: EpisodeConfig, run_dir: Path | None) -> Verified:
     """Run the config's checks on the rows of a file.
 
-    `run_dir`: a run whose response cache answers what was asked before; nothing is written into its ledger.
+    `run_dir`: a run whose response cache answers what was asked before and takes in what is
+    asked now; nothing is written into its ledger.
     Rows that hold their solutions (`solve` stores them) are not solved again. The check `student` asks the
     config's student as it is before any training.
     """
@@ -81,9 +81,9 @@ async def verify_file(path: Path, config: EpisodeConfig, run_dir: Path | None) -
 
 def write_verified(found: Verified, out: Path) -> None:
     """`accepted.jsonl` and `rejected.jsonl` in the folder `out`."""
-    for name, items in (("accepted", found.accepted), ("rejected", found.rejected)):
-        data = "".join(item.model_dump_json() + "\n" for item in items)
-        write_bytes(out / f"{name}.jsonl", data.encode())
+    store = Store(out)
+    store.save("accepted.jsonl", found.accepted)
+    store.save("rejected.jsonl", found.rejected)
 
 
 def _row(data: Any, name: str) -> Row:

@@ -21,6 +21,7 @@ from dataenvgym.envs.teacher_env import TeacherEnv
 from dataenvgym.graphs.config import EpisodeConfig
 
 T = TypeVar("T")
+RESPONSES = "responses.sqlite"
 
 _objects: dict[tuple[str, ...], Any] = {}
 _lock = threading.RLock()
@@ -73,7 +74,7 @@ def gateway_of(config: EpisodeConfig, run_dir: str) -> Gateway:
         return Gateway(
             config.teacher.llm,
             seed=config.seed,
-            cache=ResponseCache(folder / "responses.sqlite"),
+            cache=ResponseCache(folder / RESPONSES),
             ledger=Ledger(folder / "ledger.jsonl"),
             caps=caps,
         )

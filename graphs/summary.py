@@ -29,7 +29,12 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
     base = read_jsonl(run_dir / "test" / "base.jsonl", Prediction)
     best = read_jsonl(run_dir / "test" / "best.jsonl", Prediction)
     skills_base, skills_best = by_skill(base), by_skill(best)
-    calls = Ledger(run_dir / "ledger.jsonl").totals()
+    ledger = Ledger(run_dir / "ledger.jsonl")
+    calls = ledger.totals()
+    salvaged: Counter[int] = Counter()
+    for record in ledger.records():
+        if record.node == "generate_data":
+            salvaged[record.iteration] += record.salvaged
     gain = paired_gain([p.correct for p in base], [p.correct for p in best])
     curve = [(s["rows"], s["accuracy"]) for s in steps]
     skills: dict[str, dict[str, Any]] = {
@@ -51,7 +56,7 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
         "iterations": len(steps) - 1,
         "rows_accepted": steps[-1]["rows"],
         "rows_rejected": sum(s["rejected"]["count"] for s in steps if s["rejected"]),
-        "rows": [_rows(run_dir, step) for step in steps[1:]],
+        "rows": [_rows(run_dir, step, salvaged[step["iteration"]]) for step in steps[1:]],
         "calls": calls.calls,
         "cached_calls": calls.cached,
         "tokens": {"prompt": calls.prompt_tokens, "completion": calls.completion_tokens},
@@ -72,22 +77,21 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
     }
 
 
-def _rows(run_dir: Path, step: Step) -> dict[str, Any]:
+def _rows(run_dir: Path, step: Step, salvaged: int) -> dict[str, Any]:
     """What became of the rows of an iteration. `received` came as rows of the schema, and each of them was
     accepted or rejected; `salvaged` of them came in a cut or partly invalid reply; `refilled`: accepted rows of a
     refill round; `rejected`: by check, broken items and failed calls (`schema`, `call`, `budget`) too."""
-    store, number = Store(run_dir), step["iteration"]
+    store = Store(run_dir)
     plan = store.read(step["plan"], Plan) if step["plan"] else []
     accepted = store.read(step["accepted"], Row) if step["accepted"] else []
     rejected = store.read(step["rejected"], Rejected) if step["rejected"] else []
     by_check = Counter(record.verdicts[-1].check for record in rejected)
     lost = sum(by_check[check] for check in NO_ROW)
-    records = Ledger(run_dir / "ledger.jsonl").records()
     return {
-        "iteration": number,
+        "iteration": step["iteration"],
         "asked": sum(request.count for one in plan for request in one.requests),
         "received": len(accepted) + len(rejected) - lost,
-        "salvaged": sum(r.salvaged for r in records if r.node == "generate_data" and r.iteration == number),
+        "salvaged": salvaged,
         "refilled": sum(row.provenance.round > 0 for row in accepted),
         "accepted": len(accepted),
         "rejected": dict(by_check.most_common()),

@@ -12,7 +12,7 @@ def pack_linear(model: Any) -> Any:
     """`model` with its float32 linear layers packed; unchanged on GPUs and where torch has no oneDNN.
 
     torch hands each product of a plain layer to a GEMM that packs the weight anew; packed once, answering is
-    an eighth faster (benchmarks/student.py). The layers can no longer be trained or saved. torch has no public
+    an eighth faster (docs/measurements.md). The layers can no longer be trained or saved. torch has no public
     name for the two operators (its own compiler uses them), so a build without them answers unpacked.
     """
     import torch
