@@ -137,7 +137,7 @@ async def plan_tree_with_coin(feedback: Feedback, asker: Asker, seed: int) -> Pl
     """The no-state baseline (paper, section 3): per skill explore or exploit with even odds, even shares."""
     rng = random.Random(f"coin/{seed}/{feedback.iteration}")
     shares = split(feedback.budget, [1.0] * len(feedback.skills))
-    actions = _tossed(feedback.skills, shares, asker.config, lambda: rng.random() < 0.5, "coin")
+    actions = _shared(feedback.skills, shares, asker.config, _coins(rng, feedback), ["coin"] * len(shares))
     return await _tree_plan("coin", actions, _by_name(feedback.skills, shares), feedback, asker)
 
 
@@ -145,7 +145,7 @@ async def plan_tree_at_random(feedback: Feedback, asker: Asker, seed: int) -> Pl
     """Random shares (flat over all ways to divide the budget), explore or exploit by coin; reads nothing."""
     rng = random.Random(f"random/{seed}/{feedback.iteration}")
     shares = split(feedback.budget, [rng.expovariate(1.0) for _ in feedback.skills])
-    actions = _tossed(feedback.skills, shares, asker.config, lambda: rng.random() < 0.5, "random")
+    actions = _shared(feedback.skills, shares, asker.config, _coins(rng, feedback), ["random"] * len(shares))
     return await _tree_plan("random", actions, _by_name(feedback.skills, shares), feedback, asker)
 
 
@@ -167,14 +167,9 @@ async def plan_tree_by_ucb(feedback: Feedback, asker: Asker, seed: int) -> Plan:
     order = sorted(range(len(skills)), key=lambda i: (-bounds[i], i))
     chosen = set(order[: math.ceil(len(skills) / 2)])
     shares = split(feedback.budget, [1.0 if i in chosen else 0.0 for i in range(len(skills))])
-    actions = []
-    for skill, rows, bound in zip(skills, shares, bounds, strict=True):
-        room = config.max_subskills - len(skill.subskills)
-        why = f"upper bound {bound:.3f}" if math.isfinite(bound) else "no rows yet"
-        if rows and room > 0 and (not skill.subskills or (skill.reward or 0.0) <= 0):
-            actions.append(_explore(skill.name, min(config.new_subskills, room, rows), rows, why))
-        elif rows:
-            actions.append(_exploit(skill, split(rows, [1.0] * len(skill.subskills)), why))
+    explores = [(skill.reward or 0.0) <= 0 for skill in skills]
+    reasons = [f"upper bound {bound:.3f}" if math.isfinite(bound) else "no rows yet" for bound in bounds]
+    actions = _shared(skills, shares, config, explores, reasons)
     return await _tree_plan("ucb", actions, _by_name(skills, shares), feedback, asker)
 
 
@@ -323,18 +318,22 @@ async def _name_subskills(action: SkillAction, rows: int, feedback: Feedback, as
     return action.model_copy(update={"deltas": dict(zip(names, split(rows, [1.0] * len(names)), strict=True))})
 
 
-def _tossed(
+def _coins(rng: random.Random, feedback: Feedback) -> list[bool]:
+    return [rng.random() < 0.5 for _ in feedback.skills]
+
+
+def _shared(
     skills: Sequence[SkillState],
     shares: Sequence[int],
     config: TeacherConfig,
-    heads: Callable[[], bool],
-    reason: str,
+    explores: Sequence[bool],
+    reasons: Sequence[str],
 ) -> list[SkillAction]:
-    """Explore on heads where there is room for a subskill, else exploit with even shares."""
+    """Each skill's share: it explores where it is to and has room, or has no subskill; else it exploits evenly."""
     actions = []
-    for skill, share in zip(skills, shares, strict=True):
-        room, explores = config.max_subskills - len(skill.subskills), heads()
-        if share and room > 0 and (explores or not skill.subskills):
+    for skill, share, explore, reason in zip(skills, shares, explores, reasons, strict=True):
+        room = config.max_subskills - len(skill.subskills)
+        if share and room > 0 and (explore or not skill.subskills):
             actions.append(_explore(skill.name, min(config.new_subskills, room, share), share, reason))
         elif share:
             actions.append(_exploit(skill, split(share, [1.0] * len(skill.subskills)), reason))
