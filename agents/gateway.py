@@ -8,6 +8,7 @@ import hashlib
 import time
 from asyncio import AbstractEventLoop
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -295,6 +296,7 @@ class Gateway:
             raise
 
 
+@lru_cache(maxsize=64)
 def tool_schema(name: str, item: type[BaseModel]) -> dict[str, Any]:
     """The OpenAI schema of a tool `name` that takes `items`, a list of `item`; references are resolved."""
     from langchain_core.utils.json_schema import dereference_refs

@@ -2,17 +2,22 @@
 
     python benchmarks/gateway.py [--latency 1.0]
 
-Starts the test suite's OpenAI-compatible server on loopback. The ideal is ceil(calls / concurrency) x latency,
-which a client that does nothing else would need. Prints a table and, as its last line, one JSON object.
+Starts the test suite's OpenAI-compatible server on loopback, in a process of its own. The ideal is
+ceil(calls / concurrency) x latency, which a client that does nothing else would need. Prints a table and, as its
+last line, one JSON object.
 """
 
 import argparse
 import asyncio
 import json
 import math
+import multiprocessing
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -44,13 +49,13 @@ def main() -> None:
     table = Table("what", "seconds", "ideal", "ratio")
     figures: dict[str, float] = {}
     for rows, calls in PLANS:
-        with tempfile.TemporaryDirectory() as folder, OpenAIServer(replies(rows // calls, latency)) as server:
-            seconds = timed(gateway(server.url, Path(folder)), calls, rows)
+        with tempfile.TemporaryDirectory() as folder, server(rows // calls, latency) as url:
+            seconds = timed(gateway(url, Path(folder)), calls, rows)
         ideal = math.ceil(calls / CONCURRENCY) * latency
         table.add_row(f"{rows} rows in {calls} calls", f"{seconds:.2f}", f"{ideal:.2f}", f"{seconds / ideal:.3f}")
         figures[f"rows_{rows}_ratio_to_ideal"] = round(seconds / ideal, 4)
-    with tempfile.TemporaryDirectory() as folder, OpenAIServer(replies(10, 0.0)) as server:
-        asked = gateway(server.url, Path(folder))
+    with tempfile.TemporaryDirectory() as folder, server(10, 0.0) as url:
+        asked = gateway(url, Path(folder))
         fresh = timed(asked, 1000, 10_000)
         again = timed(asked, 1000, 10_000)
     table.add_row("1,000 calls without latency", f"{fresh:.2f}", "-", f"{1000 / fresh:.0f} calls per second")
@@ -68,6 +73,28 @@ def replies(rows: int, latency: float):  # type: ignore[no-untyped-def]
     """A server's answer: so many rows, after the latency."""
     items = [{"question": f"What is {n} + {n}?", "answer": str(2 * n)} for n in range(rows)]
     return lambda request: Reply(tool_reply(request, items), delay=latency)
+
+
+@contextmanager
+def server(rows: int, latency: float) -> Iterator[str]:
+    """The address of such a server; a process of its own, so that its work is not counted as the gateway's."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=serve, args=(theirs, rows, latency))
+    process.start()
+    try:
+        yield ours.recv()
+    finally:
+        ours.close()
+        process.join()
+
+
+def serve(told: Connection, rows: int, latency: float) -> None:
+    """Serve until the other end closes."""
+    with OpenAIServer(replies(rows, latency)) as running:
+        told.send(running.url)
+        with suppress(EOFError):
+            told.recv()
 
 
 def gateway(url: str, folder: Path) -> Gateway:
