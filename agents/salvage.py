@@ -14,6 +14,7 @@ _COLON = re.compile(r"\s*:\s*")
 _GAP = re.compile(r"[\s,]*")
 _CUT = {"length", "max_tokens", "max_output_tokens", "incomplete", "model_length"}
 _RAW_LIMIT = 2000
+_ARGUMENTS = ("arguments", "parameters")  # of a tool call written as text
 
 
 class ItemFailure(NamedTuple):
@@ -120,7 +121,11 @@ def _from_args(args: dict[str, Any], cut: bool) -> RawItems:
 
 
 def _items_array(text: str, at: int) -> int | None:
-    """Position after the `[` of the key `items` in the object at `at`, which may be cut; None without one."""
+    """Position after the `[` of the key `items` in the object at `at`, which may be cut; None without one.
+
+    Servers of open models hand on a tool call that they cannot parse, such as a cut one, as plain text; its
+    arguments are looked into.
+    """
     at += 1
     try:
         while True:
@@ -128,6 +133,9 @@ def _items_array(text: str, at: int) -> int | None:
             at = _end(_COLON, text, at)
             if key == "items" and text.startswith("[", at):
                 return at + 1
+            if key in _ARGUMENTS and text.startswith("{", at):
+                at += 1
+                continue
             _, at = _DECODER.raw_decode(text, at)
     except (ValueError, RecursionError):
         return None

@@ -22,7 +22,8 @@ OBJECTS = st.lists(st.dictionaries(KEYS, VALUES, max_size=4), max_size=5)
 def test_exactly_the_objects_closed_before_the_cut(
     data: st.DataObject, objects: list[dict[str, Any]], ascii_only: bool, indent: int | None
 ) -> None:
-    head = data.draw(st.sampled_from(["[", '{"items": [', '{"note": "a [{ b", "items":\n [']))
+    in_text = '{"name": "submit_rows", "arguments": {\n "items": ['
+    head = data.draw(st.sampled_from(["[", '{"items": [', '{"note": "a [{ b", "items":\n [', in_text]))
     text, ends = head, []
     for i, value in enumerate(objects):
         text += (", " if i else "") + json.dumps(value, ensure_ascii=ascii_only, indent=indent)
@@ -57,6 +58,7 @@ def test_any_text_is_read_without_an_error(text: str) -> None:
         ('{"items": []}', [], True),
         ("[" * 100_000, [], False),
         ('{"a":' * 100_000, [], False),
+        ('{"arguments":' * 100_000, [], False),
     ],
 )
 def test_forms_of_a_reply(text: str, objects: list[dict[str, Any]], complete: bool) -> None:
