@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dataenvgym.envs.errors import DataEnvGymError, RunFolderError, UnknownNameError
+from dataenvgym.listings import LISTS
 
 EXAMPLES = """\
 examples:
@@ -118,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser(
         "list", help="list tasks, students, teachers, structures, policies, checks or config keys"
     )
-    listing.add_argument("what", choices=sorted(_LISTS), metavar="|".join(sorted(_LISTS)))
+    listing.add_argument("what", choices=sorted(LISTS), metavar="|".join(sorted(LISTS)))
     listing.set_defaults(command=_list)
 
     graph = commands.add_parser("graph", help="print a structure's graph as Mermaid")
@@ -239,7 +240,7 @@ def _list(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    header, rows = _LISTS[arguments.what]()
+    header, rows = LISTS[arguments.what]()
     table = Table(*header)
     for row in rows:
         table.add_row(*row)
@@ -257,87 +258,6 @@ def _graph(arguments: argparse.Namespace) -> int:
     print(drawing.draw_mermaid())  # noqa: T201
     return 0
 
-
-Listing = tuple[list[str], list[list[str]]]
-
-
-def _tasks() -> Listing:
-    from dataenvgym.envs.tasks import TASKS
-
-    return ["task", "domain", "what it is", "gold skills", "needs"], [
-        [
-            t.name,
-            t.domain,
-            t.summary,
-            "yes" if t.gold_skills else "no",
-            "nothing" if t.embedded else "hub or task.path",
-        ]
-        for t in TASKS.values()
-    ]
-
-
-def _students() -> Listing:
-    from dataenvgym.envs.students import STUDENTS
-
-    rows = [[s.name, s.summary] for s in STUDENTS.values()]
-    return ["student", "what it is"], [
-        *rows,
-        ["org/name or a folder", "any causal language model of transformers"],
-    ]
-
-
-def _teachers() -> Listing:
-    from dataenvgym.agents.chat_models import PROVIDERS
-
-    rows = [["scripted", "offline test instrument: procedural, no key, no network"]]
-    rows += [
-        [f"{name}:MODEL", "by LangChain's init_chat_model"] for name in sorted(PROVIDERS) if name != "scripted"
-    ]
-    return ["teacher.llm.model", "what it is"], rows
-
-
-def _structures() -> Listing:
-    from dataenvgym.agents.policies import DEFAULTS
-
-    shown = {
-        "open_ended": "evaluated val predictions; data requests written freely",
-        "skill_list": "the same grouped by skill; requests per skill",
-        "skill_tree": "a forest of skills and subskills; explore or exploit",
-    }
-    return ["structure", "what the teacher sees and does", "default policy"], [
-        [name, text, DEFAULTS[name]] for name, text in shown.items()
-    ]
-
-
-def _policies() -> Listing:
-    from dataenvgym.agents.policies import POLICIES
-
-    return ["policy", "structures", "what it does"], [
-        [p.name, ", ".join(p.structures), p.summary] for p in POLICIES
-    ]
-
-
-def _checks() -> Listing:
-    from dataenvgym.agents.checks import CHECKS
-
-    return ["check", "cost", "what it does"], [[c.name, c.cost, c.summary] for c in CHECKS.values()]
-
-
-def _config() -> Listing:
-    from dataenvgym.graphs.config import describe
-
-    return ["key", "default", "what it is"], [list(row) for row in describe()]
-
-
-_LISTS = {
-    "tasks": _tasks,
-    "students": _students,
-    "teachers": _teachers,
-    "structures": _structures,
-    "policies": _policies,
-    "checks": _checks,
-    "config": _config,
-}
 
 if __name__ == "__main__":
     sys.exit(main())
