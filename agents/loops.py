@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -19,3 +20,13 @@ def per_loop(table: dict[AbstractEventLoop, T], make: Callable[[], T]) -> T:
                 table.pop(other, None)
         table[loop] = make()
     return table[loop]
+
+
+def run_now(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, also where a loop is running already, as in a notebook: then in a thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()

@@ -6,20 +6,14 @@ import asyncio
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from dataenvgym.agents.chat_models import SCRIPTED
-from dataenvgym.agents.checks import CHECKS
 from dataenvgym.agents.gateway import CHARACTERS_PER_TOKEN
 from dataenvgym.agents.ledger import CallRecord, Ledger
 from dataenvgym.agents.spending import cost, price_of
-from dataenvgym.envs.evaluation import score
-from dataenvgym.envs.store import Store
-from dataenvgym.envs.students import Student
-from dataenvgym.envs.teacher_env import TeacherEnv
 from dataenvgym.graphs.config import EpisodeConfig
-from dataenvgym.graphs.episode import find_skills
 from dataenvgym.graphs.live import task_of
+from dataenvgym.graphs.rehearsal import offline, rehearsed_input
 from dataenvgym.graphs.teacher import build_teacher
 
 # Nodes whose replies are rows or solutions; their length is that of the task's own train instances.
@@ -70,26 +64,9 @@ def _iterations(config: EpisodeConfig) -> int:
 
 
 async def _rehearse(config: EpisodeConfig, folder: Path) -> Sequence[CallRecord]:
-    llm = config.teacher.llm.model_copy(update={"model": SCRIPTED, "base_url": None, "cache": False})
-    names = [name for name in config.teacher.checks.names if CHECKS[name].cost in ("free", "llm")]
-    checks = config.teacher.checks.model_copy(update={"names": names})
-    teacher = config.teacher.model_copy(update={"llm": llm, "refill_rounds": 0, "checks": checks})
-    uncapped = config.budget.model_copy(update={"max_calls": None, "max_tokens": None, "max_cost": None})
-    config = config.model_copy(update={"teacher": teacher, "approve": False, "budget": uncapped})
-    task = await asyncio.to_thread(task_of, config)
-    skills = await find_skills(config, str(folder))
-    texts = [task.domain.render_answer("", i.answer) if n % 2 else "" for n, i in enumerate(task.val)]
-    predictions = await asyncio.to_thread(score, task.domain, task.val, texts, skills)
-    env = TeacherEnv(task, cast(Student, None), config.student.train, folder)  # to observe asks no student
-    observation = env.observe(
-        structure=config.structure,
-        state=config.state,
-        iteration=1,
-        budget=min(config.budget.rows_per_iteration, config.budget.rows or config.budget.rows_per_iteration),
-        evaluations=[predictions],
-        lessons=[],
-    )
-    reference = Store(folder).save(Store.iteration(1, "observation.jsonl"), [observation])
-    given: Any = {"run_dir": str(folder), "iteration": 1, "observation": reference, "earlier": []}
+    config = offline(config)
+    teacher = config.teacher.model_copy(update={"refill_rounds": 0})
+    config = config.model_copy(update={"teacher": teacher})
+    given: Any = await rehearsed_input(config, folder)
     await build_teacher(config.structure).compile().ainvoke(given, context=config)
     return list(Ledger(folder / "ledger.jsonl").records())

@@ -14,7 +14,11 @@ class Section(BaseModel):
 class TaskConfig(Section):
     """Which benchmark, and how it is split."""
 
-    name: str = Field("arithmetic", description="A registered task; `dataenvgym list tasks` names them.")
+    name: str = Field(
+        "arithmetic",
+        description="A registered task; `dataenvgym list tasks` names them.",
+        json_schema_extra={"examples": ["arithmetic", "math", "gsm8k"]},
+    )
     path: str | None = Field(None, description="Local file or folder in the data set's schema; null: the hub.")
     val_size: int | None = Field(
         None,
@@ -53,16 +57,26 @@ class TrainConfig(Section):
         "mlp", description="Adapt the linear layers outside attention (a quarter faster, as good), or all."
     )
     last_layers: int | None = Field(None, ge=1, description="Adapt only this many top layers; null: all.")
-    max_length: int = Field(512, ge=8, description="Longest training row in tokens; longer rows are cut.")
+    max_length: int = Field(
+        512,
+        ge=8,
+        description="Longest training row in tokens; a longer one is cut, or left out if its prompt fills it.",
+    )
 
 
 class StudentConfig(Section):
     """Which model learns."""
 
     name: str = Field(
-        "uneven", description="A registered student (`dataenvgym list students`) or a hub id or folder."
+        "uneven",
+        description="A registered student (`dataenvgym list students`) or a hub id or folder.",
+        json_schema_extra={"examples": ["uneven", "smollm2", "tiny"]},
     )
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
+    device: str = Field(
+        "auto",
+        description="auto, cpu, cuda, cuda:1, ...",
+        json_schema_extra={"examples": ["auto", "cpu", "cuda"]},
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is fast.")
     train: TrainConfig = Field(default_factory=TrainConfig, description="How it is trained.")
     generation: GenerationConfig = Field(default_factory=GenerationConfig, description="How it is asked.")

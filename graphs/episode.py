@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,11 +15,13 @@ from dataenvgym.agents.asking import Asker
 from dataenvgym.agents.skill_discovery import discover_skills, gold_skills
 from dataenvgym.envs.errors import ConfigError, RunFolderError
 from dataenvgym.envs.evaluation import accuracy
-from dataenvgym.envs.observation import Lesson
+from dataenvgym.envs.observation import Lesson, Observation
 from dataenvgym.envs.store import Store, write_json
 from dataenvgym.envs.tasks import TASKS
 from dataenvgym.envs.types import Plan, Prediction, Ref, Row
+from dataenvgym.graphs.compose import compiled
 from dataenvgym.graphs.config import EpisodeConfig, Structure, config_for
+from dataenvgym.graphs.contract import check_delivery
 from dataenvgym.graphs.live import env_of, gateway_of, in_student_thread, task_of
 from dataenvgym.graphs.state import EpisodeInput, EpisodeState, Step
 from dataenvgym.graphs.summary import best_step, summarise
@@ -59,13 +61,14 @@ async def train(state: EpisodeState, runtime: Context) -> EpisodeState:
     config, run_dir = runtime.context, state["run_dir"]
     write = runtime.stream_writer
     write({"event": "phase", "name": "train", "iteration": state["iteration"]})
-    lessons = [*state["earlier"], state["accepted"]]
     parent = state.get("student")
 
     def work() -> str | None:
         store = Store(Path(run_dir))
-        rows = [store.read(ref, Row) for ref in lessons]
-        if not rows[-1]:
+        seen = store.read(state["observation"], Observation)[0]
+        last = check_delivery(state, seen, before=state["steps"][-1])
+        rows = [*(store.read(ref, Row) for ref in state["earlier"]), last]
+        if not last:
             return parent  # nothing new to learn
         return env_of(config, run_dir).train(rows, parent, _progress(write, "training steps"))
 
@@ -105,9 +108,12 @@ async def finish(state: EpisodeState, runtime: Context) -> EpisodeState:
     return {"summary": "summary.json"}
 
 
-def after_evaluate(state: EpisodeState) -> Literal["teach", "finish"]:
+EVALUATED: dict[Hashable, str] = {"go on": "teach", "stop": "finish"}
+
+
+def after_evaluate(state: EpisodeState) -> Literal["go on", "stop"]:
     """On to the next iteration, unless a budget, the target or a plateau has stopped the episode."""
-    return "finish" if state.get("stop_reason") else "teach"
+    return "stop" if state.get("stop_reason") else "go on"
 
 
 def stop_reason(config: EpisodeConfig, steps: list[Step], spent: str | None = None) -> str | None:
@@ -136,20 +142,21 @@ def build_episode(
 ) -> StateGraph[EpisodeState, EpisodeConfig, EpisodeInput, EpisodeState]:
     """The episode as an uncompiled graph.
 
-    `teacher`: a teacher graph, compiled or not; None: ours for `structure`, which also is the config's default.
+    `teacher`: a teacher graph, compiled or not, or a plain function from the observation to rows (see
+    `teacher_from`); None: ours for `structure`, which also is the config's default.
     """
     teacher = build_teacher(structure) if teacher is None else teacher
     graph = StateGraph(EpisodeState, context_schema=config_for(structure), input_schema=EpisodeInput)
     graph.add_node("reset", reset)
-    graph.add_node("teach", teacher.compile() if isinstance(teacher, StateGraph) else teacher)
+    graph.add_node("teach", compiled(teacher, structure))
     graph.add_node("train", train)
     graph.add_node("evaluate", evaluate)
     graph.add_node("finish", finish)
     graph.add_edge(START, "reset")
-    graph.add_conditional_edges("reset", after_evaluate)
+    graph.add_conditional_edges("reset", after_evaluate, EVALUATED)
     graph.add_edge("teach", "train")
     graph.add_edge("train", "evaluate")
-    graph.add_conditional_edges("evaluate", after_evaluate)
+    graph.add_conditional_edges("evaluate", after_evaluate, EVALUATED)
     graph.add_edge("finish", END)
     return graph
 

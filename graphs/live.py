@@ -10,6 +10,7 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dataenvgym.agents.asking import Asker
 from dataenvgym.agents.gateway import Gateway
 from dataenvgym.agents.ledger import Ledger
 from dataenvgym.agents.response_cache import ResponseCache
@@ -19,6 +20,7 @@ from dataenvgym.envs.students import Report, Student, make_student
 from dataenvgym.envs.tasks import Task, load_task
 from dataenvgym.envs.teacher_env import TeacherEnv
 from dataenvgym.graphs.config import EpisodeConfig
+from dataenvgym.graphs.state import TeacherState
 
 T = TypeVar("T")
 RESPONSES = "responses.sqlite"
@@ -81,6 +83,13 @@ def gateway_of(config: EpisodeConfig, run_dir: str) -> Gateway:
 
     caps = Caps(config.budget.max_calls, config.budget.max_tokens, config.budget.max_cost)
     return _once(("gateway", run_dir, config.teacher.llm.model_dump_json(), str(config.seed), str(caps)), make)
+
+
+async def asker_of(config: EpisodeConfig, state: TeacherState, node: str) -> Asker:
+    """What `node` asks the teacher's model with: prompts by name, items by schema, each call in the ledger."""
+    gateway = await asyncio.to_thread(gateway_of, config, state["run_dir"])
+    task = await asyncio.to_thread(task_of, config)
+    return Asker(gateway, task.domain, config.teacher, node, state["iteration"])
 
 
 def close_all() -> None:

@@ -11,81 +11,105 @@ A node reads its files, calls a plain function of `dataenvgym.agents`, and write
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from langgraph.graph import START, StateGraph
+from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from pydantic import ValidationError
 
-from dataenvgym.agents.asking import Asker
 from dataenvgym.agents.checks import CheckContext
 from dataenvgym.agents.data_generator import generate
-from dataenvgym.agents.feedback_reader import READERS, Feedback
-from dataenvgym.agents.policies import find_policy
+from dataenvgym.agents.feedback_reader import READERS
+from dataenvgym.agents.policies import Policy, find_policy
 from dataenvgym.agents.similarity import SeenRows
 from dataenvgym.agents.verifier import missing, verify
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
-from dataenvgym.envs.observation import Observation
-from dataenvgym.envs.store import Store
-from dataenvgym.envs.types import Plan, Rejected, Row
+from dataenvgym.envs.store import Store, read_jsonl
+from dataenvgym.envs.types import Plan
 from dataenvgym.graphs.config import EpisodeConfig, Structure, config_for
-from dataenvgym.graphs.live import env_of, gateway_of, held_out_of, in_student_thread, task_of
+from dataenvgym.graphs.files import (
+    accepted_of,
+    earlier_of,
+    feedback_of,
+    generated_of,
+    observation_of,
+    plan_of,
+    rejected_of,
+    save,
+)
+from dataenvgym.graphs.live import asker_of, env_of, held_out_of, in_student_thread, task_of
 from dataenvgym.graphs.state import TeacherInput, TeacherOutput, TeacherState
 from dataenvgym.graphs.timing import timed
 
 Context = Runtime[EpisodeConfig]
 
+GIVEN_PLAN = "plan-given.jsonl"
+
 
 @timed("teach")
 async def read_feedback(state: TeacherState, runtime: Context) -> TeacherState:
     """Feedback reader: what of the observation the planner and the generator are shown."""
-    config, store = runtime.context, Store(Path(state["run_dir"]))
-    observation = await asyncio.to_thread(_observation, state)
+    config = runtime.context
+    observation = await asyncio.to_thread(observation_of, state)
     feedback = READERS[config.structure](observation, config.teacher, config.seed)
     return {
-        "feedback": await asyncio.to_thread(store.save, _file(state, "feedback"), [feedback]),
+        "feedback": await asyncio.to_thread(save, state, "feedback", [feedback]),
         "round": 0,
     }
 
 
-@timed("teach")
-async def plan_data(state: TeacherState, runtime: Context) -> TeacherState:
-    """Skill planner: the policy turns feedback into a plan, a list of data requests."""
-    config, store = runtime.context, Store(Path(state["run_dir"]))
-    feedback = await asyncio.to_thread(_feedback, state)
-    policy = find_policy(config.structure, config.teacher.policy, config.state)
-    try:
-        plan = await policy.plan(feedback, await _asker(state, config, "plan_data"), config.seed)
-    except BudgetReachedError as reached:  # no plan, no rows: the episode ends after this
-        none = Plan(policy=policy.name, requests=[], notes=str(reached))
-        nothing = await asyncio.to_thread(store.save, _file(state, "accepted-0"), [])
-        saved = await asyncio.to_thread(store.save, _file(state, "plan"), [none])
-        return {"plan": saved, "missing": 0, "accepted": nothing, "rejected": nothing, "stopped": str(reached)}
-    rows = sum(r.count for r in plan.requests)
-    if not rows:
-        raise TeacherError(f"plan_data: the policy {policy.name!r} asked for no rows at all")
-    runtime.stream_writer({"event": "plan", "requests": len(plan.requests), "rows": rows})
-    return {
-        "plan": await asyncio.to_thread(store.save, _file(state, "plan"), [plan]),
-        "missing": rows,
-        "stopped": None,
-    }
+def planner(own: Policy | None = None) -> Callable[[TeacherState, Context], Awaitable[TeacherState]]:
+    """The node `plan_data` with a policy of your own; None: the one that the config names."""
+
+    @timed("teach")
+    async def plan_data(state: TeacherState, runtime: Context) -> TeacherState:
+        """Skill planner: the policy turns feedback into a plan, a list of data requests; a given one stands."""
+        config = runtime.context
+        given = await asyncio.to_thread(given_plan, state)
+        feedback = await asyncio.to_thread(feedback_of, state)
+        policy = own or find_policy(config.structure, config.teacher.policy, config.state)
+        try:
+            plan = given or await policy.plan(feedback, await asker_of(config, state, "plan_data"), config.seed)
+        except BudgetReachedError as reached:  # no plan, no rows: the episode ends after this
+            none = Plan(policy=policy.name, requests=[], notes=str(reached))
+            nothing = await asyncio.to_thread(save, state, "accepted-0", [])
+            saved = await asyncio.to_thread(save, state, "plan", [none])
+            return {"plan": saved, "missing": 0, "accepted": nothing, "rejected": nothing, "stopped": str(reached)}
+        rows = sum(r.count for r in plan.requests)
+        if not rows:
+            raise TeacherError(f"plan_data: the policy {policy.name!r} asked for no rows at all")
+        runtime.stream_writer({"event": "plan", "requests": len(plan.requests), "rows": rows})
+        return {
+            "plan": await asyncio.to_thread(save, state, "plan", [plan]),
+            "missing": rows,
+            "stopped": None,
+        }
+
+    return plan_data
+
+
+plan_data = planner()
+
+
+def given_plan(state: TeacherState) -> Plan | None:
+    """The plan that a fork of another run has put in the planner's place, or None."""
+    path = Path(state["run_dir"]) / Store.iteration(state["iteration"], GIVEN_PLAN)
+    return read_jsonl(path, Plan)[0] if path.is_file() else None
 
 
 async def approve_plan(state: TeacherState, runtime: Context) -> TeacherState:
     """A person says yes, or gives an edited plan; nothing is generated before."""
-    store = Store(Path(state["run_dir"]))
-    plan = await asyncio.to_thread(_plan, state)
+    plan = await asyncio.to_thread(plan_of, state)
     answer: Any = interrupt({"question": "Generate this plan?", "plan": plan.model_dump()})
     edited = approved(answer)
     if edited is None:
         return {}
     return {
         # A file of its own: were the kill to come now, the node would run again and read the plan as it was.
-        "plan": await asyncio.to_thread(store.save, _file(state, "plan-approved"), [edited]),
+        "plan": await asyncio.to_thread(save, state, "plan-approved", [edited]),
         "missing": sum(r.count for r in edited.requests),
     }
 
@@ -110,26 +134,24 @@ def approved(answer: Any) -> Plan | None:
 @timed("teach")
 async def generate_data(state: TeacherState, runtime: Context) -> TeacherState:
     """Data generator: the rows that the plan still lacks, all calls at the same time."""
-    config, store, turn = runtime.context, Store(Path(state["run_dir"])), state["round"]
-    feedback = await asyncio.to_thread(_feedback, state)
-    plan = await asyncio.to_thread(_plan, state)
-    accepted = await asyncio.to_thread(_accepted, state)
-    rejected = store.read(state["rejected"], Rejected) if turn else []
+    config, turn = runtime.context, state["round"]
+    feedback = await asyncio.to_thread(feedback_of, state)
+    plan = await asyncio.to_thread(plan_of, state)
+    accepted = await asyncio.to_thread(accepted_of, state)
+    rejected = await asyncio.to_thread(rejected_of, state) if turn else []
     write = runtime.stream_writer
     result = await generate(
         missing(plan.requests, accepted),
         feedback,
-        await _asker(state, config, "generate_data"),
+        await asker_of(config, state, "generate_data"),
         round_number=turn,
         written=accepted,
         seed=config.seed,
         progress=lambda done, total: write({"event": "progress", "what": "calls", "done": done, "total": total}),
     )
     return {
-        "generated": await asyncio.to_thread(store.save, _file(state, f"generated-{turn}"), result.rows),
-        "rejected": await asyncio.to_thread(
-            store.save, _file(state, f"rejected-{turn}-reply"), [*rejected, *result.failed]
-        ),
+        "generated": await asyncio.to_thread(save, state, f"generated-{turn}", result.rows),
+        "rejected": await asyncio.to_thread(save, state, f"rejected-{turn}-reply", [*rejected, *result.failed]),
         "stopped": result.stopped,
     }
 
@@ -137,9 +159,9 @@ async def generate_data(state: TeacherState, runtime: Context) -> TeacherState:
 @timed("teach")
 async def verify_data(state: TeacherState, runtime: Context) -> TeacherState:
     """Verifier: checks each new row; what fails is kept with its reason."""
-    config, store, turn = runtime.context, Store(Path(state["run_dir"])), state["round"]
-    plan = await asyncio.to_thread(_plan, state)
-    asker = await _asker(state, config, "verify_data")
+    config, turn = runtime.context, state["round"]
+    plan = await asyncio.to_thread(plan_of, state)
+    asker = await asker_of(config, state, "verify_data")
 
     async def answers(prompts: Sequence[str]) -> list[str]:
         env, key = env_of(config, state["run_dir"]), state.get("student")
@@ -147,40 +169,44 @@ async def verify_data(state: TeacherState, runtime: Context) -> TeacherState:
 
     def context() -> CheckContext:
         seen = SeenRows(config.teacher.checks.similarity)
-        for row in [*_earlier_rows(store, state), *_accepted(state)]:
+        for row in [*earlier_of(state), *accepted_of(state)]:
             seen.add(row.id, row.question)
         return CheckContext(
             task_of(config).domain, config.teacher.checks, held_out_of(config), seen, asker, answers
         )
 
-    fresh = await asyncio.to_thread(store.read, state["generated"], Row)
+    fresh = await asyncio.to_thread(generated_of, state)
     found = await verify(fresh, await asyncio.to_thread(context))
-    accepted = [*await asyncio.to_thread(_accepted, state), *found.accepted]
-    earlier = await asyncio.to_thread(store.read, state["rejected"], Rejected)
+    accepted = [*await asyncio.to_thread(accepted_of, state), *found.accepted]
+    earlier = await asyncio.to_thread(rejected_of, state)
     refused = [*earlier, *found.rejected]
     short = sum(r.count for r in missing(plan.requests, accepted))
     runtime.stream_writer(
         {"event": "verified", "accepted": len(accepted), "rejected": len(refused), "missing": short}
     )
     return {
-        "accepted": await asyncio.to_thread(store.save, _file(state, f"accepted-{turn}"), accepted),
-        "rejected": await asyncio.to_thread(store.save, _file(state, f"rejected-{turn}"), refused),
+        "accepted": await asyncio.to_thread(save, state, f"accepted-{turn}", accepted),
+        "rejected": await asyncio.to_thread(save, state, f"rejected-{turn}", refused),
         "missing": short,
         "round": turn + 1,
     }
 
 
-def after_plan(state: TeacherState, runtime: Context) -> Literal["approve_plan", "generate_data", "__end__"]:
+PLANNED: dict[Hashable, str] = {"ask a person": "approve_plan", "go": "generate_data", "cap reached": END}
+VERIFIED: dict[Hashable, str] = {"rows missing": "generate_data", "done": END}
+
+
+def after_plan(state: TeacherState, runtime: Context) -> Literal["ask a person", "go", "cap reached"]:
     """To the person when the config asks for approval; to the end without a plan."""
     if state.get("stopped"):
-        return "__end__"
-    return "approve_plan" if runtime.context.approve else "generate_data"
+        return "cap reached"
+    return "ask a person" if runtime.context.approve else "go"
 
 
-def after_verify(state: TeacherState, runtime: Context) -> Literal["generate_data", "__end__"]:
+def after_verify(state: TeacherState, runtime: Context) -> Literal["rows missing", "done"]:
     """Back to generation while rows are missing, refill rounds are left and no cap forbids it."""
     refill = state["missing"] > 0 and state["round"] <= runtime.context.teacher.refill_rounds
-    return "generate_data" if refill and not state.get("stopped") else "__end__"
+    return "rows missing" if refill and not state.get("stopped") else "done"
 
 
 def build_teacher(
@@ -200,39 +226,8 @@ def build_teacher(
     graph.add_node("verify_data", verify_data)
     graph.add_edge(START, "read_feedback")
     graph.add_edge("read_feedback", "plan_data")
-    graph.add_conditional_edges("plan_data", after_plan)
+    graph.add_conditional_edges("plan_data", after_plan, PLANNED)
     graph.add_edge("approve_plan", "generate_data")
     graph.add_edge("generate_data", "verify_data")
-    graph.add_conditional_edges("verify_data", after_verify)
+    graph.add_conditional_edges("verify_data", after_verify, VERIFIED)
     return graph
-
-
-async def _asker(state: TeacherState, config: EpisodeConfig, node: str) -> Asker:
-    gateway = await asyncio.to_thread(gateway_of, config, state["run_dir"])
-    task = await asyncio.to_thread(task_of, config)
-    return Asker(gateway, task.domain, config.teacher, node, state["iteration"])
-
-
-def _file(state: TeacherState, name: str) -> str:
-    return Store.iteration(state["iteration"], f"{name}.jsonl")
-
-
-def _observation(state: TeacherState) -> Observation:
-    return Store(Path(state["run_dir"])).read(state["observation"], Observation)[0]
-
-
-def _feedback(state: TeacherState) -> Feedback:
-    return Store(Path(state["run_dir"])).read(state["feedback"], Feedback)[0]
-
-
-def _plan(state: TeacherState) -> Plan:
-    return Store(Path(state["run_dir"])).read(state["plan"], Plan)[0]
-
-
-def _earlier_rows(store: Store, state: TeacherState) -> list[Row]:
-    return [row for ref in state.get("earlier", []) for row in store.read(ref, Row)]
-
-
-def _accepted(state: TeacherState) -> list[Row]:
-    """Rows accepted in this teaching; none before the first verification."""
-    return Store(Path(state["run_dir"])).read(state["accepted"], Row) if state["round"] else []

@@ -14,7 +14,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What one training did. `hits` has one entry per row."""
+    """What one training did. `hits` has one entry per row that was given.
+
+    `left_out`: rows whose prompt alone is as long as a training row may be; nothing was learnt from them.
+    """
 
     rows: int
     steps: int
@@ -24,6 +27,7 @@ class TrainSummary:
     hits: list[bool] | None = field(default=None, repr=False)
     """Whether the student would have written the row's completion word for word when it first met the row
     (greedy, teacher-forced, before the step that learns from it); None where the trainer cannot tell."""
+    left_out: int = 0
 
 
 class Student(Protocol):
@@ -52,7 +56,8 @@ class Student(Protocol):
         start: Path | None = None,
         progress: Progress | None = None,
     ) -> TrainSummary:
-        """Fit an adapter to the examples and write it (safetensors) into the folder `out`.
+        """Fit an adapter to the examples and write it (safetensors) into the folder `out`, and `train.json`,
+        the summary as a JSON object, beside it: its presence says that the training has finished.
 
         `start`: folder of the adapter to continue from; None trains a fresh one on the base.
         """

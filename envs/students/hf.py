@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,13 @@ class TransformersStudent:
         with quiet_transformers():
             model = self._trainable(config, start)
         tokenizer = self._get_tokenizer()
-        rows = [self._encode(e, config.max_length) for e in examples]
+        encoded = [self._encode(e, config.max_length) for e in examples]
+        rows = [row for row in encoded if row is not None]
+        if not rows:
+            raise DataError(
+                f"the prompt of every training row fills student.train.max_length = {config.max_length} tokens, "
+                f"which leaves no room for an answer, e.g. {examples[0].prompt[:80]!r}"
+            )
         if config.backend == "trl":
             from dataenvgym.envs.students.trl_backend import fit_trl
 
@@ -103,6 +109,8 @@ class TransformersStudent:
             summary = fit(
                 model, rows, config=config, seed=seed, pad_token=tokenizer.pad_token_id, progress=progress
             )
+        if len(rows) < len(encoded):
+            summary = _with_left_out(summary, encoded)
         out.mkdir(parents=True, exist_ok=True)
         model.save_pretrained(str(out), safe_serialization=True)
         (out / SUMMARY).write_text(json.dumps(asdict(summary)))
@@ -140,17 +148,13 @@ class TransformersStudent:
         ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    def _encode(self, example: Example, max_length: int) -> Encoded:
+    def _encode(self, example: Example, max_length: int) -> Encoded | None:
+        """The tokens of a row, cut at `max_length`; None where the prompt alone fills it."""
         prompt = self._prompt_ids(example.prompt)
         tokenizer = self._get_tokenizer()
         completion = tokenizer(example.completion, add_special_tokens=False)["input_ids"]
         ids = [*prompt, *completion, tokenizer.eos_token_id][:max_length]
-        if len(prompt) >= len(ids):
-            raise DataError(
-                f"a training row's prompt has {len(prompt)} tokens, no room is left within "
-                f"student.train.max_length = {max_length}: {example.prompt[:80]!r}"
-            )
-        return Encoded(ids, len(prompt))
+        return Encoded(ids, len(prompt)) if len(prompt) < len(ids) else None
 
     def _base(self) -> Any:
         import torch
@@ -268,3 +272,13 @@ def _dtype(asked: str, device: str) -> str:
         return "bfloat16"
     capable = torch.cpu.get_capabilities()
     return "bfloat16" if capable.get("avx512_bf16") or capable.get("amx_bf16") else "float32"
+
+
+def _with_left_out(summary: TrainSummary, encoded: Sequence[Encoded | None]) -> TrainSummary:
+    """The summary with an entry in `hits` for each row that was given, also for those left out."""
+    hits = None if summary.hits is None else iter(summary.hits)
+    return replace(
+        summary,
+        left_out=sum(row is None for row in encoded),
+        hits=None if hits is None else [row is not None and next(hits) for row in encoded],
+    )

@@ -396,7 +396,9 @@ def heavy_teacher(rows: int) -> StateGraph[TeacherState, EpisodeConfig, TeacherI
 
 
 def test_another_teacher_graph_can_take_the_place(stub_config: Any, tmp_path: Path) -> None:
-    found = summary_of(run(stub_config(), tmp_path / "run", teacher=heavy_teacher(30)))
+    found = summary_of(
+        run(stub_config("budget.rows_per_iteration=30"), tmp_path / "run", teacher=heavy_teacher(30))
+    )
     assert [v["rows"] for v in found["val"]] == [0, 30, 60]
 
 

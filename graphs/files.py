@@ -1,0 +1,63 @@
+"""What a teacher's nodes read and write: the files behind the references in their state.
+
+For nodes of your own: `plan_of(state)` and the like read, `save(state, "plan-edited", [plan])` writes a file of
+the iteration and gives the reference to put back into the state. All block on the disk; an async node calls
+them through `asyncio.to_thread`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from dataenvgym.agents.feedback_reader import Feedback
+from dataenvgym.envs.observation import Observation
+from dataenvgym.envs.store import Store
+from dataenvgym.envs.types import Plan, Ref, Rejected, Row
+from dataenvgym.graphs.state import TeacherState
+
+
+def save(state: TeacherState, name: str, items: Iterable[BaseModel]) -> Ref:
+    """Write one JSON line per item as `<name>.jsonl` of the state's iteration; the reference to it."""
+    return _store(state).save(Store.iteration(state["iteration"], f"{name}.jsonl"), items)
+
+
+def observation_of(state: TeacherState) -> Observation:
+    """What the environment shows."""
+    return _store(state).read(state["observation"], Observation)[0]
+
+
+def feedback_of(state: TeacherState) -> Feedback:
+    """What the feedback reader made of it."""
+    return _store(state).read(state["feedback"], Feedback)[0]
+
+
+def plan_of(state: TeacherState) -> Plan:
+    """The plan in force."""
+    return _store(state).read(state["plan"], Plan)[0]
+
+
+def generated_of(state: TeacherState) -> list[Row]:
+    """The rows of the last generation, unverified."""
+    return _store(state).read(state["generated"], Row)
+
+
+def accepted_of(state: TeacherState) -> list[Row]:
+    """Rows accepted in this teaching; none before the first verification."""
+    return _store(state).read(state["accepted"], Row) if state.get("round") else []
+
+
+def rejected_of(state: TeacherState) -> list[Rejected]:
+    """Rows and replies rejected in this teaching; none before the first generation."""
+    return _store(state).read(state["rejected"], Rejected) if "rejected" in state else []
+
+
+def earlier_of(state: TeacherState) -> list[Row]:
+    """Rows accepted in the iterations before."""
+    return [row for ref in state.get("earlier", []) for row in _store(state).read(ref, Row)]
+
+
+def _store(state: TeacherState) -> Store:
+    return Store(Path(state["run_dir"]))

@@ -1,0 +1,73 @@
+"""The environment as a `gymnasium.Env`, for code that wants spaces: `gym_env(dataenvgym.make(...))`."""
+
+from __future__ import annotations
+
+import string
+from typing import TYPE_CHECKING, Any
+
+from dataenvgym.envs.errors import MissingDependencyError
+from dataenvgym.envs.observation import Observation
+from dataenvgym.graphs.environment import DataEnv
+
+if TYPE_CHECKING:
+    import gymnasium
+
+FIELDS = ("question", "solution", "answer", "skill")
+LONGEST = 2_000  # characters of a field that the space admits; DataEnv itself takes what the checks take
+
+
+def gym_env(env: DataEnv) -> gymnasium.Env[Any, Any]:
+    """`env` with spaces; it passes `gymnasium.utils.env_checker.check_env`.
+
+    The action is a tuple of rows, each a dict of the texts question, solution, answer and skill. The
+    observation holds numbers between 0 and 1: `accuracy` (1,), `skills` (k,) in the order of
+    `env.unwrapped.skills`, and `used`, the share of iterations done. `info["observation"]` is the whole
+    observation.
+
+    Raises:
+        MissingDependencyError: gymnasium is not installed.
+    """
+    try:
+        import gymnasium
+        import numpy as np
+        from gymnasium import spaces
+    except ImportError as error:
+        raise MissingDependencyError("gym_env needs: pip install 'dataenvgym[gym]'") from error
+
+    class TeachingEnv(gymnasium.Env[Any, Any]):
+        metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
+
+        def __init__(self) -> None:
+            self.skills = env.skills
+            unit = {"accuracy": 1, "skills": len(self.skills), "used": 1}
+            self.observation_space = spaces.Dict(
+                {name: spaces.Box(0.0, 1.0, (size,), np.float32) for name, size in unit.items()}
+            )
+            text = spaces.Text(LONGEST, min_length=0, charset=string.printable)
+            self.action_space = spaces.Sequence(spaces.Dict(dict.fromkeys(FIELDS, text)))
+
+        def reset(
+            self, *, seed: int | None = None, options: dict[str, Any] | None = None
+        ) -> tuple[dict[str, Any], dict[str, Any]]:
+            super().reset(seed=seed)
+            observation, info = env.reset(seed=seed, options=options)
+            return self._numbers(observation), {**info, "observation": observation}
+
+        def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+            observation, reward, terminated, truncated, info = env.step(action)
+            return self._numbers(observation), reward, terminated, truncated, {**info, "observation": observation}
+
+        def close(self) -> None:
+            env.close()
+
+        def _numbers(self, observation: Observation) -> dict[str, Any]:
+            known = {skill.name: skill.accuracy or 0.0 for skill in observation.skills}
+            used = (observation.iteration - 1) / env.config.budget.iterations
+            values = {
+                "accuracy": [observation.accuracy or 0.0],
+                "skills": [known.get(name, 0.0) for name in self.skills],
+                "used": [min(1.0, used)],
+            }
+            return {name: np.array(value, dtype=np.float32) for name, value in values.items()}
+
+    return TeachingEnv()

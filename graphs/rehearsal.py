@@ -1,0 +1,51 @@
+"""A teacher's first iteration without a student: an observation as the environment would show it, in a folder."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import cast
+
+from dataenvgym.agents.chat_models import SCRIPTED
+from dataenvgym.agents.checks import CHECKS
+from dataenvgym.envs.evaluation import score
+from dataenvgym.envs.store import Store
+from dataenvgym.envs.students import Student
+from dataenvgym.envs.teacher_env import TeacherEnv
+from dataenvgym.graphs.config import EpisodeConfig
+from dataenvgym.graphs.episode import find_skills
+from dataenvgym.graphs.live import task_of
+from dataenvgym.graphs.state import TeacherInput
+
+
+def offline(config: EpisodeConfig) -> EpisodeConfig:
+    """The config with the scripted model, no cap, no question to a person and no check that needs a student."""
+    llm = config.teacher.llm.model_copy(update={"model": SCRIPTED, "base_url": None, "cache": False})
+    names = [name for name in config.teacher.checks.names if CHECKS[name].cost in ("free", "llm")]
+    checks = config.teacher.checks.model_copy(update={"names": names})
+    teacher = config.teacher.model_copy(update={"llm": llm, "checks": checks})
+    uncapped = config.budget.model_copy(update={"max_calls": None, "max_tokens": None, "max_cost": None})
+    return config.model_copy(update={"teacher": teacher, "approve": False, "budget": uncapped})
+
+
+async def rehearsed_input(config: EpisodeConfig, folder: Path) -> TeacherInput:
+    """What the teacher is given in iteration 1, for a student that gets every other val instance right.
+
+    The observation is written into `folder`, as in a run. Skills are found as the config says, which may ask
+    the config's model.
+    """
+    task = await asyncio.to_thread(task_of, config)
+    skills = await find_skills(config, str(folder))
+    texts = [task.domain.render_answer("", i.answer) if n % 2 else "" for n, i in enumerate(task.val)]
+    predictions = await asyncio.to_thread(score, task.domain, task.val, texts, skills)
+    env = TeacherEnv(task, cast(Student, None), config.student.train, folder)  # to observe asks no student
+    observation = env.observe(
+        structure=config.structure,
+        state=config.state,
+        iteration=1,
+        budget=min(config.budget.rows_per_iteration, config.budget.rows or config.budget.rows_per_iteration),
+        evaluations=[predictions],
+        lessons=[],
+    )
+    reference = await asyncio.to_thread(Store(folder).save, Store.iteration(1, "observation.jsonl"), [observation])
+    return {"run_dir": str(folder), "iteration": 1, "observation": reference, "earlier": []}
