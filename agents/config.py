@@ -31,6 +31,7 @@ class TeacherModelConfig(Section):
         "anthropic:<model>; openai:<name> with `base_url` for any OpenAI-compatible server (vLLM, Ollama, "
         "llama.cpp); "
         "`scripted`: the offline test instrument.",
+        json_schema_extra={"examples": ["scripted", "openai:gpt-4o-mini"]},
     )
     base_url: str | None = Field(
         None,
@@ -105,9 +106,14 @@ class TeacherConfig(Section):
     policy: str | None = Field(
         None,
         description="Planning policy; null: the structure's default. `dataenvgym list policies` names them.",
+        json_schema_extra={"examples": ["weakest_first", "growth_then_fill", "ucb", "llm", "random"]},
     )
     llm: TeacherModelConfig = Field(default_factory=TeacherModelConfig, description="The chat model behind it.")
-    prompts: str | None = Field(None, description="Folder whose templates overlay the packaged ones.")
+    prompts: str | None = Field(
+        None,
+        description="Folder whose templates, <domain>/<name>.jinja, overlay the packaged ones; read anew by every "
+        "call.",
+    )
     rows_per_call: int = Field(10, ge=1, description="Rows asked of the model in one call.")
     refill_rounds: int = Field(2, ge=0, description="Times the missing rows of a plan are asked for again.")
     errors_shown: int = Field(40, ge=1, description="Errors shown to the planner, in all.")

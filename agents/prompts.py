@@ -78,6 +78,10 @@ class PromptTemplate:
         digest = hashlib.sha256((system + text).encode()).hexdigest()[:16]
         return Prompt(self.name, system, text, self.head.tool, digest)
 
+    def used(self) -> set[str]:
+        """The variables that the text or the system message uses."""
+        return _used(self.head.system) | _used(self.body)
+
     def _fill(self, part: str, variables: dict[str, Any]) -> str:
         from jinja2 import UndefinedError
 
@@ -87,13 +91,18 @@ class PromptTemplate:
             absent = sorted(_used(part) - set(variables))
             raise TeacherError(
                 f"prompt file {self.source}: {error.message}."
-                + "".join(_hint(name, variables) for name in absent)
+                + "".join(hint(name, variables) for name in absent)
                 + f" Given: {', '.join(sorted(variables)) or 'nothing'}."
             ) from error
         except TeacherError:
             raise
         except Exception as error:  # the template is the user's program: any error in it is theirs to mend
             raise TeacherError(f"prompt file {self.source}: {type(error).__name__}: {error}") from error
+
+
+def list_domains(overlay: Path | None = None) -> list[str]:
+    """The domains that have prompts, packaged or in the user's folder."""
+    return sorted({folder.name for folder in _folders(overlay)})
 
 
 def list_prompts(domain: str, overlay: Path | None = None) -> list[str]:
@@ -109,10 +118,7 @@ def load_prompt(domain: str, name: str, overlay: Path | None = None) -> PromptTe
         TeacherError: the overlay folder is absent, the front matter is wrong, the template does not compile,
             or it uses a variable that its front matter does not declare.
     """
-    files = _files(domain, overlay)
-    if name not in files:
-        raise UnknownNameError(f"{domain} prompt", name, files)
-    file = files[name]
+    file = prompt_file(domain, name, overlay)
     source = str(file)
     try:
         lines = file.read_text(encoding="utf-8").removeprefix("\ufeff").splitlines(keepends=True)
@@ -131,23 +137,41 @@ def load_prompt(domain: str, name: str, overlay: Path | None = None) -> PromptTe
         for variable in sorted(_used(part) - set(head.variables)):
             raise TeacherError(
                 f"prompt file {source} uses the variable {variable!r}, "
-                f"which its front matter does not declare.{_hint(variable, head.variables)} "
+                f"which its front matter does not declare.{hint(variable, head.variables)} "
                 f"Declared: {', '.join(sorted(head.variables)) or 'none'}."
             )
     return template
 
 
-def _files(domain: str, overlay: Path | None) -> "dict[str, Traversable]":
+def prompt_file(domain: str, name: str, overlay: Path | None = None) -> "Traversable":
+    """The file of a prompt, from `overlay` if it stands there, else from the package.
+
+    Raises:
+        UnknownNameError: no such domain or prompt; the text names the nearest.
+        TeacherError: the overlay folder is absent.
+    """
+    files = _files(domain, overlay)
+    if name not in files:
+        raise UnknownNameError(f"{domain} prompt", name, files)
+    return files[name]
+
+
+def _folders(overlay: Path | None) -> "list[Traversable]":
+    """The folders of domains, those of the overlay after the packaged ones."""
     roots: list[Traversable] = [resources.files("dataenvgym.prompts")]
     if overlay is not None:
         if not overlay.is_dir():
             raise TeacherError(f"prompt folder {overlay} does not exist or is no folder.")
         roots.append(overlay)
-    folders = [entry for root in roots for entry in root.iterdir() if entry.is_dir()]
+    entries = [entry for root in roots for entry in root.iterdir()]
+    return [entry for entry in entries if entry.is_dir() and not entry.name.startswith(("_", "."))]
+
+
+def _files(domain: str, overlay: Path | None) -> "dict[str, Traversable]":
+    folders = _folders(overlay)
     mine = [folder for folder in folders if folder.name == domain]
     if not mine:
-        known = {folder.name for folder in folders if not folder.name.startswith(("_", "."))}
-        raise UnknownNameError("prompt domain", domain, known)
+        raise UnknownNameError("prompt domain", domain, {folder.name for folder in folders})
     return {  # a later folder (the overlay) wins
         file.name.removesuffix(_SUFFIX): file
         for folder in mine
@@ -164,9 +188,9 @@ def _front_matter(text: str, source: str) -> FrontMatter:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        hint = _hint(key, FrontMatter.model_fields) if first["type"] == "extra_forbidden" else ""
+        near = hint(key, FrontMatter.model_fields) if first["type"] == "extra_forbidden" else ""
         raise TeacherError(
-            f"prompt file {source}: front matter key {key!r}: {first['msg']}.{hint} "
+            f"prompt file {source}: front matter key {key!r}: {first['msg']}.{near} "
             f"Keys: {', '.join(FrontMatter.model_fields)}."
         ) from error
 
@@ -196,6 +220,7 @@ def _used(part: str) -> set[str]:
     return meta.find_undeclared_variables(environment.parse(part)) - set(environment.globals)
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
+def hint(name: str, known: Iterable[str]) -> str:
+    """The words " Did you mean 'x'?" with the nearest known name; empty when none is near."""
     near = get_close_matches(name, list(known), n=1, cutoff=0.4)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -18,6 +18,7 @@ _PUBLIC = {
     "build_episode": "dataenvgym.graphs.episode",
     "build_teacher": "dataenvgym.graphs.teacher",
     "extend": "dataenvgym.runs",
+    "fork": "dataenvgym.forking",
     "gym_env": "dataenvgym.graphs.gym_adapter",
     "insert_after": "dataenvgym.graphs.compose",
     "load_config": "dataenvgym.graphs.config",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
-from dataenvgym.envs.errors import DataEnvGymError, RunFolderError, UnknownNameError
+from dataenvgym import approval, checking, drawing, forking, prompt_commands
+from dataenvgym.envs.errors import DataEnvGymError, RunFolderError
 from dataenvgym.listings import LISTS
 
 EXAMPLES = """\
@@ -16,8 +16,10 @@ examples:
   dataenvgym run my.yaml --set budget.iterations=5  a config file, one value changed
   dataenvgym run --set structure=skill_list --set state=false --set student.name=tiny
   dataenvgym run --set teacher.llm.model=openai:gpt-4o-mini     (needs OPENAI_API_KEY)
+  dataenvgym run my.yaml --approve                  ask before each generation
   dataenvgym estimate my.yaml                       calls, tokens and cost, before anything is sent
   dataenvgym resume runs/20260101-120000-arithmetic-skill_tree-s0
+  dataenvgym fork RUN --at 2 --set teacher.policy=ucb     a new run from an iteration of another
   dataenvgym show RUN                               the tables of a run again
   dataenvgym verify rows.jsonl --task arithmetic    the checks over any file of rows
 """
@@ -65,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
         help="change one value, e.g. budget.rows=300",
     )
     run.add_argument("--out", type=Path, help="the run folder (default: runs/<time>-<task>-<structure>-s<seed>)")
+    run.add_argument(
+        "--approve", action="store_true", help="ask before each generation (the same as --set approve=true)"
+    )
     run.set_defaults(command=_run)
 
     resume = commands.add_parser(
@@ -81,7 +86,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="change a budget, e.g. budget.max_calls=500",
     )
+    approval.add_plan(resume)
     resume.set_defaults(command=_resume)
+
+    forking.add_parser(commands, _go_on)
+
+    checking.add_parser(commands)
 
     estimate = commands.add_parser(
         "estimate",
@@ -122,9 +132,9 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("what", choices=sorted(LISTS), metavar="|".join(sorted(LISTS)))
     listing.set_defaults(command=_list)
 
-    graph = commands.add_parser("graph", help="print a structure's graph as Mermaid")
-    graph.add_argument("structure", nargs="?", default="skill_tree", help="open_ended, skill_list or skill_tree")
-    graph.set_defaults(command=_graph)
+    drawing.add_parser(commands)
+
+    prompt_commands.add_parser(commands)
     return parser
 
 
@@ -138,7 +148,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from dataenvgym.graphs.config import load_config
     from dataenvgym.runs import create
 
-    config = load_config(arguments.config, arguments.set)
+    approve = ["approve=true"] if arguments.approve else []
+    config = load_config(arguments.config, [*arguments.set, *approve])
     return _go_on(create(config, arguments.out))
 
 
@@ -188,15 +199,14 @@ def _resume(arguments: argparse.Namespace) -> int:
 
     if arguments.set:
         extend(arguments.run, arguments.set)
-    return _go_on(arguments.run)
+    return _go_on(arguments.run, arguments.plan)
 
 
-def _go_on(run_dir: Path) -> int:
+def _go_on(run_dir: Path, answer: str | None = None) -> int:
     from rich.console import Console
 
     from dataenvgym import report
-    from dataenvgym.display import live
-    from dataenvgym.runs import open_run, resume
+    from dataenvgym.runs import open_run
 
     config = open_run(run_dir)
     console = Console()
@@ -206,20 +216,12 @@ def _go_on(run_dir: Path) -> int:
         f"{config.teacher.llm.model} with policy {config.policy_name()}, seed {config.seed}"
     )
     console.print(f"run folder: {run_dir}", highlight=False, markup=False, soft_wrap=True)
-    with live(console) as on_event:
-        outcome = resume(run_dir, on_event=on_event, approve=_ask if sys.stdin.isatty() else None)
+    outcome = approval.resume_asking(run_dir, console, answer)
     if outcome.summary is None:
         console.print(f"go on with: dataenvgym resume {run_dir}", highlight=False, markup=False, soft_wrap=True)
         return 130
     report.show(outcome.summary, run_dir, console)
     return 0
-
-
-def _ask(question: Any) -> str:
-    """Show the plan and ask for a yes; anything else refuses it."""
-    for request in question["plan"]["requests"]:
-        print(f"  {request['count']:4d}  {request['skill']} / {request['subskill'] or '-'}")  # noqa: T201
-    return input(f"{question['question']} [yes/no] ")
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -245,17 +247,6 @@ def _list(arguments: argparse.Namespace) -> int:
     for row in rows:
         table.add_row(*row)
     Console().print(table)
-    return 0
-
-
-def _graph(arguments: argparse.Namespace) -> int:
-    from dataenvgym.graphs.config import STRUCTURES
-    from dataenvgym.graphs.episode import build_episode
-
-    if arguments.structure not in STRUCTURES:
-        raise UnknownNameError("structure", arguments.structure, STRUCTURES)
-    drawing = build_episode(structure=arguments.structure).compile().get_graph(xray=True)
-    print(drawing.draw_mermaid())  # noqa: T201
     return 0
 
 

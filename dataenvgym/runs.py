@@ -12,14 +12,15 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dataenvgym.envs.errors import ConfigError, RunFolderError
-from dataenvgym.envs.store import write_bytes, write_json
+from dataenvgym.envs.store import Store, write_bytes, write_json
+from dataenvgym.envs.types import Plan
 from dataenvgym.graphs.config import BudgetConfig, EpisodeConfig, dump_config, load_config
 
 Event = dict[str, Any]
@@ -41,8 +42,8 @@ PACKAGES = (
     "openai",
     "datasets",
 )
-# The graph takes five steps per iteration and one per refill round; this only stops endless loops.
-RECURSION_LIMIT = 100_000
+# The graph takes five steps per iteration and one per refill round; the limit only stops endless loops.
+THREAD: Any = {"configurable": {"thread_id": "episode"}, "recursion_limit": 100_000}
 
 
 class Outcome(NamedTuple):
@@ -66,7 +67,8 @@ def run(
         config: the episode.
         out: the run folder; None: runs/<time>-<task>-<structure>-s<seed>.
         on_event: hears of phases, progress and evaluations as they happen.
-        approve: given the interrupt's value, returns "yes" or an edited plan (config.approve).
+        approve: given the interrupt's value, returns "yes", an edited plan, or None: then the run stops with the
+            question still open (config.approve).
         teacher: a teacher graph in place of the structure's own.
 
     Raises:
@@ -88,7 +90,7 @@ def resume(
         RunFolderError: not a run, changed since, damaged, or begun with another teacher; the text says which.
     """
     config = open_run(run_dir)
-    own = bool(json.loads((run_dir / MANIFEST).read_text()).get("own_teacher"))
+    own = bool(read_manifest(run_dir).get("own_teacher"))
     if own != (teacher is not None):
         raise RunFolderError(
             f"{run_dir} was begun with a teacher graph of its own; go on with it from Python: "
@@ -108,11 +110,10 @@ def extend(run_dir: Path, overrides: Sequence[str]) -> None:
         ConfigError: a key that does more than end the episode; the text names those that may change.
         RunFolderError: not a run, in use by another process, or damaged.
     """
-    with _locked(run_dir):
+    with locked(run_dir):
         before = open_run(run_dir)
-        config = load_config(run_dir / CONFIG, [*_extensions(run_dir), *overrides])
-        old, new = (dict(_flat(c.model_dump())) for c in (before, config))
-        changed = sorted(key for key in old if old[key] != new[key])
+        config = load_config(run_dir / CONFIG, [*extensions(run_dir), *overrides])
+        changed = changed_keys(before, config)
         fixed = [key for key in changed if key not in EXTENDABLE]
         if fixed:
             raise ConfigError(
@@ -121,7 +122,7 @@ def extend(run_dir: Path, overrides: Sequence[str]) -> None:
             )
         if changed:
             (run_dir / SUMMARY).unlink(missing_ok=True)
-            write_json(run_dir / EXTENSIONS, [*_extensions(run_dir), *overrides])
+            write_json(run_dir / EXTENSIONS, [*extensions(run_dir), *overrides])
 
 
 def create(config: EpisodeConfig, out: Path | None, *, own_teacher: bool = False) -> Path:
@@ -131,28 +132,37 @@ def create(config: EpisodeConfig, out: Path | None, *, own_teacher: bool = False
     """
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.task.name}-{config.structure}-s{config.seed}"
     run_dir = out or Path("runs") / name
+    check_free(run_dir)
+    try:
+        begin(config, run_dir, {"own_teacher": own_teacher})
+    except OSError as error:
+        raise RunFolderError(f"{run_dir} cannot be made ({error.strerror}); name another with --out") from error
+    return run_dir
+
+
+def begin(config: EpisodeConfig, run_dir: Path, notes: Mapping[str, Any]) -> None:
+    """Write what makes a folder a run: manifest.json, with `notes` among its entries, then config.yaml."""
+    text = dump_config(config)
+    write_json(run_dir / MANIFEST, {**_manifest(config, text), **notes})
+    write_bytes(run_dir / CONFIG, text.encode())
+
+
+def check_free(run_dir: Path) -> None:
+    """Refuse a folder that a new run cannot be put into, with a RunFolderError."""
     if (run_dir / CONFIG).exists():
         raise RunFolderError(f"{run_dir} already holds a run. Go on with it: dataenvgym resume {run_dir}")
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         raise RunFolderError(f"{run_dir} exists and is not empty; name another folder with --out")
-    text = dump_config(config)
-    try:
-        write_json(run_dir / MANIFEST, {**_manifest(config, text), "own_teacher": own_teacher})
-        write_bytes(run_dir / CONFIG, text.encode())
-    except OSError as error:
-        raise RunFolderError(f"{run_dir} cannot be made ({error.strerror}); name another with --out") from error
-    return run_dir
 
 
 def open_run(run_dir: Path) -> EpisodeConfig:
     """The config of an existing run, checked against what the run was started with."""
     if not (run_dir / CONFIG).is_file():
         raise RunFolderError(f"{run_dir} is not a run: it has no {CONFIG}")
-    try:
-        manifest = json.loads((run_dir / MANIFEST).read_text())
-        recorded = manifest["config_sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(f"{run_dir / MANIFEST} is missing or damaged; the run cannot be resumed") from error
+    manifest = read_manifest(run_dir)
+    recorded = manifest["config_sha256"]
+    if (manifest.get("fork") or {}).get("plan"):
+        Store(run_dir).read(manifest["fork"]["plan"], Plan)  # refuses one that was changed since
     text = (run_dir / CONFIG).read_text()
     if hashlib.sha256(text.encode()).hexdigest() != recorded:
         raise RunFolderError(
@@ -160,12 +170,25 @@ def open_run(run_dir: Path) -> EpisodeConfig:
             "config. Restore it, or start a new run with the changed config."
         )
     try:
-        return load_config(run_dir / CONFIG, _extensions(run_dir))
+        return load_config(run_dir / CONFIG, extensions(run_dir))
     except ConfigError as error:
         raise RunFolderError(f"{run_dir} was made by another version of dataenvgym: {error}") from error
 
 
-def _extensions(run_dir: Path) -> list[str]:
+def read_manifest(run_dir: Path) -> dict[str, Any]:
+    """What manifest.json of a run holds: versions, seed, the sha256 of its config, what it was forked from.
+
+    Raises:
+        RunFolderError: the file is missing or damaged.
+    """
+    try:
+        manifest = json.loads((run_dir / MANIFEST).read_text())
+        return {**manifest, "config_sha256": manifest["config_sha256"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"{run_dir / MANIFEST} is missing or damaged; the run cannot be resumed") from error
+
+
+def extensions(run_dir: Path) -> list[str]:
     """The `key=value` texts given to `extend` so far."""
     path = run_dir / EXTENSIONS
     if not path.is_file():
@@ -177,6 +200,12 @@ def _extensions(run_dir: Path) -> list[str]:
     return [str(text) for text in found]
 
 
+def changed_keys(before: EpisodeConfig, after: EpisodeConfig) -> list[str]:
+    """The keys, e.g. `budget.rows`, in which two configs differ."""
+    old, new = (dict(_flat(config.model_dump())) for config in (before, after))
+    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+
+
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, dict):
@@ -186,7 +215,8 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 @contextmanager
-def _locked(run_dir: Path) -> Iterator[None]:
+def locked(run_dir: Path) -> Iterator[None]:
+    """Keep other processes from the run for the length of the block, or refuse with a RunFolderError."""
     from filelock import FileLock, Timeout
 
     if not run_dir.is_dir():
@@ -201,13 +231,30 @@ def _locked(run_dir: Path) -> Iterator[None]:
 def _execute(
     run_dir: Path, config: EpisodeConfig, on_event: OnEvent | None, approve: Approve | None, teacher: Any
 ) -> Outcome:
-    try:
-        with _locked(run_dir):
-            if not (run_dir / SUMMARY).is_file():
-                asyncio.run(_drive(run_dir, config, on_event or (lambda _: None), approve, teacher))
-    except sqlite3.DatabaseError as error:
-        raise RunFolderError(f"{run_dir / CHECKPOINTS} is damaged ({error}); the run cannot be resumed") from error
+    with locked(run_dir), readable(run_dir / CHECKPOINTS):
+        if not (run_dir / SUMMARY).is_file():
+            asyncio.run(_drive(run_dir.absolute(), config, on_event or (lambda _: None), approve, teacher))
     return Outcome(run_dir, read_summary(run_dir))
+
+
+@contextmanager
+def readable(checkpoints: Path) -> Iterator[None]:
+    """Tell of a damaged checkpoint file, of which SQLite only says that something is wrong."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise RunFolderError(f"{checkpoints} is damaged ({error}); the run cannot be resumed") from error
+
+
+@asynccontextmanager
+async def episode_graph(checkpoints: Path, config: EpisodeConfig, teacher: Any = None) -> AsyncIterator[Any]:
+    """The compiled episode on a checkpoint file, which is made where there is none. Its thread is `THREAD`."""
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+    from dataenvgym.graphs.episode import build_episode
+
+    async with AsyncSqliteSaver.from_conn_string(str(checkpoints)) as saver:
+        yield build_episode(teacher, config.structure).compile(checkpointer=saver)
 
 
 def read_summary(run_dir: Path) -> dict[str, Any] | None:
@@ -231,12 +278,11 @@ def read_summary(run_dir: Path) -> dict[str, Any] | None:
 async def _drive(
     run_dir: Path, config: EpisodeConfig, on_event: OnEvent, approve: Approve | None, teacher: Any
 ) -> None:
-    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
     from langgraph.errors import GraphDrained
     from langgraph.runtime import RunControl
     from langgraph.types import Command
 
-    from dataenvgym.graphs.episode import build_episode, stop_reason
+    from dataenvgym.graphs.episode import stop_reason
     from dataenvgym.graphs.live import gateway_of
     from dataenvgym.graphs.summary import summarise
     from dataenvgym.graphs.teacher import approved
@@ -247,16 +293,19 @@ async def _drive(
         loop.call_soon_threadsafe(on_event, event)
 
     part: Any
-    thread: Any = {"configurable": {"thread_id": "episode"}, "recursion_limit": RECURSION_LIMIT}
-    async with AsyncSqliteSaver.from_conn_string(str(run_dir / CHECKPOINTS)) as saver:
-        graph = build_episode(teacher, config.structure).compile(checkpointer=saver)
-        snapshot = await graph.aget_state(thread)
+    async with episode_graph(run_dir / CHECKPOINTS, config, teacher) as graph:
+        snapshot = await graph.aget_state(THREAD)
+        begun = Path(snapshot.values.get("run_dir", run_dir))
+        if snapshot.next and not _same(begun, run_dir):
+            raise RunFolderError(
+                f"{run_dir} was begun as {begun} and goes on only there; `fork` can start from it"
+            )
         if snapshot.created_at and snapshot.next in ((), ("finish",)):  # ended, under the budget it had
             values = snapshot.values
             spent = gateway_of(config, str(run_dir)).spending.reached()
             reason = stop_reason(config, values["steps"], spent)
             if reason is None:
-                await graph.aupdate_state(thread, {"stop_reason": None}, as_node="evaluate")
+                await graph.aupdate_state(THREAD, {"stop_reason": None}, as_node="evaluate")
             elif not snapshot.next:
                 write_json(run_dir / SUMMARY, summarise(config, run_dir, values["steps"], reason))
                 return
@@ -266,7 +315,7 @@ async def _drive(
                 while True:
                     async for part in graph.astream(
                         step,
-                        thread,
+                        THREAD,
                         context=config,
                         stream_mode="custom",
                         subgraphs=True,
@@ -274,19 +323,24 @@ async def _drive(
                         control=control,
                     ):
                         on_event(part[1])  # (namespace, event)
-                    snapshot = await graph.aget_state(thread)
+                    snapshot = await graph.aget_state(THREAD)
                     if not snapshot.interrupts:
                         break
-                    if approve is None:
+                    question = snapshot.interrupts[0].value
+                    answer = None if approve is None else await asyncio.to_thread(approve, question)
+                    if answer is None:
                         on_event({"event": "waiting"})
                         break
-                    answer = await asyncio.to_thread(approve, snapshot.interrupts[0].value)
                     approved(answer)  # a refusal ends the run here, with the question still open
                     step = Command(resume=answer)
             except GraphDrained:
                 on_event({"event": "interrupted"})
             finally:
                 await gateway_of(config, str(run_dir)).aclose()
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and one.samefile(other)
 
 
 @contextmanager

@@ -112,7 +112,7 @@ def teacher_from(
     async def write_rows(state: TeacherState, runtime: Runtime[EpisodeConfig]) -> TeacherState:
         observation = await asyncio.to_thread(observation_of, state)
         found = await asyncio.to_thread(write, observation)
-        given = list(await found if isawaitable(found) else found)  # type: ignore[arg-type]
+        given = list(await found if isawaitable(found) else found)
         if len(given) > observation.budget:
             raise TeacherError(
                 f"{name}: gave {len(given)} rows; the budget of this iteration is {observation.budget} "

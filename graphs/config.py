@@ -44,19 +44,47 @@ class BudgetConfig(Section):
 class EpisodeConfig(Section):
     """Everything that defines an episode; saved in the run folder as config.yaml."""
 
-    task: TaskConfig = Field(default_factory=TaskConfig, description="The benchmark.")
+    # `langgraph_nodes`: the nodes at which LangGraph Studio offers the field; `examples`: what it may suggest.
+
+    task: TaskConfig = Field(
+        default_factory=TaskConfig, description="The benchmark.", json_schema_extra={"langgraph_nodes": ["reset"]}
+    )
     structure: Structure = Field("skill_tree", description="What the teacher sees and may do.")
     state: bool = Field(True, description="false: the baseline without state, feedback withheld.")
-    student: StudentConfig = Field(default_factory=StudentConfig, description="The model that learns.")
-    teacher: TeacherConfig = Field(default_factory=TeacherConfig, description="The graph that teaches.")
-    budget: BudgetConfig = Field(default_factory=BudgetConfig, description="When the episode ends.")
+    student: StudentConfig = Field(
+        default_factory=StudentConfig,
+        description="The model that learns.",
+        json_schema_extra={"langgraph_nodes": ["reset", "train", "evaluate", "finish"]},
+    )
+    teacher: TeacherConfig = Field(
+        default_factory=TeacherConfig,
+        description="The graph that teaches.",
+        json_schema_extra={
+            "langgraph_nodes": ["teach", "read_feedback", "plan_data", "generate_data", "verify_data"]
+        },
+    )
+    budget: BudgetConfig = Field(
+        default_factory=BudgetConfig,
+        description="When the episode ends.",
+        json_schema_extra={"langgraph_nodes": ["evaluate"]},
+    )
     skills: str = Field(
         "auto",
         description="auto: gold skills where the data has them, else llm; gold; llm: discovered by the "
         "teacher's model; or the path of a skills.json saved by another run.",
+        json_schema_extra={"langgraph_nodes": ["reset"], "examples": ["auto", "gold", "llm"]},
     )
-    max_skills: int = Field(20, ge=1, description="Most categories that skill discovery may make.")
-    approve: bool = Field(False, description="Stop before generation for a person to approve the plan.")
+    max_skills: int = Field(
+        20,
+        ge=1,
+        description="Most categories that skill discovery may make.",
+        json_schema_extra={"langgraph_nodes": ["reset"]},
+    )
+    approve: bool = Field(
+        False,
+        description="Stop before generation for a person to approve the plan.",
+        json_schema_extra={"langgraph_nodes": ["teach", "plan_data", "approve_plan"]},
+    )
     seed: int = Field(0, description="Everything drawn at random comes from it.")
 
     def policy_name(self) -> str:

@@ -192,7 +192,7 @@ async def _evaluated(
             structure=config.structure,
             state=config.state,
             iteration=iteration + 1,
-            budget=_budget(config, step["rows"]),
+            budget=budget_left(config, step["rows"]),
             evaluations=[store.read(s["predictions"], Prediction) for s in steps],
             lessons=_lessons(store, steps, env.hits),
         )
@@ -213,7 +213,8 @@ async def _evaluated(
     }
 
 
-def _budget(config: EpisodeConfig, rows: int) -> int:
+def budget_left(config: EpisodeConfig, rows: int) -> int:
+    """Rows that the next iteration may have, after so many in all."""
     left = config.budget.rows_per_iteration
     return left if config.budget.rows is None else max(0, min(left, config.budget.rows - rows))
 

@@ -11,9 +11,9 @@ A node reads its files, calls a plain function of `dataenvgym.agents`, and write
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Hashable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
@@ -61,7 +61,15 @@ async def read_feedback(state: TeacherState, runtime: Context) -> TeacherState:
     }
 
 
-def planner(own: Policy | None = None) -> Callable[[TeacherState, Context], Awaitable[TeacherState]]:
+class Node(Protocol):
+    """A node of the teacher, for the type checker."""
+
+    def __call__(self, state: TeacherState, runtime: Context) -> Awaitable[TeacherState]:
+        """The keys of the state that change."""
+        ...
+
+
+def planner(own: Policy | None = None) -> Node:
     """The node `plan_data` with a policy of your own; None: the one that the config names."""
 
     @timed("teach")

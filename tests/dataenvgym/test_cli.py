@@ -256,7 +256,8 @@ def test_approval_is_asked_for(cli: Cli, small: Small, tmp_path: Path, monkeypat
     answers = iter(["no", "yes"])
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda _: next(answers))
-    assert "refused" in refused(cli("resume", tmp_path / "run"))
+    status, out, _ = cli("resume", tmp_path / "run")
+    assert status == 130 and "refused" in out
     status, out, _ = cli("resume", tmp_path / "run")
     assert status == 0
     assert "gain on the private test" in out

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,22 @@ import pytest
 Cli = Callable[..., tuple[int, str, str]]
 Small = Callable[..., list[str]]
 
+# Loads the libraries once, then forks a process for each command it reads: {where, arguments, environment, log}.
+# It answers with the exit status, negative for a signal. `main` runs on the forked process's only thread.
 DRIVER = """
-import asyncio, os, signal, sys
+import functools, json, os, signal, sys, traceback
+import datasketch, langgraph.checkpoint.sqlite.aio, peft, reasoning_gym, scipy.stats, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from dataenvgym.agents.scripted import ScriptedChatModel
 from dataenvgym.cli import main
 from dataenvgym.envs.students import hf, loop
 from dataenvgym.envs.teacher_env import TeacherEnv
+from dataenvgym.graphs import episode, teacher
+
+NODES = {
+    episode: ["reset", "train", "evaluate"],
+    teacher: ["read_feedback", "plan_data", "generate_data", "verify_data"],
+}
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -42,17 +54,64 @@ def after(owner, name, number):
         return die() if len(calls) == number else done
     setattr(owner, name, wrapped)
 
+def nodes(leave):
+    # `leave(name)` is called whenever a node has done its work, and LangGraph has not heard of it.
+    for module, names in NODES.items():
+        for name in names:
+            setattr(module, name, leaving(getattr(module, name), name, leave))
+
+def leaving(node, name, leave):
+    @functools.wraps(node)
+    async def wrapped(state, runtime):
+        done = await node(state, runtime)
+        leave(name)
+        return done
+    return wrapped
+
+def after_node(wanted, number):
+    left = []
+    nodes(lambda name: (left.append(name), left.count(wanted) == number and die()))
+
+def after_two_nodes():
+    # The first is in the checkpoint, the second is not.
+    left = []
+    nodes(lambda name: (left.append(name), print("left", name, flush=True), len(left) == 2 and die()))
+
 WHERE = {
     "reset": lambda: before(hf.TransformersStudent, "predict", 1),
     "generation": lambda: before(ScriptedChatModel, "_result", 18),  # 12 calls in the first iteration
     "training": lambda: after(loop, "fit", 2) or after(hf, "fit", 2),  # trained, nothing saved
-    "after training": lambda: after(TeacherEnv, "train", 2),  # saved, no checkpoint
+    "two nodes": after_two_nodes,
+    "nowhere": lambda: None,
+    **{f"after {name}": functools.partial(after_node, name, 1 if name == "reset" else 2)
+       for names in NODES.values() for name in names},  # all of it written, no checkpoint
     "evaluation": lambda: before(hf.TransformersStudent, "predict", 3),
     "test": lambda: before(hf.TransformersStudent, "predict", 4),
 }
-WHERE[sys.argv[1]]()
-sys.exit(main(sys.argv[2:]))
+def command(order):
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    WHERE[order["where"]]()
+    return main(order["arguments"])
+
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        status = 70
+        try:
+            status = command(json.loads(line))
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush()
+        os._exit(status)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+
+Kill = Callable[..., tuple[int, str]]
+Killed = Callable[[str, list[str]], Path]
 
 
 @pytest.fixture(scope="module")
@@ -115,27 +174,78 @@ def trainings(run_dir: Path) -> dict[str, int]:
     }
 
 
-def killed(where: str, settings: list[str], tmp_path: Path) -> Path:
-    """A run folder left by a process that got SIGKILL in that node."""
-    driver = tmp_path / "driver.py"
-    driver.write_text(DRIVER)
-    run_dir = tmp_path / "run"
-    command = [sys.executable, str(driver), where, "run", *settings, "--out", str(run_dir)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert not (run_dir / "summary.json").exists()
-    return run_dir
+@pytest.fixture(scope="module")
+def driver(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+    """The process that runs the commands to be killed, see DRIVER."""
+    script = tmp_path_factory.mktemp("driver") / "driver.py"
+    script.write_text(DRIVER)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}  # read when the libraries are loaded
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def command(driver: subprocess.Popen[str], tmp_path: Path) -> Kill:
+    """Runs `dataenvgym` in a process of its own that dies at `where`; gives its status and what it said."""
+
+    def call(where: str, *arguments: object) -> tuple[int, str]:
+        log = tmp_path / "said.txt"
+        log.write_text("")
+        order = {
+            "where": where,
+            "arguments": [str(a) for a in arguments],
+            "environment": dict(os.environ),
+            "log": str(log),
+        }
+        assert driver.stdin and driver.stdout
+        driver.stdin.write(json.dumps(order) + "\n")
+        driver.stdin.flush()
+        return int(driver.stdout.readline()), log.read_text()
+
+    return call
+
+
+@pytest.fixture
+def killed(command: Kill, tmp_path: Path) -> Callable[[str, list[str]], Path]:
+    """(where, settings) -> the folder of a run that got SIGKILL there."""
+
+    def kill(where: str, settings: list[str]) -> Path:
+        run_dir = tmp_path / "run"
+        status, said = command(where, "run", *settings, "--out", run_dir)
+        assert status == -signal.SIGKILL, said
+        assert not (run_dir / "summary.json").exists()
+        return run_dir
+
+    return kill
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "trained"),
-    [("reset", 0), ("training", 1), ("after training", 2), ("test", 2)],
+    [
+        ("reset", 0),
+        ("after reset", 0),
+        ("after read_feedback", 1),
+        ("after plan_data", 1),
+        ("after generate_data", 1),
+        ("after verify_data", 1),
+        ("training", 1),
+        ("after train", 2),
+        ("after evaluate", 2),
+        ("test", 2),
+    ],
 )
 def test_after_a_kill_nothing_is_lost_and_nothing_done_twice(
-    where: str, trained: int, unbroken: dict[str, Any], cli: Cli, small: Small, tmp_path: Path
+    where: str, trained: int, unbroken: dict[str, Any], killed: Killed, cli: Cli, small: Small
 ) -> None:
-    run_dir = killed(where, small(), tmp_path)
+    run_dir = killed(where, small())
     before = trainings(run_dir)
     assert len(before) == trained
     status, out, err = cli("resume", run_dir)
@@ -146,13 +256,31 @@ def test_after_a_kill_nothing_is_lost_and_nothing_done_twice(
 
 
 @pytest.mark.slow
-def test_a_killed_generation_does_not_ask_again(unbroken: dict[str, Any], small: Small, tmp_path: Path) -> None:
+def test_a_run_killed_after_every_node_in_turn_ends_as_an_unbroken_one(
+    unbroken: dict[str, Any], command: Kill, small: Small, tmp_path: Path
+) -> None:
+    """Each process finishes one node, and is killed when the next has done its work but is in no checkpoint."""
+    run_dir, left = tmp_path / "run", []
+    status, said = command("two nodes", "run", *small(), "--out", run_dir)
+    while status == -signal.SIGKILL:
+        left += re.findall("^left (.*)$", said, re.MULTILINE)
+        assert len(left) < 100
+        status, said = command("two nodes", "resume", run_dir)
+    assert status == 0, said
+    lesson = ["read_feedback", "plan_data", "generate_data", "verify_data", "train", "evaluate"]
+    assert left == [node for pair in pairwise(["reset", *lesson, *lesson]) for node in pair]
+    assert result(run_dir) == unbroken
+
+
+@pytest.mark.slow
+def test_a_killed_generation_does_not_ask_again(
+    unbroken: dict[str, Any], killed: Killed, command: Kill, small: Small
+) -> None:
     """Resumed by a process of its own; answers that had come before the kill are taken from the cache."""
-    run_dir = killed("generation", small(), tmp_path)
+    run_dir = killed("generation", small())
     before = trainings(run_dir)
-    command = [sys.executable, "-m", "dataenvgym.cli", "resume", str(run_dir)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    status, said = command("nowhere", "resume", run_dir)
+    assert status == 0, said
     assert result(run_dir) == unbroken
     assert {key: trainings(run_dir)[key] for key in before} == before
     ledger = [json.loads(line) for line in (run_dir / "ledger.jsonl").read_text().splitlines()]
@@ -162,9 +290,9 @@ def test_a_killed_generation_does_not_ask_again(unbroken: dict[str, Any], small:
 
 @pytest.mark.slow
 def test_a_damaged_file_of_an_iteration_is_refused(
-    unbroken: dict[str, Any], cli: Cli, small: Small, tmp_path: Path
+    unbroken: dict[str, Any], killed: Killed, cli: Cli, small: Small
 ) -> None:
-    run_dir = killed("evaluation", small(), tmp_path)
+    run_dir = killed("evaluation", small())
     path = run_dir / "iterations/001/accepted-0.jsonl"
     whole = path.read_bytes()
     for damage in (whole[: len(whole) // 2], whole.replace(b"answer", b"anwser", 1)):

@@ -1,0 +1,151 @@
+"""`dataenvgym check`: whether a teacher keeps its contract, without a student and without a model."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from dataenvgym.graphs.config import EpisodeConfig
+
+
+class NodeRun(NamedTuple):
+    """One node's run: the state keys it gave back."""
+
+    node: str
+    keys: tuple[str, ...]
+
+
+class Checked(NamedTuple):
+    """A teaching that kept the contract: its nodes in order, rows planned, accepted and rejected."""
+
+    nodes: list[NodeRun]
+    planned: int
+    accepted: int
+    rejected: int
+
+
+def check_teacher(teacher: Any, config: EpisodeConfig) -> Checked:
+    """Let a teacher do the first iteration of `config` on an observation made up here, and check what it gives.
+
+    Nothing is trained or sent: the student is taken to get every other val instance right, the model is the
+    scripted one.
+
+    Args:
+        teacher: a graph, compiled or not, or a plain function from the observation to rows.
+
+    Raises:
+        TeacherError: it breaks the contract; the text names the node, the key and what was expected.
+    """
+    from dataenvgym.agents.loops import run_now
+
+    with tempfile.TemporaryDirectory() as folder:
+        return run_now(_check(teacher, config, Path(folder)))
+
+
+# A teacher's own steps; ours takes 4 and 2 more per refill round.
+MOST_STEPS = 200
+
+
+async def _check(teacher: Any, config: EpisodeConfig, folder: Path) -> Checked:
+    from langgraph.errors import GraphRecursionError, InvalidUpdateError
+
+    from dataenvgym.envs.errors import TeacherError
+    from dataenvgym.envs.observation import Observation
+    from dataenvgym.envs.store import Store
+    from dataenvgym.envs.types import Plan, Rejected
+    from dataenvgym.graphs.compose import compiled
+    from dataenvgym.graphs.contract import check_delivery, check_update
+    from dataenvgym.graphs.rehearsal import offline, rehearsed_input
+
+    config = offline(config)
+    given: Any = await rehearsed_input(config, folder)
+    graph = compiled(teacher, config.structure)
+    returned = _returned()
+    limits: Any = {"callbacks": [returned], "recursion_limit": MOST_STEPS}
+    try:
+        state = await graph.ainvoke(given, limits, context=config)
+    except InvalidUpdateError as error:
+        raise TeacherError(f"{returned.last}: {error}") from error
+    except GraphRecursionError as error:
+        raise TeacherError(
+            f"{returned.last}: the teacher had not ended after {MOST_STEPS} steps; a node in the place of "
+            "verify_data must return `missing` and `round`, from which the next step follows"
+        ) from error
+    finally:
+        keys = dict.fromkeys(name for name in graph.channels if name.isidentifier() and name[0] != "_")
+        for node, update in returned.updates:
+            check_update(node, update, keys)
+    store = Store(folder)
+    observation = store.read(given["observation"], Observation)[0]
+    rows = check_delivery({**given, **state}, observation, who=returned.last)
+    plan = store.read(state["plan"], Plan)[0]
+    nodes = [NodeRun(node, tuple(update or ())) for node, update in returned.updates]
+    return Checked(
+        nodes, sum(r.count for r in plan.requests), len(rows), len(store.read(state["rejected"], Rejected))
+    )
+
+
+def _returned() -> Any:
+    """Hears what each node of the graph itself returns: the graph drops keys that the state does not have."""
+    from langchain_core.callbacks import BaseCallbackHandler
+
+    class Returned(BaseCallbackHandler):
+        def __init__(self) -> None:
+            self.updates: list[tuple[str, Any]] = []
+            self.last = "the teacher"
+            self._running: dict[Any, str] = {}
+
+        def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: Any, **more: Any) -> None:
+            name, about = more.get("name"), more.get("metadata") or {}
+            nested = "|" in about.get("langgraph_checkpoint_ns", "")
+            if name is not None and name == about.get("langgraph_node") and not nested:
+                self._running[run_id] = self.last = name
+
+        def on_chain_end(self, outputs: Any, *, run_id: Any, **more: Any) -> None:
+            if run_id in self._running:
+                self.updates.append((self._running.pop(run_id), outputs))
+
+    return Returned()
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command `check`."""
+    check = commands.add_parser(
+        "check",
+        help="check that a teacher of your own keeps the contract",
+        description="Run a teacher's first iteration on a made-up observation with the scripted model: no "
+        "student, no key, nothing is trained. Says which node gave what, or what is wrong with it.",
+        epilog="examples:\n"
+        "  dataenvgym check my_teacher:graph --set structure=skill_list\n"
+        "  dataenvgym check examples/plain_function.py:addition_teacher",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check.add_argument("teacher", help="module:attribute or file.py:attribute; a graph or a plain function")
+    check.add_argument("config", nargs="?", type=Path, help="YAML file; without one, the defaults")
+    check.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value")
+    check.set_defaults(command=_command)
+
+
+def _command(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from dataenvgym.graphs.config import load_config
+    from dataenvgym.loading import load_object
+
+    config = load_config(arguments.config, arguments.set)
+    teacher = load_object(arguments.teacher)
+    console = Console()
+    with console.status("rehearsing the first iteration"):
+        found = check_teacher(teacher, config)
+    table = Table("node", "gave")
+    for run in found.nodes:
+        table.add_row(run.node, ", ".join(run.keys) or "-")
+    console.print(table)
+    console.print(
+        f"keeps the contract: {found.planned} rows planned, {found.accepted} accepted, {found.rejected} rejected"
+    )
+    return 0

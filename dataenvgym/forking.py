@@ -1,0 +1,312 @@
+"""Forks: a new run that starts at an iteration of another, with another plan or other settings from there on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dataenvgym.approval import read_plan
+from dataenvgym.envs.errors import ConfigError, RunFolderError
+
+if TYPE_CHECKING:
+    from dataenvgym.envs.observation import Observation
+    from dataenvgym.graphs.config import EpisodeConfig
+
+EXAMPLES = """\
+examples:
+  dataenvgym fork RUN --at 2 --set teacher.policy=ucb        the second iteration again, with another policy
+  dataenvgym fork RUN --at 1 --plan edited.yaml              what if the first plan had been this one
+  dataenvgym fork RUN --at 4 --set budget.iterations=6       on from the end of a run of three iterations
+"""
+LEDGER = "ledger.jsonl"
+# What may differ from the parent, and why all else may not.
+FREE = ("budget.", "teacher.", "approve")
+FIXED = {
+    "task.": "what came before was measured on its instances",
+    "student.": "what came before was measured on it",
+    "seed": "what came before was drawn from it",
+    "structure": "it decides what the plans and observations before hold",
+    "state": "it decides what the observations before hold",
+    "skills": "the val instances have their skills already",
+    "max_skills": "the val instances have their skills already",
+}
+
+
+def add_parser(commands: Any, go_on: Callable[[Path], int]) -> None:
+    """Add the command `fork`; `go_on` runs what it has made and gives the exit status."""
+    parser = commands.add_parser(
+        "fork",
+        help="a new run from an iteration of another, with another plan or settings",
+        description="Make a new run that starts at an iteration of RUN, and run it. What the iterations before "
+        "have made is shared, RUN itself stays as it is. budget.*, teacher.* and approve may be changed.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, help="the run folder to start from")
+    parser.add_argument("--at", type=int, required=True, metavar="ITERATION", help="the first iteration done anew")
+    parser.add_argument("--plan", type=Path, metavar="FILE", help="that iteration's plan (YAML or JSON)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value from there on"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the new run folder (default: RUN-at<ITERATION>)")
+    parser.add_argument("--no-run", action="store_true", help="only make the folder")
+
+    def command(arguments: argparse.Namespace) -> int:
+        made = fork(arguments.run, arguments.at, plan=arguments.plan, overrides=arguments.set, out=arguments.out)
+        if not arguments.no_run:
+            return go_on(made)
+        print(f"made {made}\nrun it with: dataenvgym resume {made}")  # noqa: T201
+        return 0
+
+    parser.set_defaults(command=command)
+
+
+def fork(
+    parent: Path, at: int, *, plan: Path | None = None, overrides: Sequence[str] = (), out: Path | None = None
+) -> Path:
+    """Make a run that starts where `parent` stood before iteration `at`; `resume` runs it.
+
+    Predictions, rows, students, replies of the teacher's model, skills and what was spent before are taken over.
+    The parent is only read.
+
+    Args:
+        parent: the run to start from.
+        at: the first iteration that is done anew, 1 or more.
+        plan: YAML or JSON of a plan, which is generated in that iteration in place of the planner's own.
+        overrides: `key=value` changes that hold from there on: `budget.*`, `teacher.*` and `approve`.
+        out: the new folder; None: beside the parent, `<parent>-at<iteration>`.
+
+    Returns:
+        The new folder.
+
+    Raises:
+        ConfigError: a change of what the shared results depend on, or a budget that ends the run before `at`.
+        DataError: `plan` cannot be generated.
+        RunFolderError: the parent is no run, in use, damaged or has not reached `at`; or `out` is taken.
+    """
+    import asyncio
+
+    from dataenvgym import runs
+    from dataenvgym.envs.store import Store
+    from dataenvgym.graphs.config import load_config
+    from dataenvgym.graphs.teacher import GIVEN_PLAN
+
+    if at < 1:
+        raise ConfigError(f"--at {at}: iterations are counted from 1")
+    before, manifest = runs.open_run(parent), runs.read_manifest(parent)
+    config = load_config(parent / runs.CONFIG, [*runs.extensions(parent), *overrides])
+    _check_changes(runs.changed_keys(before, config))
+    if manifest.get("own_teacher") and plan is not None:
+        raise ConfigError(
+            f"{parent} has a teacher graph of its own, which makes its plans itself; leave out --plan"
+        )
+    out = out or _beside(parent, at)
+    if parent.resolve() in out.resolve().parents:
+        raise RunFolderError(f"{out} lies in {parent}, which stays as it is; name another with --out")
+    runs.check_free(out)
+    partial = out.absolute().with_name(f".{out.absolute().name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with _unused(parent):
+            values = asyncio.run(_values_before(parent, before, at))
+            observation = _observation(parent, config, values)
+            edited = None if plan is None else read_plan(plan, observation)
+            _share(parent, partial, at)
+        _check_budget(config, values, at, partial)
+        store = Store(partial)
+        values["observation"] = store.save(Store.iteration(at, "observation.jsonl"), [observation])
+        given = None if edited is None else store.save(Store.iteration(at, GIVEN_PLAN), [edited])
+        asyncio.run(_write_values(partial, config, {**values, "run_dir": str(out.absolute())}))
+        origin = {
+            "parent": str(parent.absolute()),
+            "iteration": at,
+            "parent_config_sha256": manifest["config_sha256"],
+            "changes": list(overrides),
+            "plan": given,
+        }
+        runs.begin(config, partial, {"own_teacher": bool(manifest.get("own_teacher")), "fork": origin})
+        if out.is_dir():
+            out.rmdir()  # empty, as was checked
+        partial.rename(out)
+    except OSError as error:
+        raise RunFolderError(f"{out} cannot be made ({error.strerror}); name another with --out") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return out
+
+
+def _check_changes(changed: Sequence[str]) -> None:
+    refused = [key for key in changed if not key.startswith(FREE)]
+    if refused:
+        lines = [f"  {key}: {_why_fixed(key)}" for key in refused]
+        allowed = ", ".join(f"{name}*" if name.endswith(".") else name for name in FREE)
+        raise ConfigError(
+            "\n".join(["a fork shares what the parent made, so it keeps:", *lines, f"May change: {allowed}."])
+        )
+
+
+def _why_fixed(key: str) -> str:
+    return next(
+        (why for start, why in FIXED.items() if key.startswith(start)), "what came before was made with it"
+    )
+
+
+def _beside(parent: Path, at: int) -> Path:
+    """The first free one of RUN-at2, RUN-at2-2, RUN-at2-3."""
+    named = parent if parent.name not in ("", "..") else parent.resolve()
+    base = named.with_name(f"{named.name}-at{at}")
+    names = (base if number == 1 else base.with_name(f"{base.name}-{number}") for number in count(1))
+    return next(path for path in names if not path.exists())
+
+
+@contextmanager
+def _unused(run_dir: Path) -> Iterator[None]:
+    """Keep other processes from running it, without writing to its lock file as the lock's own class would."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks here
+        yield
+        return
+    lock = run_dir / ".lock"
+    if not lock.is_file():  # never run
+        yield
+        return
+    with lock.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            raise RunFolderError(
+                f"{run_dir} is being run by another process; stop it, or wait for its end"
+            ) from None
+        yield
+
+
+async def _values_before(run_dir: Path, config: EpisodeConfig, at: int) -> dict[str, Any]:
+    """The episode's state right after the evaluation before iteration `at`, from a copy of the checkpoints."""
+    from dataenvgym.runs import CHECKPOINTS, THREAD, episode_graph, readable
+
+    reached = 0
+    with tempfile.TemporaryDirectory(prefix="dataenvgym-") as folder, readable(run_dir / CHECKPOINTS):
+        copy = Path(folder) / CHECKPOINTS
+        _copy_database(run_dir / CHECKPOINTS, copy)
+        async with episode_graph(copy, config) as graph:
+            async for snapshot in graph.aget_state_history(THREAD):
+                values = dict(snapshot.values)
+                steps = len(values.get("steps", []))
+                reached = max(reached, steps)
+                if snapshot.next in (("teach",), ("finish",)) and steps == at:
+                    return {key: value for key, value in values.items() if key not in ("stop_reason", "summary")}
+    found = f"it can be forked at 1 to {reached}" if reached else "its base was not evaluated yet"
+    raise RunFolderError(f"{run_dir} has not reached iteration {at}: {found}")
+
+
+def _observation(parent: Path, config: EpisodeConfig, values: dict[str, Any]) -> Observation:
+    """What the parent's teacher was shown, with the budget of the fork."""
+    from dataenvgym.envs.observation import Observation
+    from dataenvgym.envs.store import Store
+    from dataenvgym.graphs.episode import budget_left
+
+    shown = Store(parent).read(values["observation"], Observation)[0]
+    return shown.model_copy(update={"budget": budget_left(config, values["steps"][-1]["rows"])})
+
+
+def _check_budget(config: EpisodeConfig, values: dict[str, Any], at: int, run_dir: Path) -> None:
+    """Refuse a fork that would end before it has begun."""
+    from dataenvgym.agents.ledger import Ledger
+    from dataenvgym.agents.spending import Caps, Spending
+    from dataenvgym.graphs.episode import stop_reason
+
+    budget = config.budget
+    caps = Caps(budget.max_calls, budget.max_tokens, budget.max_cost)
+    spent = Spending(config.teacher.llm, caps, Ledger(run_dir / LEDGER).records()).reached()
+    reason = stop_reason(config, values["steps"], spent)
+    if reason is not None:
+        raise ConfigError(f"iteration {at} would not begin: {reason}. Give it room: --set budget.KEY=VALUE")
+
+
+def _share(parent: Path, into: Path, at: int) -> None:
+    """Copy what the parent had made before iteration `at`; students are linked where the disk can.
+
+    Students and replies of later iterations come along: they are found by their content, so what the fork does in
+    the same way as the parent is not done again.
+    """
+    from dataenvgym.envs.store import Store, write_bytes
+    from dataenvgym.envs.teacher_env import TRAINED
+    from dataenvgym.graphs.episode import SKILLS
+    from dataenvgym.graphs.live import RESPONSES
+    from dataenvgym.graphs.teacher import GIVEN_PLAN
+    from dataenvgym.graphs.timing import FILE as TIMINGS
+
+    for number in range(at):
+        folder = Path(Store.iteration(number, ""))
+        shutil.copytree(parent / folder, into / folder)
+    given = Store.iteration(at, GIVEN_PLAN)
+    if (parent / given).is_file():
+        (into / given).parent.mkdir(parents=True)
+        shutil.copy2(parent / given, into / given)
+    shutil.copy2(parent / SKILLS, into / SKILLS)
+    _copy_database(parent / RESPONSES, into / RESPONSES)
+    for name, before in ((LEDGER, _called_before), (TIMINGS, _timed_before)):
+        kept = before(_records(parent / name), at)
+        write_bytes(into / name, "".join(json.dumps(record) + "\n" for record in kept).encode())
+    for student in parent.glob(f"students/*/{TRAINED}"):
+        if not student.parent.name.endswith(".partial"):
+            shutil.copytree(student.parent, into / "students" / student.parent.name, copy_function=_link)
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """The SQLite file and what a killed process has not merged into it; opening it would write to its folder."""
+    for ending in ("", "-wal"):
+        if (path := source.with_name(source.name + ending)).is_file():
+            shutil.copy2(path, target.with_name(target.name + ending))
+
+
+def _link(source: str, target: str) -> None:
+    """One more name for a file that nobody writes to again; a copy where the disk cannot."""
+    try:
+        Path(target).hardlink_to(source)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a JSONL file without those that a kill has cut."""
+    for line in path.read_bytes().splitlines() if path.is_file() else []:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            yield record
+
+
+def _called_before(records: Iterator[dict[str, Any]], at: int) -> Iterator[dict[str, Any]]:
+    return (record for record in records if record.get("iteration", 0) < at)
+
+
+def _timed_before(records: Iterator[dict[str, Any]], at: int) -> Iterator[dict[str, Any]]:
+    """Timings name no iteration; each ends with its evaluation, or with two where a kill came after the first."""
+    done, last, ends = 0, "", ("reset", "evaluate")
+    for record in records:
+        node = str(record.get("node"))
+        done += last in ends and node not in ends
+        if done == at:
+            return
+        if node != "finish":  # the parent's own test, where it had ended and went on later
+            yield record
+        last = node
+
+
+async def _write_values(run_dir: Path, config: EpisodeConfig, values: dict[str, Any]) -> None:
+    """The first checkpoint of the fork: the next node is `teach`."""
+    from dataenvgym.runs import CHECKPOINTS, THREAD, episode_graph
+
+    async with episode_graph(run_dir / CHECKPOINTS, config) as graph:
+        await graph.aupdate_state(THREAD, values, as_node="evaluate")

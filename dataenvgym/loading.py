@@ -1,0 +1,57 @@
+"""Objects of the user's by name: `my_module:graph` or `path/to/file.py:graph`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+from dataenvgym.envs.errors import ConfigError, UnknownNameError
+
+
+def load_object(spec: str) -> Any:
+    """The object that `module:attribute` or `file.py:attribute` names; modules of the current folder are found.
+
+    The user's own code is run by this, as by `python`.
+
+    Raises:
+        ConfigError: no such module or file, or it fails when it is imported.
+        UnknownNameError: the module has no such attribute.
+    """
+    where, colon, name = spec.rpartition(":")
+    if not colon or not where or not name:
+        raise ConfigError(f"{spec!r}: expected module:attribute or file.py:attribute, e.g. my_teacher:graph")
+    module = _file(Path(where)) if where.endswith(".py") else _module(where)
+    if not hasattr(module, name):
+        raise UnknownNameError(f"attribute of {where}", name, [n for n in vars(module) if not n.startswith("_")])
+    return getattr(module, name)
+
+
+def _module(name: str) -> Any:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and name.split(".")[0] == error.name.split(".")[0]:
+            raise ConfigError(f"there is no module {name!r} here ({Path.cwd()}) or installed") from error
+        raise ConfigError(f"{name} cannot be imported: {error}") from error
+    except Exception as error:  # the user's code: whatever it raises is theirs to mend
+        raise ConfigError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _file(path: Path) -> Any:
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(f"_of_the_user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # as an import does: dataclasses and type hints look it up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # as above
+        raise ConfigError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    return module

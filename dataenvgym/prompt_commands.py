@@ -1,0 +1,324 @@
+"""`dataenvgym prompts`: the prompts as data: listed, shown, copied for editing, checked."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from dataenvgym.envs.errors import ConfigError, TeacherError, UnknownNameError
+
+if TYPE_CHECKING:
+    from dataenvgym.agents.prompts import PromptTemplate
+
+SUFFIX = ".jinja"
+PACKAGED = "packaged"
+NAMES = ("domain", "name", "tool", "version", "field", "required", "what")
+"""Columns of the tables that do not wrap, since they are for copying."""
+EXAMPLES = """\
+examples:
+  dataenvgym prompts list
+  dataenvgym prompts show math/generate_rows --rendered
+  dataenvgym prompts copy math/generate_rows my_prompts   then edit my_prompts/math/generate_rows.jinja
+  dataenvgym prompts check --prompts my_prompts
+"""
+
+
+class Finding(NamedTuple):
+    """What the check found in a prompt.
+
+    `file`: "packaged", or the path in the user's folder. `kind`: a fault is a prompt that fails; something
+    unknown is a name that no node gives or asks for; a note is no mistake.
+    """
+
+    prompt: str
+    file: str
+    kind: Literal["fault", "unknown", "note"]
+    text: str
+
+
+def check_prompts(overlay: Path | None = None) -> list[Finding]:
+    """Load and render every prompt, the packaged ones overlaid by those of the folder, with sample variables.
+
+    Raises:
+        TeacherError: the folder is absent.
+    """
+    from dataenvgym.agents.prompts import list_domains
+
+    found = [] if overlay is None else [*_strays(overlay)]
+    for domain in list_domains(overlay):
+        found += _check_domain(domain, overlay)
+    return found
+
+
+def copy_prompts(names: Iterable[str], folder: Path) -> list[Path]:
+    """Copy packaged prompts (`domain/name`; none: all) to `folder/domain/name.jinja`; returns the new files.
+
+    Raises:
+        UnknownNameError: no such prompt; the text names the nearest.
+        ConfigError: a file of that name is there, and nothing was copied; or the folder cannot be written.
+    """
+    from dataenvgym.agents.prompts import prompt_file
+    from dataenvgym.envs.store import write_bytes
+
+    known = _names(None)
+    if str(folder) in known:
+        raise ConfigError(f"{folder} is a prompt; say the folder last, e.g. prompts copy {folder} my_prompts")
+    chosen = [_split(name, known) for name in names] or [_split(name, known) for name in known]
+    files = {folder / domain / f"{name}{SUFFIX}": prompt_file(domain, name) for domain, name in chosen}
+    taken = [path for path in files if path.exists()]
+    if taken:
+        raise ConfigError(f"{taken[0]} is there already; nothing was copied. Move it away, or name other prompts")
+    for path, file in files.items():
+        try:
+            write_bytes(path, file.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+    return list(files)
+
+
+def _names(overlay: Path | None) -> list[str]:
+    from dataenvgym.agents.prompts import list_domains, list_prompts
+
+    return [f"{domain}/{name}" for domain in list_domains(overlay) for name in list_prompts(domain, overlay)]
+
+
+def _split(prompt: str, known: Iterable[str]) -> tuple[str, str]:
+    known = list(known)
+    if prompt not in known:
+        raise UnknownNameError("prompt", prompt, known)
+    domain, _, name = prompt.partition("/")
+    return domain, name
+
+
+def _source(domain: str, name: str, overlay: Path | None) -> str:
+    """The path of the user's file, or "packaged"."""
+    mine = None if overlay is None else overlay / domain / f"{name}{SUFFIX}"
+    return str(mine) if mine is not None and mine.is_file() else PACKAGED
+
+
+def _strays(overlay: Path) -> Iterator[Finding]:
+    """Files and folders of the user's that are not read, or of a domain that is not packaged."""
+    from dataenvgym.agents.prompt_samples import SAMPLES
+    from dataenvgym.agents.prompts import hint, list_domains
+
+    packaged = list_domains()
+    for file in sorted(overlay.iterdir()) if overlay.is_dir() else []:
+        if file.is_file() and file.suffix == SUFFIX:
+            right = overlay / packaged[0] / file.name
+            yield Finding(file.stem, str(file), "unknown", f"is not read: it must stand in a domain, as {right}")
+        if not file.is_dir() or file.name.startswith(("_", ".")):
+            continue
+        if file.name not in packaged:
+            text = f"no packaged domain is called {file.name!r}.{hint(file.name, packaged)}"
+            yield Finding(file.name, str(file), "unknown", f"{text} A task of your own may name it.")
+        for inner in sorted(file.iterdir()):
+            name = inner.name.partition(".")[0]
+            if inner.suffix != SUFFIX and name in SAMPLES:
+                text = f"is not read: the name must be {name}{SUFFIX}"
+                yield Finding(f"{file.name}/{name}", str(inner), "unknown", text)
+
+
+def _check_domain(domain: str, overlay: Path | None) -> Iterator[Finding]:
+    from dataenvgym.agents.prompt_samples import SAMPLES
+    from dataenvgym.agents.prompts import hint, list_prompts, load_prompt, prompt_file
+
+    names = list_prompts(domain, overlay)
+    for name in names:
+        prompt, file = f"{domain}/{name}", _source(domain, name, overlay)
+        try:
+            template = load_prompt(domain, name, overlay)
+        except TeacherError as error:
+            path = prompt_file(domain, name, overlay)
+            yield Finding(prompt, file, "fault", _without_path(error, str(path)))
+            continue
+        if name in SAMPLES:
+            yield from (Finding(prompt, file, kind, text) for kind, text in _check_template(template, name))
+        else:
+            text = f"no node of ours asks for {name!r}.{hint(name, SAMPLES)}"
+            yield Finding(prompt, file, "unknown", f"{text} A node of your own may.")
+    absent = sorted(set(SAMPLES) - set(names))
+    if absent:
+        text = f"has no {', '.join(absent)}: a teacher that asks for one fails"
+        mine = overlay is not None and (overlay / domain).is_dir()
+        yield Finding(domain, f"{overlay}/{domain}" if mine else PACKAGED, "note", text)
+
+
+def _check_template(
+    template: PromptTemplate, name: str
+) -> Iterator[tuple[Literal["fault", "unknown", "note"], str]]:
+    from dataenvgym.agents.prompt_samples import END, SAMPLES
+    from dataenvgym.agents.prompts import hint
+
+    sample, tool = SAMPLES[name], template.head.tool
+    if tool != sample.tool:
+        tools = {other.tool for other in SAMPLES.values()}
+        what = f"unknown tool {tool!r}" if tool not in tools else f"tool {tool!r} belongs to another prompt"
+        yield "fault", f"{what}; {sample.node} is answered through {sample.tool!r}"
+    used, given = template.used(), set(sample.full)
+    failure: TeacherError | None = None
+    for variables in (sample.bare, sample.full):
+        try:
+            prompt = template.render(**variables)
+        except TeacherError as error:
+            failure = error
+    strange = sorted(used - given)
+    for variable in strange:
+        text = f"{sample.node} gives no {variable!r}.{hint(variable, given)} Given: {', '.join(sorted(given))}."
+        yield ("fault" if failure else "unknown"), text
+    if failure is not None and not strange:
+        yield "fault", _without_path(failure, template.source)
+    if failure is None:
+        ends = template.render(**_tame(sample.full)).text.count(END)
+        if 0 < ends < prompt.text.count(END):
+            yield (
+                "note",
+                f"a text that holds {END} ends the data early: show texts by the packaged prompts' macro text()",
+            )
+    unused = sorted(given - used)
+    if unused:
+        yield "note", f"given and not used: {', '.join(unused)}"
+    idle = sorted(set(template.head.variables) - used - given)
+    if idle:
+        yield "note", f"declared, but neither given nor used: {', '.join(idle)}"
+
+
+def _tame(value: Any) -> Any:
+    """The sample without its hostile text."""
+    from dataenvgym.agents.prompt_samples import HOSTILE
+
+    if isinstance(value, dict):
+        return {key: _tame(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_tame(inner) for inner in value]
+    return value.replace(HOSTILE, "") if isinstance(value, str) else value
+
+
+def _without_path(error: TeacherError, path: str) -> str:
+    """The message without the file, which stands in a column of its own."""
+    return str(error).removeprefix(f"prompt file {path}").lstrip(": ")
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command `prompts`."""
+    prompts = commands.add_parser(
+        "prompts",
+        help="list, show, copy or check the prompts",
+        description="The prompts that the teacher's nodes send: Jinja files, one folder per domain. Copies in a "
+        "folder of yours overlay the packaged ones, file by file.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = prompts.add_subparsers(required=True, metavar="list|show|copy|check")
+
+    listing = actions.add_parser("list", help="the prompts, and what each is for")
+    listing.set_defaults(command=_list)
+
+    show = actions.add_parser("show", help="a prompt's file, and what the model must answer")
+    show.add_argument("prompt", metavar="DOMAIN/NAME", help="e.g. math/generate_rows")
+    show.add_argument("--rendered", action="store_true", help="filled in with samples, as a model gets it")
+    show.set_defaults(command=_show)
+
+    copy = actions.add_parser("copy", help="copy packaged prompts into a folder, to be edited")
+    copy.add_argument("names", nargs="*", metavar="DOMAIN/NAME", help="e.g. math/solve; without any, all prompts")
+    copy.add_argument("folder", type=Path, metavar="DIR", help="your folder; no file in it is overwritten")
+    copy.set_defaults(command=_copy)
+
+    check = actions.add_parser(
+        "check",
+        help="load and render every prompt",
+        description="Load and render every prompt with sample variables, as the nodes give them. The exit status "
+        "is 1 if there is a fault.",
+    )
+    check.set_defaults(command=_check)
+
+    for action in (listing, show, check):
+        action.add_argument("--prompts", type=Path, metavar="DIR", help="your folder, over the packaged prompts")
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from dataenvgym.agents.prompts import load_prompt
+
+    overlay: Path | None = arguments.prompts
+    rows = []
+    for prompt in _names(overlay):
+        domain, _, name = prompt.partition("/")
+        try:
+            head = load_prompt(domain, name, overlay).head
+            purpose, tool, version = head.purpose, head.tool, head.version
+        except TeacherError:
+            purpose, tool, version = "faulty: see `dataenvgym prompts check`", "-", "-"
+        source = _source(domain, name, overlay)
+        rows.append([domain, name, tool, version, purpose if source == PACKAGED else f"{purpose}\n({source})"])
+    _table(["domain", "name", "tool", "version", "what it is for"], rows)
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from dataenvgym.agents.prompt_samples import SAMPLES, item_fields, item_model
+    from dataenvgym.agents.prompts import load_prompt, prompt_file
+
+    overlay: Path | None = arguments.prompts
+    domain, name = _split(arguments.prompt, _names(overlay))
+    if arguments.rendered and name not in SAMPLES:
+        raise ConfigError(f"no node of ours asks for {name!r}, so there are no sample variables to render it with")
+    if not arguments.rendered:
+        file = prompt_file(domain, name, overlay)
+        sys.stdout.write(file.read_bytes().decode(errors="replace").rstrip() + "\n\n")
+        head = load_prompt(domain, name, overlay).head
+        model = item_model(head.tool, domain)
+        if model is None:
+            sys.stdout.write(f"answered through {head.tool}\n")
+            return 0
+        sys.stdout.write(f"answered through {head.tool}, each item with:\n")
+        fields = item_fields(model)
+        rows = [[f.name, f.type, "yes" if f.required else "no", f.description] for f in fields]
+        _table(["field", "type", "required", "what it is"], rows)
+        return 0
+    prompt = load_prompt(domain, name, overlay).render(**SAMPLES[name].full)
+    for part, text in (("system", prompt.system), ("user", prompt.text)):
+        sys.stdout.write(f"[{part}]\n{text}\n\n")
+    sys.stdout.write(f"tool {prompt.tool}, hash {prompt.hash}\n")
+    return 0
+
+
+def _copy(arguments: argparse.Namespace) -> int:
+    for path in copy_prompts(arguments.names, arguments.folder):
+        sys.stdout.write(f"{path}\n")
+    folder = shlex.quote(str(arguments.folder))
+    sys.stdout.write(
+        f"Edit them, then:\n"
+        f"  dataenvgym prompts check --prompts {folder}\n"
+        f"  dataenvgym run ... --prompts {folder}\n"
+        f"Delete a file that you leave as it is: the packaged one then stands in its place.\n"
+    )
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    found = check_prompts(arguments.prompts)
+    if found:
+        where = [f.prompt if f.file == PACKAGED else f.file for f in found]
+        _table(["prompt", "what", "finding"], [[at, f.kind, f.text] for at, f in zip(where, found, strict=True)])
+    count = {kind: sum(f.kind == kind for f in found) for kind in ("fault", "unknown", "note")}
+    checked = len(_names(arguments.prompts))
+    counts = ", ".join(f"{kind}: {number}" for kind, number in count.items())
+    sys.stdout.write(f"{checked} prompts checked; {counts}\n")
+    return 1 if count["fault"] else 0
+
+
+def _table(header: list[str], rows: list[list[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for title in header:
+        table.add_column(title, no_wrap=title in NAMES, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))  # a text of the user's is no markup
+    Console().print(table)
