@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="change one value, e.g. budget.rows=300",
     )
+    run.add_argument("--prompts", type=Path, metavar="DIR", help="folder whose prompts overlay the packaged ones")
     run.add_argument("--out", type=Path, help="the run folder (default: runs/<time>-<task>-<structure>-s<seed>)")
     run.add_argument(
         "--approve", action="store_true", help="ask before each generation (the same as --set approve=true)"
@@ -101,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     estimate.add_argument("config", nargs="?", type=Path, help="YAML file; without one, the defaults")
     estimate.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value")
+    estimate.add_argument(
+        "--prompts", type=Path, metavar="DIR", help="folder whose prompts overlay the packaged ones"
+    )
     estimate.set_defaults(command=_estimate)
 
     verify = commands.add_parser(
@@ -149,8 +154,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from dataenvgym.runs import create
 
     approve = ["approve=true"] if arguments.approve else []
-    config = load_config(arguments.config, [*arguments.set, *approve])
+    config = load_config(arguments.config, [*arguments.set, *approve, *_prompts(arguments)])
     return _go_on(create(config, arguments.out))
+
+
+def _prompts(arguments: argparse.Namespace) -> list[str]:
+    return [] if arguments.prompts is None else [f"teacher.prompts={json.dumps(str(arguments.prompts))}"]
 
 
 def _estimate(arguments: argparse.Namespace) -> int:
@@ -160,7 +169,7 @@ def _estimate(arguments: argparse.Namespace) -> int:
     from dataenvgym.estimate import estimate
     from dataenvgym.graphs.config import load_config
 
-    config = load_config(arguments.config, arguments.set)
+    config = load_config(arguments.config, [*arguments.set, *_prompts(arguments)])
     console = Console()
     with console.status("rehearsing the first iteration"):
         found = estimate(config)

@@ -1,11 +1,13 @@
 """The skill_list structure: predictions grouped by skill, data requests per skill.
 
-`graph` is the whole episode, `teacher` the teacher alone; both are builders without a checkpointer, to be
-compiled as they are or edited first.
+`graph` is the whole episode, `teacher` the teacher, `alone` the teacher fed from a saved observation (for
+LangGraph Studio); all are builders without a checkpointer, to be compiled as they are or edited first.
 """
 
 from dataenvgym.graphs.episode import build_episode
+from dataenvgym.graphs.studio import teacher_alone
 from dataenvgym.graphs.teacher import build_teacher
 
 teacher = build_teacher("skill_list")
 graph = build_episode(teacher, "skill_list")
+alone = teacher_alone(teacher, "skill_list")

@@ -1,11 +1,13 @@
 """The skill_tree structure: a forest of skills and subskills, explored or exploited.
 
-`graph` is the whole episode, `teacher` the teacher alone; both are builders without a checkpointer, to be
-compiled as they are or edited first.
+`graph` is the whole episode, `teacher` the teacher, `alone` the teacher fed from a saved observation (for
+LangGraph Studio); all are builders without a checkpointer, to be compiled as they are or edited first.
 """
 
 from dataenvgym.graphs.episode import build_episode
+from dataenvgym.graphs.studio import teacher_alone
 from dataenvgym.graphs.teacher import build_teacher
 
 teacher = build_teacher("skill_tree")
 graph = build_episode(teacher, "skill_tree")
+alone = teacher_alone(teacher, "skill_tree")
