@@ -180,6 +180,11 @@ class Gateway:
         if client is not None:
             await client.aclose()
 
+    def close(self) -> None:
+        """Close the response cache."""
+        if self._cache is not None:
+            self._cache.close()
+
     def _key(self, prompt: Prompt, tool: dict[str, Any], sample: int) -> str:
         config = self.config
         scripted = config.scripted.model_dump() if self._provider == SCRIPTED else None

@@ -4,8 +4,11 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-class DataEnvGymError(Exception):
-    """Base class: a mistake the user can mend. The command line prints it without a traceback."""
+class DataEnvGymError(RuntimeError):
+    """Base class: a mistake the user can mend. The command line prints it without a traceback.
+
+    A RuntimeError, because a LangGraph server tells its clients the text of built-in errors only.
+    """
 
 
 class UnknownNameError(DataEnvGymError):

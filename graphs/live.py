@@ -96,7 +96,7 @@ def close_all() -> None:
     """Free every live object of the process."""
     with _lock:
         for (kind, *_), value in list(_objects.items()):
-            if kind == "student":
+            if kind in ("student", "gateway"):
                 value.close()
         _objects.clear()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Annotated, NotRequired
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from dataenvgym.envs.types import Ref
@@ -43,7 +44,7 @@ class EpisodeState(TypedDict, total=False):
 class EpisodeInput(TypedDict, total=False):
     """What an episode starts from: nothing, or the run folder to write into."""
 
-    run_dir: str
+    run_dir: Annotated[str, Field(description="Folder to write into; empty: runs/<task>-<structure>-seed<seed>.")]
 
 
 class TeacherInput(TypedDict):

@@ -108,9 +108,7 @@ def check(cli: Cli, tmp_path: Path) -> Check:
 
 
 @pytest.mark.parametrize(("name", "node"), [("good", "critic"), ("sums", "sums")])
-def test_a_teacher_that_keeps_the_contract(
-    name: str, node: str, check: Check
-) -> None:
+def test_a_teacher_that_keeps_the_contract(name: str, node: str, check: Check) -> None:
     status, out, err = check(name)
     assert (status, err) == (0, "")
     assert node in out
@@ -132,9 +130,7 @@ def test_a_teacher_that_keeps_the_contract(
         ("gud", ["'gud'", "Did you mean 'good'?"]),
     ],
 )
-def test_a_breach_is_named_with_its_node_and_key(
-    name: str, says: list[str], check: Check
-) -> None:
+def test_a_breach_is_named_with_its_node_and_key(name: str, says: list[str], check: Check) -> None:
     status, _, err = check(name)
     assert status == 1
     assert [part for part in says if part not in err] == [], err

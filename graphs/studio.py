@@ -1,0 +1,295 @@
+"""A teacher alone, for LangGraph Studio: it teaches from a saved observation, without a student, in seconds.
+
+open_observation -> teach (the teacher, a subgraph) -> show_rows
+
+`teacher_alone` wraps any teacher graph. Each call works in a new folder under `runs/debug`; the run that the
+observation comes from is only read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from dataenvgym.agents.checks import CHECKS
+from dataenvgym.envs.errors import ConfigError, RunFolderError
+from dataenvgym.envs.observation import Observation
+from dataenvgym.envs.store import Store, read_jsonl, write_bytes
+from dataenvgym.envs.types import Plan, Ref, Rejected, Row
+from dataenvgym.graphs.compose import compiled
+from dataenvgym.graphs.config import EpisodeConfig, Structure, config_for, dump_config, load_config, parse_config
+from dataenvgym.graphs.live import RESPONSES
+from dataenvgym.graphs.rehearsal import rehearsed_input
+from dataenvgym.graphs.state import TeacherInput, TeacherOutput
+from dataenvgym.graphs.teacher import GIVEN_PLAN, approved, build_teacher
+
+Context = Runtime[EpisodeConfig]
+
+FOLDER = Path("runs/debug")
+CONFIG = "config.yaml"
+# What of the config may differ from the run's. All else is what the observation was made with.
+FREE = ("teacher", "budget", "approve")
+SHOWN = 10
+WIDEST = 300
+
+
+class AloneInput(TypedDict, total=False):
+    """Which observation to teach from; left empty: a rehearsed first one, made without a student."""
+
+    run: Annotated[
+        str,
+        Field(description="Folder of a finished or running run, which is only read; empty: a rehearsed start."),
+    ]
+    iteration: Annotated[
+        int, Field(ge=0, description="The iteration whose observation the teacher is shown; 0: the last one.")
+    ]
+    given_plan: Annotated[
+        dict[str, Any], Field(description="A plan to generate in the place of the planner's own; empty: none.")
+    ]
+
+
+class Shown(TypedDict):
+    """What came out, short enough to read in Studio; everything is in the files of the folder."""
+
+    plan: list[str]
+    accepted: int
+    rows: list[str]
+    rejected: dict[str, int]
+    reasons: list[str]
+
+
+class AloneState(AloneInput, TypedDict, total=False):
+    """The input, the folder worked in, what the teacher is given, its references, and what to show of them."""
+
+    folder: str
+    given: TeacherInput
+    plan: Ref
+    accepted: Ref
+    rejected: Ref
+    shown: Shown
+
+
+class AloneOutput(TypedDict, total=False):
+    """Where the files are, and what is in them."""
+
+    folder: str
+    shown: Shown
+
+
+def teacher_alone(
+    teacher: Any = None, structure: Structure = "skill_tree"
+) -> StateGraph[AloneState, EpisodeConfig, AloneInput, AloneOutput]:
+    """A teacher to be run by itself, as an uncompiled graph.
+
+    With a run, the config is the run's own; what the context sets of `teacher`, `budget` and `approve` goes on
+    top. It is kept in the folder, so that going on after a question to a person needs no context. The check
+    `student` is left out.
+
+    Args:
+        teacher: as `build_episode` takes it; None: ours for `structure`.
+        structure: what its observations are of.
+
+    Raises (when the graph runs):
+        RunFolderError: `run` is no run folder or has no observation of that iteration.
+        ConfigError: the run is of another structure or task.
+    """
+    graph_of_teacher = compiled(build_teacher(structure) if teacher is None else teacher, structure)
+
+    async def open_observation(state: AloneState, runtime: Context) -> AloneState:
+        """Put the observation, the earlier rows and the config into a new folder."""
+        run, number = (state.get("run") or "").strip(), state.get("iteration") or 0
+        folder = await asyncio.to_thread(_new_folder, structure)
+        if run:
+            given = await asyncio.to_thread(
+                _copied, Path(run).expanduser(), number, folder, structure, runtime.context
+            )
+        elif number in (0, 1):
+            config = _without_student(runtime.context)
+            await asyncio.to_thread(_write_config, config, folder)
+            given = await rehearsed_input(config, folder)
+        else:
+            raise ConfigError(
+                f"iteration: {number} needs the folder of a run under 'run'; without one there is only 1"
+            )
+        return {"folder": str(folder), "given": given}
+
+    async def teach(state: AloneState, runtime: Context) -> TeacherOutput:
+        """The teacher, with the config of the folder."""
+        config = await asyncio.to_thread(_in_force, Path(state["folder"]) / CONFIG, runtime.context)
+        await asyncio.to_thread(_put_plan, state)
+        found: TeacherOutput = await graph_of_teacher.ainvoke(state["given"], context=config)
+        return found
+
+    graph = StateGraph(
+        AloneState, context_schema=config_for(structure), input_schema=AloneInput, output_schema=AloneOutput
+    )
+    graph.add_node("open_observation", open_observation)
+    graph.add_node("teach", teach)
+    graph.add_node("show_rows", show_rows)
+    graph.add_edge(START, "open_observation")
+    graph.add_edge("open_observation", "teach")
+    graph.add_edge("teach", "show_rows")
+    graph.add_edge("show_rows", END)
+    return graph
+
+
+async def show_rows(state: AloneState) -> AloneState:
+    """The plan, the first rows and why others were rejected, as text."""
+    return {"shown": await asyncio.to_thread(_shown, state)}
+
+
+def _new_folder(structure: Structure) -> Path:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f"{time.strftime('%Y%m%d-%H%M%S')}-{structure}-", dir=FOLDER)).absolute()
+
+
+def _copied(run: Path, number: int, folder: Path, structure: Structure, context: EpisodeConfig) -> TeacherInput:
+    """What the teacher of `run` was given in an iteration, in files of `folder`."""
+    number, observation = _observation(run, number)
+    # An episode that was itself run in Studio has no config.yaml: then the context must say what it was.
+    config = _in_force(run / CONFIG, context) if (run / CONFIG).is_file() else context
+    if observation.structure != structure:
+        raise ConfigError(
+            f"{run} is a run of the structure {observation.structure}, this teacher is of {structure}; "
+            f"open it with {observation.structure}_teacher"
+        )
+    if observation.task != config.task.name:
+        raise ConfigError(f"{run} has no {CONFIG}; set task.name: {observation.task} and the rest of its task")
+    if "rows_per_iteration" in context.budget.model_fields_set:
+        observation = observation.model_copy(update={"budget": config.budget.rows_per_iteration})
+    store = Store(folder)
+    taught = {point.iteration: point.rows for point in observation.history}
+    earlier = [
+        store.save(Store.iteration(i, "accepted.jsonl"), _accepted(run, i, _added(taught, i)))
+        for i in range(1, number)
+    ]
+    _copy_replies(run / RESPONSES, folder / RESPONSES)
+    _write_config(_without_student(config), folder)
+    return {
+        "run_dir": str(folder),
+        "iteration": number,
+        "observation": store.save(Store.iteration(number, "observation.jsonl"), [observation]),
+        "earlier": earlier,
+    }
+
+
+def _observation(run: Path, number: int) -> tuple[int, Observation]:
+    """The iteration and its observation."""
+    if not run.is_dir():
+        raise RunFolderError(f"run: there is no folder {run.absolute()}")
+    there = sorted(int(path.parent.name) for path in run.glob("iterations/[0-9]*/observation.jsonl"))
+    if not there:
+        raise RunFolderError(f"run: {run.absolute()} is no run folder: it has no iterations/*/observation.jsonl")
+    number = number or there[-1]
+    if number not in there:
+        found = ", ".join(map(str, there))
+        raise RunFolderError(f"iteration: {run} has no observation of iteration {number}. It has: {found}.")
+    return number, read_jsonl(run / Store.iteration(number, "observation.jsonl"), Observation)[0]
+
+
+def _added(taught: Mapping[int, int], iteration: int) -> int | None:
+    """Rows that an iteration added, as far as the observation tells."""
+    if iteration not in taught:
+        return None
+    return taught[iteration] - taught.get(iteration - 1, 0)
+
+
+def _accepted(run: Path, iteration: int, count: int | None) -> list[Row]:
+    """The rows accepted in an earlier iteration: the last round's file, which holds those of all rounds."""
+    folder = run / Store.iteration(iteration, "")
+    files = sorted(
+        folder.glob("accepted*.jsonl"), key=lambda path: int("".join(re.findall(r"\d", path.stem)) or 0)
+    )
+    rows = read_jsonl(files[-1], Row) if files else []
+    if count is not None and len(rows) != count:
+        raise RunFolderError(f"{folder}: {len(rows)} accepted rows are there, {count} were taught")
+    return rows
+
+
+def _copy_replies(source: Path, target: Path) -> None:
+    """The run's replies of the model, so that an unchanged call is not paid again; left out where unreadable."""
+    for ending in ("", "-wal"):
+        if (path := source.with_name(source.name + ending)).is_file():
+            shutil.copyfile(path, target.with_name(target.name + ending))
+    if not target.is_file():
+        return
+    try:  # a running run may have written to it meanwhile
+        with sqlite3.connect(target) as copy:
+            sound = copy.execute("PRAGMA quick_check").fetchone()[0] == "ok"
+        copy.close()
+    except sqlite3.DatabaseError:
+        sound = False
+    if not sound:
+        for path in target.parent.glob(f"{target.name}*"):
+            path.unlink()
+
+
+def _in_force(saved: Path, context: EpisodeConfig) -> EpisodeConfig:
+    """A saved config, and on top what the context says of what may differ."""
+    config = load_config(saved)
+    chosen = context.model_dump(mode="json", exclude_unset=True, include=set(FREE))
+    return _without_student(parse_config(_merged(json.loads(config.model_dump_json()), chosen), "context"))
+
+
+def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested mappings as one; `above` wins."""
+    found = dict(below)
+    for key, value in above.items():
+        old = found.get(key)
+        found[key] = _merged(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
+    return found
+
+
+def _without_student(config: EpisodeConfig) -> EpisodeConfig:
+    """The config without the checks that ask a student."""
+    names = [name for name in config.teacher.checks.names if CHECKS[name].cost != "student"]
+    checks = config.teacher.checks.model_copy(update={"names": names})
+    return config.model_copy(update={"teacher": config.teacher.model_copy(update={"checks": checks})})
+
+
+def _write_config(config: EpisodeConfig, folder: Path) -> None:
+    write_bytes(folder / CONFIG, dump_config(config).encode())
+
+
+def _put_plan(state: AloneState) -> None:
+    """Put the given plan where the planner takes it for its own; take away that of another branch."""
+    name = Store.iteration(state["given"]["iteration"], GIVEN_PLAN)
+    plan = approved({"plan": state["given_plan"]}) if state.get("given_plan") else None
+    if plan is None:
+        Path(state["folder"], name).unlink(missing_ok=True)
+    else:
+        Store(Path(state["folder"])).save(name, [plan])
+
+
+def _shown(state: AloneState) -> Shown:
+    store = Store(Path(state["folder"]))
+    plan = store.read(state["plan"], Plan)[0]
+    rows = store.read(state["accepted"], Row)
+    rejected = store.read(state["rejected"], Rejected) if state["rejected"]["count"] else []
+    failed = [(one.verdicts[-1], str(one.row.get("question", ""))) for one in rejected]
+    return {
+        "plan": [_line(f"{r.count} x {r.skill} {r.subskill}".rstrip(), r.reason) for r in plan.requests],
+        "accepted": len(rows),
+        "rows": [_line(row.skill, row.question, f"-> {row.answer}") for row in rows[:SHOWN]],
+        "rejected": dict(Counter(verdict.check for verdict, _ in failed)),
+        "reasons": [_line(verdict.check, verdict.reason, question) for verdict, question in failed[:SHOWN]],
+    }
+
+
+def _line(*parts: str) -> str:
+    text = " | ".join(" ".join(part.split()) for part in parts if part)
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."
