@@ -43,13 +43,18 @@ CONTRACTS = {
 def cli_reference() -> str:
     """Every command with its usage, arguments and examples, from the argument parser."""
     os.environ.update(COLUMNS=WIDTH, NO_COLOR="1")
-    top = _parser()
-    parts = [_command(top)]
-    for action in top._actions:
+    return "\n\n".join(_commands(_parser()))
+
+
+def _commands(parser: argparse.ArgumentParser, summary: str | None = None) -> list[str]:
+    """The parser's section, then those of its commands, theirs too."""
+    parts = [_command(parser, summary)]
+    for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             help_of = {chosen.dest: chosen.help for chosen in action._choices_actions}
-            parts += [_command(parser, help_of.get(name)) for name, parser in action.choices.items()]
-    return "\n\n".join(parts)
+            for name, inner in action.choices.items():
+                parts += _commands(inner, help_of.get(name))
+    return parts
 
 
 def _command(parser: argparse.ArgumentParser, summary: str | None = None) -> str:
