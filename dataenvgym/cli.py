@@ -159,7 +159,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _prompts(arguments: argparse.Namespace) -> list[str]:
-    return [] if arguments.prompts is None else [f"teacher.prompts={json.dumps(str(arguments.prompts.absolute()))}"]
+    if arguments.prompts is None:
+        return []
+    return [f"teacher.prompts={json.dumps(str(arguments.prompts.absolute()))}"]
 
 
 def _estimate(arguments: argparse.Namespace) -> int:

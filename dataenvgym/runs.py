@@ -6,15 +6,11 @@ import asyncio
 import hashlib
 import json
 import os
-import platform
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +18,7 @@ from dataenvgym.envs.errors import ConfigError, RunFolderError
 from dataenvgym.envs.store import Store, write_bytes, write_json
 from dataenvgym.envs.types import Plan
 from dataenvgym.graphs.config import BudgetConfig, EpisodeConfig, dump_config, load_config
+from dataenvgym.manifest import provenance
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
@@ -31,17 +28,6 @@ CONFIG, MANIFEST, CHECKPOINTS, SUMMARY = "config.yaml", "manifest.json", "checkp
 EXTENSIONS = "budget.json"
 # Keys that say when an episode ends and nothing else.
 EXTENDABLE = tuple(f"budget.{key}" for key in BudgetConfig.model_fields if key != "rows_per_iteration")
-PACKAGES = (
-    "dataenvgym",
-    "torch",
-    "transformers",
-    "peft",
-    "trl",
-    "langgraph",
-    "langchain",
-    "openai",
-    "datasets",
-)
 # The graph takes five steps per iteration and one per refill round; the limit only stops endless loops.
 THREAD: Any = {"configurable": {"thread_id": "episode"}, "recursion_limit": 100_000}
 
@@ -143,7 +129,7 @@ def create(config: EpisodeConfig, out: Path | None, *, own_teacher: bool = False
 def begin(config: EpisodeConfig, run_dir: Path, notes: Mapping[str, Any]) -> None:
     """Write what makes a folder a run: manifest.json, with `notes` among its entries, then config.yaml."""
     text = dump_config(config)
-    write_json(run_dir / MANIFEST, {**_manifest(config, text), **notes})
+    write_json(run_dir / MANIFEST, {**provenance(config.seed, text), **notes})
     write_bytes(run_dir / CONFIG, text.encode())
 
 
@@ -368,38 +354,3 @@ def _drained_by_signals(control: Any, on_event: Callable[[Event], object]) -> It
     finally:
         for number, handler in zip(handled, before, strict=True):
             signal.signal(number, handler)
-
-
-def _manifest(config: EpisodeConfig, text: str) -> dict[str, Any]:
-    versions: dict[str, str | None] = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    return {
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "seed": config.seed,
-        "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "git_commit": _git_commit(),
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "packages": versions,
-    }
-
-
-def _git_commit() -> str | None:
-    """The commit of the checkout that the code runs from, or None outside one."""
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None if found.returncode == 0 else None

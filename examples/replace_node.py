@@ -7,8 +7,7 @@ dataenvgym check examples/replace_node.py:graph --set structure=skill_list
 import random
 
 import dataenvgym
-from dataenvgym.envs.types import Provenance, Row
-from dataenvgym.graphs.files import plan_of, rejected_of, save
+from dataenvgym.graphs.files import plan_of, rejected_of, row_for, save
 
 
 def write_doubles(state, runtime):
@@ -19,24 +18,9 @@ def write_doubles(state, runtime):
     for request in plan.requests:
         for number in range(request.count):
             n = rng.randrange(10, 10_000)
-            source = Provenance(
-                iteration=state["iteration"],
-                request=request.id,
-                round=turn,
-                model="none",
-                prompt="none",
-                prompt_hash="",
-            )
-            rows.append(
-                Row(
-                    id=f"{state['iteration']:03d}-{request.id}-{turn}-{number}",
-                    question=f"What is {n} + {n}?",
-                    solution=f"{n} + {n} = {2 * n}",
-                    answer=str(2 * n),
-                    skill=request.skill,
-                    provenance=source,
-                )
-            )
+            working = f"{n} + {n} = {2 * n}"
+            question = f"What is {n} + {n}?"
+            rows.append(row_for(state, request, number, question=question, solution=working, answer=str(2 * n)))
     return {
         "generated": save(state, f"generated-{turn}", rows),
         "rejected": save(state, f"rejected-{turn}-reply", rejected_of(state)),

@@ -12,9 +12,9 @@ from langgraph.graph import END, START, StateGraph
 
 import dataenvgym
 from dataenvgym.envs.store import Store
-from dataenvgym.envs.types import Provenance, Ref, Rejected, Row
+from dataenvgym.envs.types import Ref, Rejected, Row
 from dataenvgym.graphs.config import EpisodeConfig
-from dataenvgym.graphs.files import plan_of, save
+from dataenvgym.graphs.files import plan_of, row_for, save
 from dataenvgym.graphs.state import TeacherState
 from dataenvgym.graphs.teacher import generate_data
 
@@ -39,24 +39,9 @@ def compute(state, runtime):
     for request in plan_of(state).requests:
         for number in range(request.count // 2 if request.skill == "addition" else 0):
             a, b = (10 * rng.randrange(1, 100) for _ in range(2))
-            source = Provenance(
-                iteration=state["iteration"],
-                request=request.id,
-                round=turn,
-                model="none",
-                prompt="none",
-                prompt_hash="",
-            )
-            rows.append(
-                Row(
-                    id=f"{state['iteration']:03d}-{request.id}-{turn}-sum-{number}",
-                    question=f"What is {a} + {b}?",
-                    solution=f"{a} + {b} = {a + b}",
-                    answer=str(a + b),
-                    skill=request.skill,
-                    provenance=source,
-                )
-            )
+            working = f"{a} + {b} = {a + b}"
+            question = f"What is {a} + {b}?"
+            rows.append(row_for(state, request, number, question=question, solution=working, answer=str(a + b)))
     return {"computed": save(state, f"computed-{turn}", rows)}
 
 

@@ -15,13 +15,32 @@ from pydantic import BaseModel
 from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.envs.observation import Observation
 from dataenvgym.envs.store import Store
-from dataenvgym.envs.types import Plan, Ref, Rejected, Row
+from dataenvgym.envs.types import DataRequest, Plan, Provenance, Ref, Rejected, Row
 from dataenvgym.graphs.state import TeacherState
 
 
 def save(state: TeacherState, name: str, items: Iterable[BaseModel]) -> Ref:
     """Write one JSON line per item as `<name>.jsonl` of the state's iteration; the reference to it."""
     return _store(state).save(Store.iteration(state["iteration"], f"{name}.jsonl"), items)
+
+
+def row_for(
+    state: TeacherState, request: DataRequest, number: int, *, question: str, solution: str, answer: str
+) -> Row:
+    """A row of `request` that was written without a model; `number` tells it from others of this generation."""
+    turn = state["round"]
+    source = Provenance(
+        iteration=state["iteration"], request=request.id, round=turn, model="none", prompt="none", prompt_hash=""
+    )
+    return Row(
+        id=f"{state['iteration']:03d}-{request.id}-{turn}-own-{number}",
+        question=question,
+        solution=solution,
+        answer=answer,
+        skill=request.skill,
+        subskill=request.subskill,
+        provenance=source,
+    )
 
 
 def observation_of(state: TeacherState) -> Observation:
