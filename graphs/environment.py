@@ -26,7 +26,7 @@ from dataenvgym.envs.stats import paired_gain, wilson
 from dataenvgym.envs.tasks import TASKS
 from dataenvgym.envs.types import DataRequest, Plan, Prediction, Provenance, Rejected, Row, Verdict
 from dataenvgym.graphs.config import STRUCTURES, EpisodeConfig, load_config
-from dataenvgym.graphs.episode import find_skills
+from dataenvgym.graphs.episode import budget_left, find_skills
 from dataenvgym.graphs.live import env_of, held_out_of, task_of
 
 Reset = tuple[Observation, dict[str, Any]]
@@ -140,10 +140,7 @@ class DataEnv:
         return sum(len(lesson.rows) for lesson in self._lessons)
 
     def _budget(self) -> int:
-        budget = self.config.budget
-        if budget.rows is None:
-            return budget.rows_per_iteration
-        return max(0, min(budget.rows_per_iteration, budget.rows - self._taught()))
+        return budget_left(self.config, self._taught())
 
     def _observe(self) -> Observation:
         return self._env.observe(

@@ -13,7 +13,7 @@ from dataenvgym.envs.store import Store
 from dataenvgym.envs.students import Student
 from dataenvgym.envs.teacher_env import TeacherEnv
 from dataenvgym.graphs.config import EpisodeConfig
-from dataenvgym.graphs.episode import find_skills
+from dataenvgym.graphs.episode import budget_left, find_skills
 from dataenvgym.graphs.live import task_of
 from dataenvgym.graphs.state import TeacherInput
 
@@ -43,7 +43,7 @@ async def rehearsed_input(config: EpisodeConfig, folder: Path) -> TeacherInput:
         structure=config.structure,
         state=config.state,
         iteration=1,
-        budget=min(config.budget.rows_per_iteration, config.budget.rows or config.budget.rows_per_iteration),
+        budget=budget_left(config, 0),
         evaluations=[predictions],
         lessons=[],
     )
