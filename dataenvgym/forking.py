@@ -190,12 +190,13 @@ def _unused(run_dir: Path) -> Iterator[None]:
 
 async def _values_before(run_dir: Path, config: EpisodeConfig, at: int) -> dict[str, Any]:
     """The episode's state right after the evaluation before iteration `at`, from a copy of the checkpoints."""
+    from dataenvgym.envs.store import copy_database
     from dataenvgym.runs import CHECKPOINTS, THREAD, episode_graph, readable
 
     reached = 0
     with tempfile.TemporaryDirectory(prefix="dataenvgym-") as folder, readable(run_dir / CHECKPOINTS):
         copy = Path(folder) / CHECKPOINTS
-        _copy_database(run_dir / CHECKPOINTS, copy)
+        copy_database(run_dir / CHECKPOINTS, copy)
         async with episode_graph(copy, config) as graph:
             async for snapshot in graph.aget_state_history(THREAD):
                 values = dict(snapshot.values)
@@ -237,7 +238,7 @@ def _share(parent: Path, into: Path, at: int) -> None:
     Students and replies of later iterations come along: they are found by their content, so what the fork does in
     the same way as the parent is not done again.
     """
-    from dataenvgym.envs.store import Store, write_bytes
+    from dataenvgym.envs.store import Store, copy_database, write_bytes
     from dataenvgym.envs.teacher_env import TRAINED
     from dataenvgym.graphs.episode import SKILLS
     from dataenvgym.graphs.live import RESPONSES
@@ -252,20 +253,13 @@ def _share(parent: Path, into: Path, at: int) -> None:
         (into / given).parent.mkdir(parents=True)
         shutil.copy2(parent / given, into / given)
     shutil.copy2(parent / SKILLS, into / SKILLS)
-    _copy_database(parent / RESPONSES, into / RESPONSES)
+    copy_database(parent / RESPONSES, into / RESPONSES)
     for name, before in ((LEDGER, _called_before), (TIMINGS, _timed_before)):
         kept = before(_records(parent / name), at)
         write_bytes(into / name, "".join(json.dumps(record) + "\n" for record in kept).encode())
     for student in parent.glob(f"students/*/{TRAINED}"):
         if not student.parent.name.endswith(".partial"):
             shutil.copytree(student.parent, into / "students" / student.parent.name, copy_function=_link)
-
-
-def _copy_database(source: Path, target: Path) -> None:
-    """The SQLite file and what a killed process has not merged into it; opening it would write to its folder."""
-    for ending in ("", "-wal"):
-        if (path := source.with_name(source.name + ending)).is_file():
-            shutil.copy2(path, target.with_name(target.name + ending))
 
 
 def _link(source: str, target: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -32,6 +33,13 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """One JSON document, indented for reading by eye."""
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """The SQLite file and what a killed process has not merged into it; opening it would write to its folder."""
+    for ending in ("", "-wal"):
+        if (path := source.with_name(source.name + ending)).is_file():
+            shutil.copy2(path, target.with_name(target.name + ending))
 
 
 class Store:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shutil
 import sqlite3
 import tempfile
 import time
@@ -28,7 +27,7 @@ from typing_extensions import TypedDict
 from dataenvgym.agents.checks import CHECKS
 from dataenvgym.envs.errors import ConfigError, RunFolderError
 from dataenvgym.envs.observation import Observation
-from dataenvgym.envs.store import Store, read_jsonl, write_bytes
+from dataenvgym.envs.store import Store, copy_database, read_jsonl, write_bytes
 from dataenvgym.envs.types import Plan, Ref, Rejected, Row
 from dataenvgym.graphs.compose import compiled
 from dataenvgym.graphs.config import EpisodeConfig, Structure, config_for, dump_config, load_config, parse_config
@@ -222,9 +221,7 @@ def _accepted(run: Path, iteration: int, count: int | None) -> list[Row]:
 
 def _copy_replies(source: Path, target: Path) -> None:
     """The run's replies of the model, so that an unchanged call is not paid again; left out where unreadable."""
-    for ending in ("", "-wal"):
-        if (path := source.with_name(source.name + ending)).is_file():
-            shutil.copyfile(path, target.with_name(target.name + ending))
+    copy_database(source, target)
     if not target.is_file():
         return
     try:  # a running run may have written to it meanwhile
