@@ -5,6 +5,7 @@ One is added by an entry in `CHECKS` and its name in `CheckName`: what it costs 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -72,7 +73,7 @@ def check_answer(row: Row, context: CheckContext) -> Verdict:
     It rejects an answer that cannot be read back; a wrong one that reads well passes, since it is its own gold.
     """
     text = context.domain.example(row).completion
-    found, correct = context.domain.score(row.answer, text)
+    found, correct = context.domain.read_back(row.answer, text)
     if not correct:
         return _failed("answer", f"the scorer reads {found!r} from the completion, not {row.answer!r}")
     return _passed("answer")
@@ -106,9 +107,10 @@ async def check_student(rows: Sequence[Row], context: CheckContext) -> list[Verd
         raise ConfigError("the check 'student' needs a student to ask, and here is none")
     examples = [context.domain.example(row) for row in rows]
     texts = await context.student([e.prompt for e in examples])
+    scored = await asyncio.to_thread(context.domain.score, rows, texts)
     verdicts = []
-    for row, text in zip(rows, texts, strict=True):
-        known = context.domain.score(row.answer, text)[1]
+    for text, found in zip(texts, scored, strict=True):
+        known = found.correct
         if known and context.config.student_known == "drop":
             verdicts.append(_failed("student", f"the student answers it already: {text[-80:]!r}"))
         else:

@@ -30,6 +30,13 @@ class TaskConfig(Section):
         None, ge=1, description="Test instances (arithmetic: per skill; else in all). null: the whole split."
     )
     seed: int = Field(0, description="Draws the splits; keep it fixed to compare runs.")
+    sandbox: Literal["bubblewrap", "rlimits"] = Field(
+        "bubblewrap",
+        description="Where untrusted programs run (code tasks). bubblewrap: no network, no files but a private /tmp. "
+        "rlimits: limits on processor, memory and output only; such a program can read your files and use the "
+        "network.",
+    )
+    cpu_seconds: float = Field(5.0, gt=0, description="Processor time that a program may use per test (code tasks).")
 
 
 class GenerationConfig(Section):

@@ -1,11 +1,29 @@
-"""What differs between domains, as data: how to ask, how to read an answer, what a row looks like."""
+"""What differs between domains, as data: how to ask, how to read and judge an answer, what a row looks like."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydantic import BaseModel
 
 from dataenvgym.envs.types import Example, Instance, Row
+
+Item = Instance | Row
+
+
+class Mark(NamedTuple):
+    """Whether an answer is right and, where running it has shown why not, the reason."""
+
+    correct: bool
+    detail: str = ""
+
+
+class Scored(NamedTuple):
+    """What was read from a student's text (None: no answer in it) and how it was marked."""
+
+    answer: str | None
+    correct: bool
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -14,25 +32,43 @@ class Domain:
 
     name: str
     instruction: str
-    """Stated before each question; it names the answer format."""
+    """What an answer must look like; the teacher's model is told it too."""
+    prompt: Callable[[Item], str]
+    """The user message for an instance or a row."""
     render_answer: Callable[[str, str], str]
     """(worked solution, answer) -> the completion a student is trained to write."""
     extract: Callable[[str], str | None]
     """Student text -> answer, or None when there is none."""
     equal: Callable[[str, str], bool]
-    """(gold answer, extracted answer) -> whether they agree."""
+    """(gold answer, other answer) -> whether they say the same; no program is run for it."""
     row_model: type[BaseModel]
     """The fields the teacher's model fills in for one row: at least question, solution, answer."""
+    mark: Callable[[Sequence[Item], Sequence[str]], list[Mark]] | None = None
+    """Whether answers to items are right, all at once, where running them decides; None: `equal` does."""
+    vet: Callable[[Sequence[Row]], list[str]] | None = None
+    """What is wrong with rows, found by running them ("" for nothing); None: there is nothing to run."""
 
-    def prompt(self, item: Instance | Row) -> str:
-        """The user message for an instance or a row."""
-        return f"{self.instruction}\n{item.question}"
-
-    def example(self, row: Row | Instance) -> Example:
+    def example(self, row: Item) -> Example:
         """The training example of a row."""
         return Example(self.prompt(row), self.render_answer(row.solution, row.answer))
 
-    def score(self, gold: str, text: str) -> tuple[str | None, bool]:
-        """(extracted answer, whether it is right) for a student's text."""
+    def read_back(self, gold: str, text: str) -> tuple[str | None, bool]:
+        """(the answer in a text, whether it says the same as the gold answer), without running anything."""
         answer = self.extract(text)
         return answer, answer is not None and self.equal(gold, answer)
+
+    def marks(self, items: Sequence[Item], answers: Sequence[str]) -> list[Mark]:
+        """Whether each answer to each item is right."""
+        if self.mark is not None:
+            return self.mark(items, answers)
+        return [Mark(self.equal(item.answer, answer)) for item, answer in zip(items, answers, strict=True)]
+
+    def score(self, items: Sequence[Item], texts: Sequence[str]) -> list[Scored]:
+        """What a student's texts say to items, and whether it is right."""
+        answers = [self.extract(text) for text in texts]
+        found = [(item, answer) for item, answer in zip(items, answers, strict=True) if answer is not None]
+        marks = iter(self.marks([item for item, _ in found], [answer for _, answer in found]))
+        return [
+            Scored(a, *next(marks)) if a is not None else Scored(None, False, "no answer in the text")
+            for a in answers
+        ]

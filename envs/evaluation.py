@@ -36,21 +36,19 @@ def score(
     domain: Domain, instances: Sequence[Instance], texts: Sequence[str], skills: Mapping[str, str]
 ) -> list[Prediction]:
     """One scored prediction per instance; `skills` maps instance ids to skill names."""
-    predictions = []
-    for item, text in zip(instances, texts, strict=True):
-        answer, correct = domain.score(item.answer, text)
-        predictions.append(
-            Prediction(
-                id=item.id,
-                skill=skills.get(item.id, item.skill or UNSKILLED),
-                question=item.question,
-                gold=item.answer,
-                text=text,
-                answer=answer,
-                correct=correct,
-            )
+    return [
+        Prediction(
+            id=item.id,
+            skill=skills.get(item.id, item.skill or UNSKILLED),
+            question=item.question,
+            gold=item.answer,
+            text=text,
+            answer=found.answer,
+            correct=found.correct,
+            detail=found.detail,
         )
-    return predictions
+        for item, text, found in zip(instances, texts, domain.score(instances, texts), strict=True)
+    ]
 
 
 def accuracy(predictions: Sequence[Prediction]) -> float:

@@ -58,6 +58,7 @@ class Prediction(Frozen):
     text: str
     answer: str | None = Field(description="The answer extracted from the text; null when none was found.")
     correct: bool
+    detail: str = Field("", description="Why it is not right, where running it has shown that.")
 
 
 class Verdict(Frozen):

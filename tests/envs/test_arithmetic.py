@@ -213,6 +213,6 @@ def test_a_solution_with_its_answer_scores_right() -> None:
     for name in SKILLS:
         drawn = problem(name, 0, 0)
         text = domain.render_answer(drawn.solution, drawn.answer)
-        assert domain.score(drawn.answer, text) == (drawn.answer, True)
+        assert domain.read_back(drawn.answer, text) == (drawn.answer, True)
         wrong = domain.render_answer(drawn.solution, str(int(drawn.answer) + 1))
-        assert domain.score(drawn.answer, wrong)[1] is False
+        assert domain.read_back(drawn.answer, wrong)[1] is False

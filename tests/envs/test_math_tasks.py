@@ -68,7 +68,7 @@ def everything(task: Task) -> list[Instance]:
 def check_gold(task: Task) -> None:
     for instance in everything(task):
         completion = task.domain.example(instance).completion
-        assert task.domain.score(instance.answer, completion)[1], instance
+        assert task.domain.read_back(instance.answer, completion)[1], instance
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -396,7 +396,7 @@ def test_the_real_student_learns_an_easy_skill(backend: str, tmp_path: Path) -> 
 
     def right() -> int:
         texts = student.predict([task.domain.prompt(i) for i in val])
-        return sum(task.domain.score(i.answer, t)[1] for i, t in zip(val, texts, strict=True))
+        return sum(task.domain.read_back(i.answer, t)[1] for i, t in zip(val, texts, strict=True))
 
     before = right()
     config = TrainConfig.model_validate({"backend": backend, "last_layers": 15})
