@@ -32,11 +32,11 @@ class TaskConfig(Section):
     seed: int = Field(0, description="Draws the splits; keep it fixed to compare runs.")
     sandbox: Literal["bubblewrap", "rlimits"] = Field(
         "bubblewrap",
-        description="Where untrusted programs run (code tasks). bubblewrap: no network, no files but a private /tmp. "
-        "rlimits: limits on processor, memory and output only; such a program can read your files and use the "
-        "network.",
+        description="Where untrusted programs run (code tasks). bubblewrap: no network, read-only system files, a "
+        "private /tmp. rlimits: limits on processor, memory and output only; such a program can read your files "
+        "and use the network.",
     )
-    cpu_seconds: float = Field(5.0, gt=0, description="Processor time that a program may use per test (code tasks).")
+    cpu_seconds: float = Field(5.0, gt=0, description="Processor time for one test of a program (code tasks).")
 
 
 class GenerationConfig(Section):
