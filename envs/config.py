@@ -4,6 +4,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# Longest answer and longest training row, in tokens, where neither the config nor the task says.
+ANSWER_TOKENS, ROW_TOKENS = 40, 512
+
 
 class Section(BaseModel):
     """A config section: unknown keys are errors, values are not changed after they are read."""
@@ -43,7 +46,9 @@ class GenerationConfig(Section):
     """How the student is asked. Greedy, so that a score is a property of the student alone."""
 
     batch_size: int = Field(256, ge=1, description="Prompts generated together, sorted by length.")
-    max_new_tokens: int = Field(40, ge=1, description="Longest answer in tokens.")
+    max_new_tokens: int | None = Field(
+        None, ge=1, description="Longest answer in tokens; null: the task's own, e.g. 40 for arithmetic."
+    )
 
 
 class TrainConfig(Section):
@@ -64,10 +69,11 @@ class TrainConfig(Section):
         "mlp", description="Adapt the linear layers outside attention (a quarter faster, as good), or all."
     )
     last_layers: int | None = Field(None, ge=1, description="Adapt only this many top layers; null: all.")
-    max_length: int = Field(
-        512,
+    max_length: int | None = Field(
+        None,
         ge=8,
-        description="Longest training row in tokens; a longer one is cut, or left out if its prompt fills it.",
+        description="Longest training row in tokens; a longer one is cut, or left out if its prompt fills it. "
+        "null: the task's own, e.g. 512 for arithmetic.",
     )
 
 

@@ -87,6 +87,18 @@ class EpisodeConfig(Section):
     )
     seed: int = Field(0, description="Everything drawn at random comes from it.")
 
+    def student_config(self) -> StudentConfig:
+        """The section `student`, with the task's own lengths where it does not say."""
+        spec, student = TASKS[self.task.name], self.student
+        lengths = {"max_new_tokens": student.generation.max_new_tokens or spec.answer_tokens}
+        rows = {"max_length": student.train.max_length or spec.row_tokens}
+        return student.model_copy(
+            update={
+                "generation": student.generation.model_copy(update=lengths),
+                "train": student.train.model_copy(update=rows),
+            }
+        )
+
     def policy_name(self) -> str:
         """The planning policy in force, defaults resolved."""
         return find_policy(self.structure, self.teacher.policy, self.state).name

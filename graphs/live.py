@@ -52,8 +52,8 @@ def held_out_of(config: EpisodeConfig) -> HeldOut:
 
 def student_of(config: EpisodeConfig, report: Report | None = None) -> Student:
     """The config's student; `report` hears of it being made, which may take minutes the first time."""
-    spec = config.student.model_dump_json()
-    return _once(("student", spec), lambda: make_student(config.student, report))
+    student = config.student_config()
+    return _once(("student", student.model_dump_json()), lambda: make_student(student, report))
 
 
 def env_of(config: EpisodeConfig, run_dir: str, report: Report | None = None) -> TeacherEnv:
@@ -61,7 +61,7 @@ def env_of(config: EpisodeConfig, run_dir: str, report: Report | None = None) ->
     return TeacherEnv(
         task_of(config),
         student_of(config, report),
-        config.student.train,
+        config.student_config().train,
         Path(run_dir) / "students",
         seed=config.seed,
     )

@@ -38,7 +38,8 @@ async def rehearsed_input(config: EpisodeConfig, folder: Path) -> TeacherInput:
     skills = await find_skills(config, str(folder))
     texts = [task.domain.render_answer("", i.answer) if n % 2 else "" for n, i in enumerate(task.val)]
     predictions = await asyncio.to_thread(score, task.domain, task.val, texts, skills)
-    env = TeacherEnv(task, cast(Student, None), config.student.train, folder)  # to observe asks no student
+    student = cast(Student, None)  # to observe asks none
+    env = TeacherEnv(task, student, config.student_config().train, folder)
     observation = env.observe(
         structure=config.structure,
         state=config.state,

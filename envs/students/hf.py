@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from dataenvgym.envs.config import StudentConfig, TrainConfig
+from dataenvgym.envs.config import ANSWER_TOKENS, ROW_TOKENS, StudentConfig, TrainConfig
 from dataenvgym.envs.errors import ConfigError, DataError, MissingDependencyError
 from dataenvgym.envs.students.base import Progress, TrainSummary
 from dataenvgym.envs.students.generate import greedy
@@ -60,7 +60,7 @@ class TransformersStudent:
         answers = greedy(
             model,
             [self._prompt_ids(p) for p in prompts],
-            max_new_tokens=generation.max_new_tokens,
+            max_new_tokens=generation.max_new_tokens or ANSWER_TOKENS,
             end_tokens=_end_tokens(model, tokenizer),
             pad_token=tokenizer.pad_token_id,
             batch_size=generation.batch_size,
@@ -94,11 +94,12 @@ class TransformersStudent:
         with quiet_transformers():
             model = self._trainable(config, start)
         tokenizer = self._get_tokenizer()
-        encoded = [self._encode(e, config.max_length) for e in examples]
+        longest = config.max_length or ROW_TOKENS
+        encoded = [self._encode(e, longest) for e in examples]
         rows = [row for row in encoded if row is not None]
         if not rows:
             raise DataError(
-                f"the prompt of every training row fills student.train.max_length = {config.max_length} tokens, "
+                f"the prompt of every training row fills student.train.max_length = {longest} tokens, "
                 f"which leaves no room for an answer, e.g. {examples[0].prompt[:80]!r}"
             )
         if config.backend == "trl":

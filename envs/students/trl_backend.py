@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from dataenvgym.envs.config import TrainConfig
+from dataenvgym.envs.config import ROW_TOKENS, TrainConfig
 from dataenvgym.envs.students.base import Progress, TrainSummary
 from dataenvgym.envs.students.loop import GRADIENT_CLIP, Encoded
 
@@ -57,7 +57,7 @@ def fit_trl(
                 warmup_steps=config.warmup_steps,
                 weight_decay=0.0,
                 max_grad_norm=GRADIENT_CLIP,
-                max_length=config.max_length,
+                max_length=config.max_length or ROW_TOKENS,
                 completion_only_loss=True,
                 gradient_checkpointing=False,
                 bf16=False,

@@ -13,7 +13,7 @@ from dataenvgym.envs.students.hf import TransformersStudent
 from dataenvgym.envs.students.smollm import smollm_folder
 
 # What the schooling is: change any of it and another student is made, under another key.
-SCHOOLING = TrainConfig(batch_size=4, learning_rate=1.5e-3)
+SCHOOLING = TrainConfig(batch_size=4, learning_rate=1.5e-3, max_length=512)
 ROWS_PER_SKILL = 90
 SEED = 0
 VERSION = 3

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dataenvgym.envs.config import TaskConfig
+from dataenvgym.envs.config import ANSWER_TOKENS, ROW_TOKENS, TaskConfig
 from dataenvgym.envs.domain import Domain
 from dataenvgym.envs.types import Instance
 
@@ -30,3 +30,7 @@ class TaskSpec:
     gold_skills: bool
     embedded: bool
     """True when it needs no download."""
+    answer_tokens: int = ANSWER_TOKENS
+    """Longest answer of a student, in tokens, where the config does not say."""
+    row_tokens: int = ROW_TOKENS
+    """Longest training row, in tokens, where the config does not say."""

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataenvgym.envs.errors import ConfigError, DataEnvGymError, UnknownNameError
+from dataenvgym.envs.tasks import TASKS
 from dataenvgym.graphs.config import (
     STRUCTURES,
     EpisodeConfig,
@@ -153,3 +154,13 @@ def test_every_key_is_described() -> None:
 def test_the_context_of_a_structures_graph_has_it_as_default() -> None:
     for structure in STRUCTURES:
         assert config_for(structure)().structure == structure
+
+
+def test_the_longest_answer_and_row_are_the_task_s_own_unless_the_config_says() -> None:
+    plain = load_config(None, ["task.name=arithmetic"]).student_config()
+    assert (plain.generation.max_new_tokens, plain.train.max_length) == (40, 512)
+    spec = TASKS["gsm8k"]
+    other = load_config(None, ["task.name=gsm8k"]).student_config()
+    assert (other.generation.max_new_tokens, other.train.max_length) == (spec.answer_tokens, spec.row_tokens)
+    said = load_config(None, ["task.name=gsm8k", "student.generation.max_new_tokens=7", "student.train.max_length=9"])
+    assert (said.student_config().generation.max_new_tokens, said.student_config().train.max_length) == (7, 9)
