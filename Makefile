@@ -1,10 +1,12 @@
 # Needs Python 3.11 or newer, make, git and a C compiler (one dependency is built from source).
+# JOBS=1 runs the tests one after the other.
 # A smaller install without CUDA: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint docs wheel-check clean
@@ -16,10 +18,10 @@ demo: $(READY)  ## Run a short episode with the embedded student: no key, no net
 	@$(BIN)/dataenvgym run examples/demo.yaml
 
 test: $(READY)  ## Run every test, those with the embedded student too.
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 test-fast: $(READY)  ## Run the tests that take seconds.
-	@$(BIN)/pytest -m "not slow"
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not slow"
 
 lint: $(READY)  ## Check style and formatting.
 	@$(BIN)/ruff check .

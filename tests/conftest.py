@@ -8,6 +8,10 @@ from hypothesis import settings
 
 CACHE = "DATAENVGYM_CACHE"
 
+# The workers of pytest-xdist share the cores: more threads than cores slow each other several times over.
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
+
 # No deadline per example: the first one may import scipy or SymPy, and no test may depend on a clock.
 settings.register_profile("dataenvgym", deadline=None)
 settings.load_profile("dataenvgym")

@@ -162,5 +162,6 @@ def test_the_longest_answer_and_row_are_the_task_s_own_unless_the_config_says() 
     spec = TASKS["gsm8k"]
     other = load_config(None, ["task.name=gsm8k"]).student_config()
     assert (other.generation.max_new_tokens, other.train.max_length) == (spec.answer_tokens, spec.row_tokens)
-    said = load_config(None, ["task.name=gsm8k", "student.generation.max_new_tokens=7", "student.train.max_length=9"])
+    lengths = ["student.generation.max_new_tokens=7", "student.train.max_length=9"]
+    said = load_config(None, ["task.name=gsm8k", *lengths])
     assert (said.student_config().generation.max_new_tokens, said.student_config().train.max_length) == (7, 9)
