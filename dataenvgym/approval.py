@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dataenvgym.agents.loops import run_now
 from dataenvgym.envs.errors import DataEnvGymError, DataError, RunFolderError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -77,8 +78,6 @@ def open_question(run_dir: Path) -> dict[str, Any] | None:
     Raises:
         RunFolderError: not a run, in use by another process, or damaged.
     """
-    import asyncio
-
     from dataenvgym.runs import CHECKPOINTS, THREAD, episode_graph, locked, open_run, readable
 
     config, checkpoints = open_run(run_dir), run_dir / CHECKPOINTS
@@ -89,7 +88,7 @@ def open_question(run_dir: Path) -> dict[str, Any] | None:
         return dict(asked[0].value) if asked else None
 
     with locked(run_dir), readable(checkpoints):
-        return asyncio.run(read()) if checkpoints.is_file() else None
+        return run_now(read()) if checkpoints.is_file() else None
 
 
 def ask(question: Any, run_dir: Path, console: Console, read: Read) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 
 from dataenvgym.agents.gateway import CHARACTERS_PER_TOKEN
 from dataenvgym.agents.ledger import CallRecord, Ledger
+from dataenvgym.agents.loops import run_now
 from dataenvgym.agents.spending import cost, price_of
 from dataenvgym.graphs.config import EpisodeConfig
 from dataenvgym.graphs.live import task_of
@@ -39,7 +39,7 @@ def estimate(config: EpisodeConfig) -> list[NodeEstimate]:
     `CHARACTERS_PER_TOKEN`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        records = asyncio.run(_rehearse(config, Path(folder)))
+        records = run_now(_rehearse(config, Path(folder)))
     task, price = task_of(config), price_of(config.teacher.llm)
     shown = task.train[:200]
     per_row = sum(len(i.question) + len(i.solution) + len(i.answer) for i in shown) / max(1, len(shown))

@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dataenvgym.agents.loops import run_now
 from dataenvgym.approval import read_plan
 from dataenvgym.envs.errors import ConfigError, RunFolderError
 
@@ -91,8 +92,6 @@ def fork(
         DataError: `plan` cannot be generated.
         RunFolderError: the parent is no run, in use, damaged or has not reached `at`; or `out` is taken.
     """
-    import asyncio
-
     from dataenvgym import runs
     from dataenvgym.envs.store import Store
     from dataenvgym.graphs.config import load_config
@@ -115,7 +114,7 @@ def fork(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with _unused(parent):
-            values = asyncio.run(_values_before(parent, before, at))
+            values = run_now(_values_before(parent, before, at))
             observation = _observation(parent, config, values)
             edited = None if plan is None else read_plan(plan, observation)
             _share(parent, partial, at)
@@ -123,7 +122,7 @@ def fork(
         store = Store(partial)
         values["observation"] = store.save(Store.iteration(at, "observation.jsonl"), [observation])
         given = None if edited is None else store.save(Store.iteration(at, GIVEN_PLAN), [edited])
-        asyncio.run(_write_values(partial, config, {**values, "run_dir": str(out.absolute())}))
+        run_now(_write_values(partial, config, {**values, "run_dir": str(out.absolute())}))
         origin = {
             "parent": str(parent.absolute()),
             "iteration": at,

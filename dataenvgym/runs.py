@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dataenvgym.agents.loops import run_now
 from dataenvgym.envs.errors import ConfigError, RunFolderError
 from dataenvgym.envs.store import Store, write_bytes, write_json
 from dataenvgym.envs.types import Plan
@@ -219,7 +220,7 @@ def _execute(
 ) -> Outcome:
     with locked(run_dir), readable(run_dir / CHECKPOINTS):
         if not (run_dir / SUMMARY).is_file():
-            asyncio.run(_drive(run_dir.absolute(), config, on_event or (lambda _: None), approve, teacher))
+            run_now(_drive(run_dir.absolute(), config, on_event or (lambda _: None), approve, teacher))
     return Outcome(run_dir, read_summary(run_dir))
 
 

@@ -1,5 +1,6 @@
 """Run folders: making, opening, refusing; what the manifest says."""
 
+import asyncio
 import hashlib
 import json
 from pathlib import Path
@@ -122,3 +123,14 @@ def test_every_public_name_is_there(name: str) -> None:
 def test_an_unknown_public_name(monkeypatch: Any) -> None:
     with pytest.raises(AttributeError, match="no attribute 'runn'"):
         _ = dataenvgym.runn
+
+
+def test_a_run_works_within_a_running_event_loop_as_in_a_notebook(tmp_path: Path) -> None:
+    small = ("student.name=tiny", "student.generation.max_new_tokens=4", "task.val_size=1", "task.test_size=1")
+    config = load_config(None, [*small, "budget.iterations=1", "budget.rows_per_iteration=12"])
+
+    async def cell() -> Any:
+        return dataenvgym.run(config, tmp_path / "run")
+
+    outcome = asyncio.run(cell())
+    assert outcome.summary["stop_reason"] == "all 1 iterations done"
