@@ -94,14 +94,14 @@ def fork(
     """
     from dataenvgym import runs
     from dataenvgym.envs.store import Store
-    from dataenvgym.graphs.config import load_config
+    from dataenvgym.graphs.config import CONFIG_FILE, changed_keys, load_config
     from dataenvgym.graphs.teacher import GIVEN_PLAN
 
     if at < 1:
         raise ConfigError(f"--at {at}: iterations are counted from 1")
     before, manifest = runs.open_run(parent), runs.read_manifest(parent)
-    config = load_config(parent / runs.CONFIG, [*runs.extensions(parent), *overrides])
-    _check_changes(runs.changed_keys(before, config))
+    config = load_config(parent / CONFIG_FILE, [*runs.extensions(parent), *overrides])
+    _check_changes(changed_keys(before, config))
     if manifest.get("own_teacher") and plan is not None:
         raise ConfigError(
             f"{parent} has a teacher graph of its own, which makes its plans itself; leave out --plan"

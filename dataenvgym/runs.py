@@ -18,14 +18,21 @@ from dataenvgym.agents.loops import run_now
 from dataenvgym.envs.errors import ConfigError, RunFolderError
 from dataenvgym.envs.store import Store, write_bytes, write_json
 from dataenvgym.envs.types import Plan
-from dataenvgym.graphs.config import BudgetConfig, EpisodeConfig, dump_config, load_config
+from dataenvgym.graphs.config import (
+    CONFIG_FILE,
+    BudgetConfig,
+    EpisodeConfig,
+    changed_keys,
+    dump_config,
+    load_config,
+)
 from dataenvgym.manifest import provenance
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
 Approve = Callable[[Any], Any]
 
-CONFIG, MANIFEST, CHECKPOINTS, SUMMARY = "config.yaml", "manifest.json", "checkpoints.sqlite", "summary.json"
+MANIFEST, CHECKPOINTS, SUMMARY = "manifest.json", "checkpoints.sqlite", "summary.json"
 EXTENSIONS = "budget.json"
 # Keys that say when an episode ends and nothing else.
 EXTENDABLE = tuple(f"budget.{key}" for key in BudgetConfig.model_fields if key != "rows_per_iteration")
@@ -99,7 +106,7 @@ def extend(run_dir: Path, overrides: Sequence[str]) -> None:
     """
     with locked(run_dir):
         before = open_run(run_dir)
-        config = load_config(run_dir / CONFIG, [*extensions(run_dir), *overrides])
+        config = load_config(run_dir / CONFIG_FILE, [*extensions(run_dir), *overrides])
         changed = changed_keys(before, config)
         fixed = [key for key in changed if key not in EXTENDABLE]
         if fixed:
@@ -131,12 +138,12 @@ def begin(config: EpisodeConfig, run_dir: Path, notes: Mapping[str, Any]) -> Non
     """Write what makes a folder a run: manifest.json, with `notes` among its entries, then config.yaml."""
     text = dump_config(config)
     write_json(run_dir / MANIFEST, {**provenance(config.seed, text), **notes})
-    write_bytes(run_dir / CONFIG, text.encode())
+    write_bytes(run_dir / CONFIG_FILE, text.encode())
 
 
 def check_free(run_dir: Path) -> None:
     """Refuse a folder that a new run cannot be put into, with a RunFolderError."""
-    if (run_dir / CONFIG).exists():
+    if (run_dir / CONFIG_FILE).exists():
         raise RunFolderError(f"{run_dir} already holds a run. Go on with it: dataenvgym resume {run_dir}")
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         raise RunFolderError(f"{run_dir} exists and is not empty; name another folder with --out")
@@ -144,20 +151,20 @@ def check_free(run_dir: Path) -> None:
 
 def open_run(run_dir: Path) -> EpisodeConfig:
     """The config of an existing run, checked against what the run was started with."""
-    if not (run_dir / CONFIG).is_file():
-        raise RunFolderError(f"{run_dir} is not a run: it has no {CONFIG}")
+    if not (run_dir / CONFIG_FILE).is_file():
+        raise RunFolderError(f"{run_dir} is not a run: it has no {CONFIG_FILE}")
     manifest = read_manifest(run_dir)
     recorded = manifest["config_sha256"]
     if (manifest.get("fork") or {}).get("plan"):
         Store(run_dir).read(manifest["fork"]["plan"], Plan)  # refuses one that was changed since
-    text = (run_dir / CONFIG).read_text()
+    text = (run_dir / CONFIG_FILE).read_text()
     if hashlib.sha256(text.encode()).hexdigest() != recorded:
         raise RunFolderError(
-            f"{run_dir / CONFIG} was changed after the run was started, so its rows and scores belong to another "
-            "config. Restore it, or start a new run with the changed config."
+            f"{run_dir / CONFIG_FILE} was changed after the run was started, so its rows and scores belong to "
+            "another config. Restore it, or start a new run with the changed config."
         )
     try:
-        return load_config(run_dir / CONFIG, extensions(run_dir))
+        return load_config(run_dir / CONFIG_FILE, extensions(run_dir))
     except ConfigError as error:
         raise RunFolderError(f"{run_dir} was made by another version of dataenvgym: {error}") from error
 
@@ -185,20 +192,6 @@ def extensions(run_dir: Path) -> list[str]:
     except ValueError as error:
         raise RunFolderError(f"{path} is damaged ({error}); delete it to go on with the first budget") from error
     return [str(text) for text in found]
-
-
-def changed_keys(before: EpisodeConfig, after: EpisodeConfig) -> list[str]:
-    """The keys, e.g. `budget.rows`, in which two configs differ."""
-    old, new = (dict(_flat(config.model_dump())) for config in (before, after))
-    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,6 +22,10 @@ from dataenvgym.envs.tasks import TASKS
 
 Structure = Literal["open_ended", "skill_list", "skill_tree"]
 STRUCTURES: tuple[Structure, ...] = get_args(Structure)
+
+
+CONFIG_FILE = "config.yaml"
+"""The config of a run, in its folder."""
 
 
 class BudgetConfig(Section):
@@ -156,6 +160,20 @@ def parse_config(data: Mapping[str, Any], source: str = "config") -> EpisodeConf
 def dump_config(config: EpisodeConfig) -> str:
     """The config as YAML, every key written out."""
     return yaml.safe_dump(json.loads(config.model_dump_json()), sort_keys=False)
+
+
+def changed_keys(before: EpisodeConfig, after: EpisodeConfig) -> list[str]:
+    """The keys, e.g. `budget.rows`, in which two configs differ."""
+    old, new = (dict(_flat(config.model_dump())) for config in (before, after))
+    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def _set(data: dict[str, Any], override: str) -> None:

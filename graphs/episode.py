@@ -16,11 +16,11 @@ from dataenvgym.agents.skill_discovery import discover_skills, gold_skills
 from dataenvgym.envs.errors import ConfigError, RunFolderError
 from dataenvgym.envs.evaluation import accuracy
 from dataenvgym.envs.observation import Lesson, Observation
-from dataenvgym.envs.store import Store, write_json
+from dataenvgym.envs.store import Store, write_bytes, write_json
 from dataenvgym.envs.tasks import TASKS
 from dataenvgym.envs.types import Plan, Prediction, Ref, Row
 from dataenvgym.graphs.compose import compiled
-from dataenvgym.graphs.config import EpisodeConfig, Structure, config_for
+from dataenvgym.graphs.config import CONFIG_FILE, EpisodeConfig, Structure, config_for, dump_config
 from dataenvgym.graphs.contract import check_delivery
 from dataenvgym.graphs.live import env_of, gateway_of, in_student_thread, task_of
 from dataenvgym.graphs.state import EpisodeInput, EpisodeState, Step
@@ -38,7 +38,7 @@ async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
     """Make the student if it has to be made, find the skill of each val instance, evaluate the base on val."""
     config = runtime.context
     run_dir = state.get("run_dir") or f"runs/{config.task.name}-{config.structure}-seed{config.seed}"
-    await asyncio.to_thread(Path(run_dir).mkdir, parents=True, exist_ok=True)
+    await asyncio.to_thread(_keep_config, config, Path(run_dir))
     write = runtime.stream_writer
     write({"event": "phase", "name": "reset"})
 
@@ -53,6 +53,13 @@ async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
     with measured(run_dir, "evaluate", "reset"):
         found = await _evaluated({**state, "run_dir": run_dir}, runtime, iteration=0, student=None)
     return {**found, "run_dir": run_dir}
+
+
+def _keep_config(config: EpisodeConfig, run_dir: Path) -> None:
+    """The command line has written it before; in Studio the episode itself makes its folder."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    if not (run_dir / CONFIG_FILE).is_file():
+        write_bytes(run_dir / CONFIG_FILE, dump_config(config).encode())
 
 
 @timed("train")

@@ -16,10 +16,11 @@ from dataenvgym.agents.ledger import Ledger
 from dataenvgym.agents.response_cache import ResponseCache
 from dataenvgym.agents.similarity import HeldOut
 from dataenvgym.agents.spending import Caps
+from dataenvgym.envs.errors import RunFolderError
 from dataenvgym.envs.students import Report, Student, make_student
 from dataenvgym.envs.tasks import Task, load_task
 from dataenvgym.envs.teacher_env import TeacherEnv
-from dataenvgym.graphs.config import EpisodeConfig
+from dataenvgym.graphs.config import CONFIG_FILE, EpisodeConfig, changed_keys, load_config
 from dataenvgym.graphs.state import TeacherState
 
 T = TypeVar("T")
@@ -43,6 +44,29 @@ def task_of(config: EpisodeConfig) -> Task:
     return _once(("task", config.task.model_dump_json()), lambda: load_task(config.task))
 
 
+def check_config(config: EpisodeConfig, run_dir: str) -> None:
+    """Refuse to go on with a run under another config than its own; budgets may change.
+
+    LangGraph keeps no context with a thread: a resume without it would take the defaults without a word.
+
+    Raises:
+        RunFolderError: another config; the text names the keys that differ.
+    """
+
+    def compare() -> bool:
+        path = Path(run_dir) / CONFIG_FILE
+        begun = load_config(path) if path.is_file() else config
+        keys = [key for key in changed_keys(begun, config) if not key.startswith("budget.")]
+        if keys:
+            raise RunFolderError(
+                f"{run_dir} was begun with another config: {', '.join(keys)}. Give the context it was begun with "
+                f"({path}; in Studio an assistant keeps it), or name another run_dir."
+            )
+        return True
+
+    _once(("same config", run_dir, config.model_dump_json()), compare)
+
+
 def held_out_of(config: EpisodeConfig) -> HeldOut:
     """The index of the task's val and test questions that rows are compared with."""
     task, overlap = task_of(config), config.teacher.checks.overlap
@@ -58,6 +82,7 @@ def student_of(config: EpisodeConfig, report: Report | None = None) -> Student:
 
 def env_of(config: EpisodeConfig, run_dir: str, report: Report | None = None) -> TeacherEnv:
     """The environment of a run."""
+    check_config(config, run_dir)
     return TeacherEnv(
         task_of(config),
         student_of(config, report),
@@ -69,6 +94,8 @@ def env_of(config: EpisodeConfig, run_dir: str, report: Report | None = None) ->
 
 def gateway_of(config: EpisodeConfig, run_dir: str) -> Gateway:
     """The gateway of a run, with its ledger and response cache in the run folder."""
+
+    check_config(config, run_dir)
 
     def make() -> Gateway:
         folder = Path(run_dir)
