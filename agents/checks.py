@@ -18,7 +18,7 @@ from dataenvgym.envs.domain import Domain
 from dataenvgym.envs.errors import ConfigError
 from dataenvgym.envs.types import Row, Verdict
 
-LONGEST = 8_000  # characters of question and solution together; longer rows would be cut in training
+LONGEST = 8_000  # characters of question, solution and answer together; longer rows would be cut in training
 
 Cost = Literal["free", "student", "sandbox", "llm"]
 """What a check spends, in the order in which checks run."""
@@ -61,7 +61,7 @@ def check_format(row: Row, context: CheckContext) -> Verdict:
     """Question and answer are there and the row is not overlong."""
     if not row.question.strip() or not row.answer.strip():
         return _failed("format", "the question or the answer is empty")
-    size = len(row.question) + len(row.solution)
+    size = len(row.question) + len(row.solution) + len(row.answer)
     if size > LONGEST:
         return _failed("format", f"{size} characters, more than {LONGEST}")
     return _passed("format")
@@ -118,6 +118,14 @@ async def check_student(rows: Sequence[Row], context: CheckContext) -> list[Verd
     return verdicts
 
 
+async def check_execute(rows: Sequence[Row], context: CheckContext) -> list[Verdict]:
+    """The row's program passes the row's tests, and no program that solves nothing does (sandboxed)."""
+    if context.domain.vet is None:
+        raise ConfigError(f"the check 'execute' has nothing to run in the domain {context.domain.name!r}")
+    reasons = await asyncio.to_thread(context.domain.vet, rows)
+    return [Verdict(check="execute", passed=not reason, reason=reason) for reason in reasons]
+
+
 async def _solve(rows: Sequence[Row], context: CheckContext) -> list[Verdict]:
     if context.asker is None:
         raise ConfigError("the check 'solve' needs a model to ask, and here is none")
@@ -132,15 +140,17 @@ CHECKS: dict[str, Check] = {
         Check("duplicate", "free", "no accepted row asks the same, exactly or nearly", row=check_duplicate),
         Check("contamination", "free", "no val or test question stands in it", row=check_contamination),
         Check("student", "student", "marks or drops what the student answers already", rows=check_student),
+        Check("execute", "sandbox", "the program passes its tests, a trivial one does not", rows=check_execute),
         Check("solve", "llm", "most of several independent solutions agree with its answer", rows=_solve),
     )
 }
 COSTS: tuple[Cost, ...] = get_args(Cost)
 
 
-def configured(config: CheckConfig, cost: Cost) -> list[Check]:
-    """The config's checks of that cost, in its order."""
-    return [CHECKS[name] for name in config.names if CHECKS[name].cost == cost]
+def configured(config: CheckConfig, domain: Domain, cost: Cost) -> list[Check]:
+    """The config's checks of that cost, in its order; without `execute` where the domain has nothing to run."""
+    names = [name for name in config.names if name != "execute" or domain.vet is not None]
+    return [CHECKS[name] for name in names if CHECKS[name].cost == cost]
 
 
 def _passed(check: str) -> Verdict:

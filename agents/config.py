@@ -72,16 +72,16 @@ class TeacherModelConfig(Section):
     )
 
 
-CheckName = Literal["format", "answer", "duplicate", "contamination", "student", "solve"]
+CheckName = Literal["format", "answer", "duplicate", "contamination", "student", "execute", "solve"]
 
 
 class CheckConfig(Section):
     """Which checks a generated row must pass, and how strict they are."""
 
     names: list[CheckName] = Field(
-        default=["format", "answer", "duplicate", "contamination"],
+        default=["format", "answer", "duplicate", "contamination", "execute"],
         description="The checks. Those that cost nothing run first, in this order; `student` asks the student, "
-        "`solve` the model.",
+        "`execute` runs programs (where the domain has any), `solve` asks the model.",
     )
     student_known: Literal["keep", "drop"] = Field(
         "keep", description="student: rows the student answers already are marked and kept, or dropped."

@@ -20,6 +20,7 @@ class Shown(Frozen):
     question: str
     text: str
     gold: str
+    detail: str = Field("", description="Why the text is not right, where running it has shown that.")
 
 
 class Feedback(Frozen):
@@ -95,6 +96,7 @@ def _error(prediction: Prediction) -> Shown:
         question=prediction.question,
         text=prediction.text,
         gold=prediction.gold,
+        detail=prediction.detail,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from dataenvgym.agents.asking import Asker
 from dataenvgym.agents.schemas import SolutionItem
+from dataenvgym.envs.code_text import without_fence
 from dataenvgym.envs.domain import Domain
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.types import Row, Verdict
@@ -16,7 +17,8 @@ SOLUTIONS = "solutions"
 
 
 async def check_solve(rows: Sequence[Row], asker: Asker) -> list[Verdict]:
-    """One verdict per row: most of its solutions agree with its answer, compared by the task's own scorer.
+    """One verdict per row: most of its solutions agree with its answer, as the task's own scorer says: the same
+    answer, or a program that passes the row's tests.
 
     `solve_samples` solutions are asked for each row, `solve_per_call` rows in a call, all calls at the same
     time. A solution that a reply leaves out is no vote; a row without any vote fails, since nothing vouches
@@ -35,7 +37,10 @@ async def check_solve(rows: Sequence[Row], asker: Asker) -> list[Verdict]:
         names = {f"p{number}": row for number, row in enumerate(group, start=1)}
         prompt = asker.prompt(
             "solve",
-            problems=[{"id": name, "question": row.question} for name, row in names.items()],
+            problems=[
+                {"id": name, "question": row.question, "starter": row.extra.get("starter") or ""}
+                for name, row in names.items()
+            ],
             answer_format=asker.domain.instruction,
             sample=sample + 1,
         )
@@ -46,13 +51,13 @@ async def check_solve(rows: Sequence[Row], asker: Asker) -> list[Verdict]:
             return
         given: dict[str, str] = {}
         for item in answer.valid:
-            given.setdefault(item.id, item.answer)  # one vote a sample
+            given.setdefault(item.id, without_fence(item.answer))  # one vote a sample
         for name, row in names.items():
             if name in given:
                 votes[row.id].append(given[name])
 
     await asyncio.gather(*(one(group, sample) for group in groups for sample in range(config.solve_samples)))
-    return await asyncio.to_thread(lambda: [_verdict(row, votes[row.id], faults, asker.domain) for row in rows])
+    return await asyncio.to_thread(_verdicts, rows, votes, faults, asker.domain)
 
 
 def _stored(row: Row) -> list[str]:
@@ -60,11 +65,21 @@ def _stored(row: Row) -> list[str]:
     return [vote for vote in found if isinstance(vote, str)] if isinstance(found, list) else []
 
 
-def _verdict(row: Row, votes: Sequence[str], faults: Sequence[str], domain: Domain) -> Verdict:
+def _verdicts(
+    rows: Sequence[Row], votes: dict[str, list[str]], faults: Sequence[str], domain: Domain
+) -> list[Verdict]:
+    """All votes are marked together: where programs are run, at the same time."""
+    pairs = [(row, vote) for row in rows for vote in votes[row.id]]
+    marks = iter(domain.marks([row for row, _ in pairs], [vote for _, vote in pairs]))
+    right = {row.id: [next(marks).correct for _ in votes[row.id]] for row in rows}
+    return [_verdict(row, votes[row.id], right[row.id], faults) for row in rows]
+
+
+def _verdict(row: Row, votes: Sequence[str], right: Sequence[bool], faults: Sequence[str]) -> Verdict:
     if not votes:
         why = f" ({faults[0]})" if faults else ""
         return Verdict(check="solve", passed=False, reason=f"no solution came back{why}")
-    against = [vote for vote in votes if not domain.equal(row.answer, vote)]
+    against = [vote for vote, agrees in zip(votes, right, strict=True) if not agrees]
     passed = 2 * len(against) < len(votes)
     reason = ""
     if not passed:

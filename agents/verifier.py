@@ -35,7 +35,7 @@ async def verify(rows: Sequence[Row], context: CheckContext) -> Verified:
         ConfigError: a check needs a student or a model, and the context has none.
     """
     left, rejected = await asyncio.to_thread(_free, rows, context)
-    for check in (check for cost in COSTS[1:] for check in configured(context.config, cost)):
+    for check in (check for cost in COSTS[1:] for check in configured(context.config, context.domain, cost)):
         if not left or check.rows is None:
             break
         verdicts = await check.rows([judged.row for judged in left], context)
@@ -51,7 +51,7 @@ async def verify(rows: Sequence[Row], context: CheckContext) -> Verified:
 def _free(rows: Sequence[Row], context: CheckContext) -> tuple[list[Judged], list[Judged]]:
     passed: list[Judged] = []
     failed: list[Judged] = []
-    checks = [check.row for check in configured(context.config, "free") if check.row is not None]
+    checks = [check.row for check in configured(context.config, context.domain, "free") if check.row is not None]
     for row in rows:
         verdicts: list[Verdict] = []
         for check in checks:

@@ -186,6 +186,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     from dataenvgym import report
     from dataenvgym.graphs.config import load_config
+    from dataenvgym.graphs.live import task_of
     from dataenvgym.verifying import verify_file, write_verified
 
     changes = [*arguments.set]
@@ -199,7 +200,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         found = asyncio.run(verify_file(arguments.rows, config, arguments.run))
     if arguments.out:
         write_verified(found, arguments.out)
-    report.show_verified(found, config.teacher.checks, console)
+    report.show_verified(found, config.teacher.checks, task_of(config).domain, console)
     if arguments.out:
         console.print(f"written to {arguments.out}", highlight=False, markup=False, soft_wrap=True)
     return 0

@@ -16,6 +16,7 @@ from dataenvgym.agents.checks import CHECKS, COSTS, configured
 from dataenvgym.agents.config import CheckConfig
 from dataenvgym.agents.similarity import diversity
 from dataenvgym.agents.verifier import Verified
+from dataenvgym.envs.domain import Domain
 from dataenvgym.envs.evaluation import UNSKILLED
 from dataenvgym.envs.stats import wilson
 from dataenvgym.estimate import NodeEstimate
@@ -62,7 +63,7 @@ def show_estimate(found: Sequence[NodeEstimate], config: EpisodeConfig, console:
         console.print("The price is not known: --set teacher.llm.price=[PROMPT,COMPLETION] (dollars per million)")
 
 
-def show_verified(found: Verified, config: CheckConfig, console: Console) -> None:
+def show_verified(found: Verified, config: CheckConfig, domain: Domain, console: Console) -> None:
     """Print what each check rejected, with an example of its reasons."""
     table = Table(box=box.SIMPLE)
     table.add_column("check")
@@ -71,7 +72,7 @@ def show_verified(found: Verified, config: CheckConfig, console: Console) -> Non
     table.add_column("e.g.")
     rejected = Counter(record.verdicts[-1].check for record in found.rejected)
     reasons = {record.verdicts[-1].check: record.verdicts[-1].reason for record in reversed(found.rejected)}
-    for name in ["schema", *(c.name for cost in COSTS for c in configured(config, cost))]:
+    for name in ["schema", *(c.name for cost in COSTS for c in configured(config, domain, cost))]:
         cost = CHECKS[name].cost if name in CHECKS else "free"
         table.add_row(name, cost, str(rejected[name]), Text(reasons.get(name, "")))
     console.print(table)

@@ -1,0 +1,90 @@
+"""Whether what a program gave is what was expected, as LiveCodeBench compares.
+
+Two things are more lenient than there: floats need to agree to a part in a million only, and the keys of a dict
+are compared as JSON writes them, since expected values are JSON.
+"""
+
+import decimal
+import math
+from typing import Any
+
+TOLERANCE = 1e-6
+"""Relative for large numbers, absolute for those below one."""
+
+
+def same_value(expected: Any, got: Any) -> bool:
+    """Compare a returned value with a JSON value. A tuple counts as a list; a set does not."""
+    try:
+        return _same(expected, got)
+    except RecursionError:
+        return False
+
+
+def _same(expected: Any, got: Any) -> bool:
+    if isinstance(got, tuple):
+        got = list(got)
+    if isinstance(expected, list) and isinstance(got, list):
+        return len(expected) == len(got) and all(_same(e, g) for e, g in zip(expected, got, strict=True))
+    if isinstance(expected, dict) and isinstance(got, dict):
+        by_name = {_json_key(key): value for key, value in got.items()}
+        return (
+            len(by_name) == len(got)
+            and by_name.keys() == expected.keys()
+            and all(_same(value, by_name[key]) for key, value in expected.items())
+        )
+    if isinstance(expected, float) or isinstance(got, float):
+        return _numbers(expected) and _numbers(got) and _close(expected, got)
+    return bool(expected == got)
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _close(expected: float, got: float) -> bool:
+    if expected == got:
+        return True
+    try:
+        if math.isnan(expected) or math.isnan(got):
+            return math.isnan(expected) and math.isnan(got)
+        return math.isclose(expected, got, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    except OverflowError:  # an int that no float can hold
+        return False
+
+
+def _json_key(key: Any) -> Any:
+    if key is None or isinstance(key, bool):
+        return {None: "null", True: "true", False: "false"}[key]
+    return repr(key) if isinstance(key, int | float) and abs(key) < 1e300 else key
+
+
+def same_output(expected: str, got: str) -> bool:
+    """Compare printed text line by line, ignoring white space around lines and between words; a line of numbers
+    agrees when its numbers do."""
+    mine, other = _lines(expected), _lines(got)
+    return len(mine) == len(other) and all(_same_line(e, g) for e, g in zip(mine, other, strict=True))
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.strip().split("\n")]
+
+
+def _same_line(expected: str, got: str) -> bool:
+    if expected == got:
+        return True
+    words, others = expected.split(), got.split()
+    if words == others:
+        return True
+    try:
+        return len(words) == len(others) and all(_same_number(e, g) for e, g in zip(words, others, strict=True))
+    except decimal.DecimalException:
+        return False
+
+
+def _same_number(expected: str, got: str) -> bool:
+    e, g = decimal.Decimal(expected), decimal.Decimal(got)
+    if e == g:
+        return True
+    if not (e.is_finite() and g.is_finite()) or ("." not in expected and "." not in got):
+        return False
+    return abs(e - g) <= decimal.Decimal(TOLERANCE) * max(decimal.Decimal(1), abs(e))

@@ -1,0 +1,236 @@
+"""What the process of a program does: run the code in one of three roles, and answer over its pipe.
+
+`call`: run it once, then call its names with the arguments that come. `stdin`: run it as the main program.
+`script`: run a test script whose unknown names are calls over to another process, by way of the parent.
+"""
+
+import os
+import sys
+from types import ModuleType
+from typing import Any, NoReturn
+
+from . import frames
+
+NAME = "<program>"
+LONGEST_TEXT = 500
+# The imports that LiveCodeBench puts before every program (lcb_runner/evaluation/testing_util.py).
+_MODULES = (
+    *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics"),
+    *("itertools", "functools", "operator", "io", "sys", "json"),
+)
+_PRELUDE = "\n".join(
+    [
+        *(f"from {name} import *" for name in _MODULES),
+        "from builtins import *",
+        "from typing import *",
+        *(f"import {name}" for name in _MODULES),
+    ]
+)
+RECURSION = 50_000
+
+Names = dict[str, Any]
+
+
+def common_names() -> Names:
+    """The names that every program begins with, and the modules that most import, loaded once."""
+    import dataclasses  # noqa: F401
+    import decimal  # noqa: F401
+    import enum  # noqa: F401
+    import fractions  # noqa: F401
+    import threading  # noqa: F401
+    import traceback  # noqa: F401
+
+    names: Names = {}
+    exec(_PRELUDE, names)  # noqa: S102 - our own text
+    return {name: value for name, value in names.items() if not name.startswith("__")}
+
+
+def run(job: dict[str, Any], code: str, common: Names, inbox: int, outbox: int) -> NoReturn:
+    """Do what the job says with the code, in the process made for it; never returns."""
+    sys.setrecursionlimit(RECURSION)
+    status = 0
+    try:
+        if job["role"] == "stdin":
+            sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
+            sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
+            _execute(code, "__main__", dict(common))
+            _finish()
+        elif job["role"] == "call":
+            _answer(_execute(code, "program", dict(common)), common, inbox, outbox)
+        else:
+            _test(code, job["names"], dict(common), inbox, outbox)
+    except SystemExit:
+        if job["role"] == "stdin":
+            _finish()
+        else:
+            _say(outbox, {"error": "the program ended itself (SystemExit) before it could be tested", "kind": ""})
+    except BaseException as error:
+        status = 1
+        if job["role"] == "stdin":
+            _finish()
+        _say(outbox, _described(error))
+    os._exit(status & 0xFF)
+
+
+def _execute(code: str, name: str, names: Names) -> Names:
+    """Run code as the module `name` and return its names."""
+    module = ModuleType(name)
+    sys.modules[name] = module
+    module.__dict__.update(names)
+    exec(compile(code, NAME, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - this is the sandbox
+    return module.__dict__
+
+
+def _finish() -> None:
+    """Wait for the program's threads, as the interpreter does, and write out what it printed."""
+    import atexit
+    import threading
+
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _answer(found: Names, common: Names, inbox: int, outbox: int) -> NoReturn:
+    """Say which names the program has, then answer calls until the pipe is closed.
+
+    What cannot travel stays here in `kept`; its number travels, and stands for it when it comes back.
+    """
+    kept: list[Any] = []
+
+    def keep(value: Any) -> Any:
+        kept.append(value)
+        return {"kept": [len(kept) - 1, type(value).__name__]}
+
+    def back(packed: Any) -> Any:
+        return kept[packed["kept"][0]]
+
+    own = [n for n, v in found.items() if not n.startswith("__") and common.get(n, _say) is not v]
+    _say(outbox, {"names": own})
+    while True:
+        try:
+            _, body = frames.receive(inbox)
+        except EOFError:
+            os._exit(0)
+        try:
+            asked = frames.load(body)
+            args = [frames.unpack(item, back) for item in asked["args"]]
+            named = {key: frames.unpack(value, back) for key, value in asked.get("named", {}).items()}
+            before = [frames.pack(item, keep) if isinstance(item, list | dict | set) else None for item in args]
+            result = _found(found, asked["path"], kept)(*args, **named)
+            reply: dict[str, Any] = {"value": frames.pack(result, keep if asked["keep"] else None)}
+            if asked["keep"]:
+                after = [None if b is None else frames.pack(a, keep) for a, b in zip(args, before, strict=True)]
+                reply["changed"] = {str(n): a for n, a in enumerate(after) if a != before[n]}
+        except SystemExit:
+            reply = {"error": "the program ended itself (SystemExit) during the call", "kind": ""}
+        except BaseException as error:
+            reply = _described(error)
+        _say(outbox, reply)
+
+
+def _found(names: Names, path: list[Any], kept: list[Any]) -> Any:
+    """`["f"]` is a function, `["Solution", "f"]` a method of a new object, `[3, "f"]` one of what was kept."""
+    first = path[0]
+    value = kept[first] if isinstance(first, int) else names[first] if first in names else _missing(first)
+    if len(path) == 1:
+        return value
+    return getattr(value() if isinstance(value, type) else value, path[1])
+
+
+def _missing(name: str) -> NoReturn:
+    raise NameError(f"the program has no {name!r}")
+
+
+class Kept:
+    """What stays in the program's process, as the test script sees it: equal to itself alone."""
+
+    def __init__(self, number: int, kind: str, call: Any) -> None:
+        self._number, self._kind, self._call = number, kind, call
+
+    def __getattr__(self, name: str) -> Any:
+        """A method of it."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *args, **named: self._call([self._number, name], args, named)
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """Call it there."""
+        return self._call([self._number], args, named)
+
+    def __repr__(self) -> str:
+        """Its type."""
+        return f"<{self._kind} of the program>"
+
+
+def _test(code: str, names: list[str], common: Names, inbox: int, outbox: int) -> None:
+    """Run a test script; it passes when it comes to its end."""
+
+    def travel(value: Any) -> Any:
+        if isinstance(value, Kept):
+            return {"kept": [value._number, value._kind]}
+        raise TypeError(f"a {type(value).__name__} of the test cannot be given to the program")
+
+    def arrive(packed: Any) -> Any:
+        return Kept(packed["kept"][0], str(packed["kept"][1]), call)
+
+    def call(path: list[Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        message = {
+            "path": path,
+            "args": [frames.pack(item, travel) for item in args],
+            "named": {key: frames.pack(value, travel) for key, value in named.items()},
+            "keep": True,
+        }
+        _say(outbox, message)
+        _, body = frames.receive(inbox)
+        reply = frames.load(body)
+        if "error" in reply:
+            kind = __builtins__.get(reply["kind"]) if isinstance(__builtins__, dict) else None
+            if not (isinstance(kind, type) and issubclass(kind, Exception)):
+                kind = RuntimeError
+            raise kind(reply["error"])
+        for number, packed in reply.get("changed", {}).items():
+            _replace(args[int(number)], frames.unpack(packed, arrive))
+        return frames.unpack(reply["value"], arrive)
+
+    def proxy(name: str) -> Any:
+        def stands_for(*args: Any, **named: Any) -> Any:
+            return call([name], args, named)
+
+        return stands_for
+
+    _execute(code, "test", {**common, **{name: proxy(name) for name in names}})
+    _say(outbox, {"done": True})
+
+
+def _replace(target: Any, value: Any) -> None:
+    """Make an argument what the program has made of its copy."""
+    if isinstance(target, list):
+        target[:] = value
+    elif isinstance(target, dict | set):
+        target.clear()
+        target.update(value)
+
+
+def _say(outbox: int, message: dict[str, Any]) -> None:
+    frames.send(outbox, {}, frames.dump(message))
+
+
+def _described(error: BaseException) -> dict[str, Any]:
+    """An error as text, with the last line of the program (or the test) that it went through."""
+    kind = type(error)
+    line, step = None, error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_filename == NAME:
+            line = step.tb_lineno
+        step = step.tb_next
+    if isinstance(error, SyntaxError) and error.filename == NAME:
+        line = error.lineno
+    try:
+        text = str(error)[:LONGEST_TEXT]
+    except BaseException:
+        text = ""
+    where = f" (line {line})" if line else ""
+    told = f"{kind.__name__}{where}: {text}" if text else f"{kind.__name__}{where}"
+    return {"error": told, "kind": next((k.__name__ for k in kind.__mro__ if k.__module__ == "builtins"), "")}

@@ -1,0 +1,225 @@
+"""What runs inside the sandbox: a fork server that starts a process for each program. Standard library only.
+
+It is started as a script by the interpreter of the parent, without its packages, and never imports dataenvgym.
+The parent writes frames to its standard input and reads frames from its standard output: eight bytes with two
+lengths, a JSON header, a body. A program's process has two pipes of its own with the same frames. Nothing that
+decides a verdict is known here: what was expected stays with the parent.
+"""
+
+import contextlib
+import ctypes
+import gc
+import os
+import random
+import resource
+import select
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from . import frames, program, seccomp
+
+PR_SET_DUMPABLE, PR_SET_PDEATHSIG = 4, 1
+TICK = 0.05
+"""Seconds between two looks at a process's clock."""
+
+
+class Child:
+    """A program's process: its pid, the pipes to it, and where its processor clock stood when last asked."""
+
+    def __init__(self, pid: int, inbox: int, outbox: int, stdout: int | None = None) -> None:
+        self.pid, self.inbox, self.outbox, self.stdout = pid, inbox, outbox, stdout
+        self.printed = bytearray()
+        self.clock = 0.0
+        self.status: int | None = None
+
+    def ended(self) -> int | None:
+        """Its exit code once it has ended, negative for a signal; None before."""
+        if self.status is None:
+            found, status = os.waitpid(self.pid, os.WNOHANG)
+            if found:
+                self.status = os.waitstatus_to_exitcode(status)
+        return self.status
+
+    def kill(self) -> None:
+        """End it."""
+        if self.ended() is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def used(self) -> float:
+        """Processor seconds so far, of all its threads (the clock id of a process: see clock_getcpuclockid)."""
+        try:
+            return time.clock_gettime((~self.pid << 3) | 2)
+        except OSError:
+            return self.clock
+
+
+Job = dict[str, Any]
+Reply = tuple[Job, bytes]
+
+children: dict[int, Child] = {}
+
+
+def serve(scratch: str, alone: bool) -> None:
+    """Answer frames until the parent closes the pipe.
+
+    `scratch`: the folder that programs may write into. `alone`: nothing else lives in this PID namespace.
+    """
+    inbox, outbox = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    libc = ctypes.CDLL(None, use_errno=True)
+    # Same user, but no other process may look into this one or trace it.
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    common = program.common_names()
+    random.seed(0)
+    gc.collect()
+    gc.freeze()
+    frames.send(outbox, {"ready": True, "seccomp": seccomp.available()})
+    while True:
+        try:
+            job, body = frames.receive(inbox)
+        except EOFError:
+            break
+        if job["do"] == "open":
+            reply = open_child(job, body, common, scratch, null)
+        elif job["do"] == "ask":
+            reply = ask(job, body)
+        else:
+            close_all(scratch, alone)
+            reply = {"closed": True}, b""
+        frames.send(outbox, *reply)
+    close_all(scratch, alone)
+
+
+def open_child(job: Job, body: bytes, common: program.Names, scratch: str, null: int) -> Reply:
+    """Start a process for a program; for one that reads standard input, wait for its end."""
+    to_child, from_child = os.pipe(), os.pipe()
+    printed = os.pipe() if job["role"] == "stdin" else None
+    source = None
+    if printed:
+        source = os.memfd_create("stdin")
+        with os.fdopen(os.dup(source), "wb") as file:
+            file.write(job["stdin"].encode("utf-8", "surrogatepass"))
+        os.lseek(source, 0, os.SEEK_SET)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            inbox, outbox = to_child[0], from_child[1]
+            os.dup2(source if source is not None else null, 0)
+            os.dup2(printed[1] if printed else null, 1)
+            os.dup2(null, 2)
+            # The two pipes become 3 and 4, by way of numbers that none of them has, and everything else is closed.
+            os.dup2(inbox, 500)
+            os.dup2(outbox, 501)
+            os.closerange(3, 500)
+            os.dup2(500, 3)
+            os.dup2(501, 4)
+            os.closerange(5, 600)
+            os.chdir(scratch)
+            limit(job)
+            seccomp.install(os.getpid())
+            program.run(job, body.decode("utf-8", "surrogatepass"), common, 3, 4)
+        finally:
+            os._exit(77)
+    for number in (to_child[0], from_child[1], *((printed[1], source) if printed else ())):
+        os.close(number)
+    child = Child(pid, from_child[0], to_child[1], printed[0] if printed else None)
+    children[job["id"]] = child
+    return wait(child, job)
+
+
+def ask(job: Job, body: bytes) -> Reply:
+    """Pass a frame to a program's process and wait for its answer."""
+    child = children.get(job["id"])
+    if child is None:
+        return {"ended": "gone"}, b""
+    child.clock = child.used()
+    with contextlib.suppress(OSError):  # it has ended; what is left in its pipe says how
+        frames.send(child.outbox, {}, body)
+    return wait(child, job)
+
+
+def wait(child: Child, job: Job) -> Reply:
+    """The next frame of a process, or how it ended: exit, timeout, wall, output."""
+    began, buffer = time.monotonic(), bytearray()
+    fds = [child.inbox, *([child.stdout] if child.stdout is not None else [])]
+    while fds:
+        left = job["cpu"] - (child.used() - child.clock)
+        if left <= 0:
+            return end(child, "timeout")
+        if time.monotonic() - began > job["wall"]:
+            return end(child, "wall")
+        for fd in select.select(fds, [], [], min(TICK, left))[0]:
+            data = os.read(fd, 1 << 16)
+            if not data:
+                fds.remove(fd)
+            elif fd == child.stdout:
+                child.printed += data
+            else:
+                buffer += data
+            if len(child.printed) > job["output"] or len(buffer) > job["output"] + 1024:
+                return end(child, "output")
+        if child.stdout is None and (frame := frames.cut(buffer)) is not None:
+            return {"frame": True}, frame
+    # Its pipes are closed, which a program may do by itself; it still has to end.
+    while child.ended() is None:
+        if child.used() - child.clock > job["cpu"]:
+            return end(child, "timeout")
+        if time.monotonic() - began > job["wall"]:
+            return end(child, "wall")
+        time.sleep(0.001)
+    frame = frames.cut(buffer)
+    how = {"ended": "exit", "code": child.status, "error": frame is not None}
+    if child.stdout is None:
+        return how, frame or b""
+    return {**how, "split": len(child.printed)}, bytes(child.printed) + (frame or b"")
+
+
+def end(child: Child, why: str) -> Reply:
+    """Kill a process that reached a limit."""
+    child.kill()
+    return {"ended": why}, b""
+
+
+def close_all(scratch: str, alone: bool) -> None:
+    """End all processes and remove what they left."""
+    for child in children.values():
+        child.kill()
+        for fd in (child.inbox, child.outbox, child.stdout):
+            if fd is not None:
+                os.close(fd)
+    children.clear()
+    if alone:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(-1, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+    for path in Path(scratch).iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def limit(job: Job) -> None:
+    """The limits of a program's process, which it can only lower."""
+    megabyte = 1 << 20
+    for what, most in (
+        (resource.RLIMIT_CPU, int(job["cpu_total"]) + 2),
+        (resource.RLIMIT_AS, job["memory_mb"] * megabyte),
+        (resource.RLIMIT_FSIZE, job["file_mb"] * megabyte),
+        (resource.RLIMIT_NPROC, job["processes"]),
+        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
+        (resource.RLIMIT_MEMLOCK, 0),
+    ):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(what, (most, most))

@@ -1,0 +1,288 @@
+"""Judging programs: what is asked of the sandbox, and what its answers mean."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from dataenvgym.envs.sandbox.compare import same_output, same_value
+from dataenvgym.envs.sandbox.inside import frames
+from dataenvgym.envs.sandbox.servers import LostError, Server, borrowed
+from dataenvgym.envs.sandbox.types import (
+    CallTest,
+    Isolation,
+    Judgement,
+    Limits,
+    Program,
+    ScriptTest,
+    StdinTest,
+    TestResult,
+)
+
+GRACE = 10.0
+"""Seconds that a server may take beyond the limits of what runs in it."""
+SHOWN = 120
+LONGEST_DETAIL = 600
+NOT_SET_UP = 77
+PROGRAM, SCRIPT = 0, 1
+MOST_NAMES = 10_000
+
+
+class Answer(NamedTuple):
+    """What came from a process: a message, or (None) the result that its end is."""
+
+    message: dict[str, Any] | None
+    ended: TestResult
+
+
+_NONE = TestResult(status="error", detail="")
+
+
+def judge(
+    programs: Sequence[Program],
+    *,
+    isolation: Isolation = "bubblewrap",
+    limits: Limits | None = None,
+    stop_at_first: bool = True,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Judgement]:
+    """Run each program on its tests; the verdicts, in order. May be called from several threads.
+
+    Args:
+        isolation: `bubblewrap`, or `rlimits`, which only limits time, memory, processes, files and output and
+            filters system calls. It does NOT stop a program from reading the files that this user can read and
+            from writing where this user can write; where the machine has no call filter (neither x86-64 nor
+            arm64), it stops neither network nor signals. Use it for programs that you would run yourself.
+        limits: per test; None: the defaults.
+        stop_at_first: leave out the tests after the first that is not passed.
+        workers: programs at the same time; None: one per core.
+        progress: called with (done, total).
+
+    Raises:
+        MissingDependencyError: bubblewrap is missing or not allowed here; the text says what to do.
+    """
+    limits = limits or Limits()
+    done, lock = 0, threading.Lock()
+
+    def one(program: Program) -> Judgement:
+        nonlocal done
+        found = _judged(program, isolation, limits, stop_at_first)
+        with lock:
+            done += 1
+            if progress:
+                progress(done, len(programs))
+        return found
+
+    if not programs:
+        return []
+    with ThreadPoolExecutor(min(len(programs), workers or os.cpu_count() or 1)) as threads:
+        return list(threads.map(one, programs))
+
+
+def _judged(program: Program, isolation: Isolation, limits: Limits, stop_at_first: bool) -> Judgement:
+    for _ in range(2):  # a server may be lost through no fault of the program; lost twice, it is the program
+        results: list[TestResult] = []
+        try:
+            with borrowed(isolation) as server:
+                run = _Run(server, program, limits)
+                for test in program.tests:
+                    results.append(run.test(test))
+                    if stop_at_first and results[-1].status != "passed":
+                        break
+                run.close()
+            break
+        except LostError as error:
+            results.append(TestResult(status="refused", detail=f"it brought its sandbox down: {error}"))
+    passed = len(results) == len(program.tests) > 0 and all(r.status == "passed" for r in results)
+    return Judgement(results=tuple(results), passed=passed)
+
+
+class _Run:
+    """One program on one server."""
+
+    def __init__(self, server: Server, program: Program, limits: Limits) -> None:
+        self._server, self._program, self._limits = server, program, limits
+        self._names: list[str] | None = None
+        self._broken: TestResult | None = None
+
+    def test(self, test: CallTest | StdinTest | ScriptTest) -> TestResult:
+        """The result of one test."""
+        if isinstance(test, StdinTest):
+            return self._stdin(test)
+        broken = self._opened()
+        if broken is not None:
+            return broken
+        return self._call(test) if isinstance(test, CallTest) else self._script(test)
+
+    def close(self) -> None:
+        """Leave nothing of the program behind."""
+        self._server.ask({"do": "close"}, b"", GRACE)
+
+    def _opened(self) -> TestResult | None:
+        """The program's process, once run to its end and ready for calls; or why it is not."""
+        if self._names is not None or self._broken is not None:
+            return self._broken
+        found = self._open(PROGRAM, "call", self._program.code)
+        names = found.message.get("names") if found.message else None
+        if found.message is None or not isinstance(names, list):
+            # That the program does not even load will not change for the next test.
+            self._broken = found.ended if found.message is None else _error(found.message)
+            return self._broken
+        self._names = [name for name in names[:MOST_NAMES] if isinstance(name, str)]
+        return None
+
+    def _open(self, number: int, role: str, code: str, **more: Any) -> Answer:
+        return self._ask(*self._opening(number, role, code, **more))
+
+    def _opening(self, number: int, role: str, code: str, **more: Any) -> tuple[dict[str, Any], bytes]:
+        limits = self._limits
+        job = {
+            "do": "open",
+            "id": number,
+            "role": role,
+            "cpu_total": limits.cpu_seconds * (len(self._program.tests) + 1),
+            **limits.model_dump(exclude={"cpu_seconds", "wall_seconds", "output_kb"}),
+            **more,
+        }
+        return job, code.encode("utf-8", "replace")
+
+    def _send(self, job: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+        limits = self._limits
+        within = {"cpu": limits.cpu_seconds, "wall": limits.wall_seconds, "output": limits.output_kb * 1024}
+        return self._server.ask({**job, **within}, body, limits.wall_seconds + GRACE)
+
+    def _ask(self, job: dict[str, Any], body: bytes) -> Answer:
+        header, answer = self._send(job, body)
+        if header.get("frame"):
+            return _read(answer)
+        return Answer(None, self._ended(header, answer))
+
+    def _message(self, number: int, message: bytes) -> Answer:
+        return self._ask({"do": "ask", "id": number}, message)
+
+    def _call(self, test: CallTest) -> TestResult:
+        try:
+            args = [frames.pack(value) for value in test.args]
+        except (TypeError, RecursionError) as error:
+            return TestResult(status="error", detail=f"the test's arguments cannot be given: {error}")
+        path = self._program.entry.split(".")
+        found = self._message(PROGRAM, frames.dump({"path": path, "args": args, "keep": False}))
+        if found.message is None:
+            self._names = None  # the process has ended; the next test gets another
+            return found.ended
+        if "value" not in found.message:
+            return _error(found.message)
+        try:
+            got = frames.unpack(found.message["value"])
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return TestResult(status="refused", detail="what came back is no value")
+        if same_value(test.expected, got):
+            return TestResult(status="passed")
+        shown = ", ".join(_short(value) for value in test.args)
+        return _failed(f"{path[-1]}({shown})", _short(test.expected), _short(got))
+
+    def _stdin(self, test: StdinTest) -> TestResult:
+        header, body = self._send(*self._opening(PROGRAM, "stdin", self._program.code, stdin=test.stdin))
+        split = header.get("split", 0)
+        if header.get("ended") != "exit" or header.get("code") != 0:
+            return self._ended(header, body[split:])
+        got = body[:split].decode("utf-8", "replace")
+        if same_output(test.stdout, got):
+            return TestResult(status="passed")
+        return _failed(f"input {_short(test.stdin)}", _short(test.stdout), _short(got))
+
+    def _script(self, test: ScriptTest) -> TestResult:
+        found = self._open(SCRIPT, "script", test.code, names=self._names)
+        fault: TestResult | None = None
+        while found.message is not None and "path" in found.message:
+            answer = self._message(PROGRAM, frames.dump(found.message))
+            if answer.message is None:
+                fault, self._names = answer.ended, None
+                reply = {"error": answer.ended.detail, "kind": ""}
+            else:
+                reply = answer.message
+                if "error" in reply:
+                    fault = _error(reply)
+            found = self._message(SCRIPT, frames.dump(reply))
+        if found.message is None:
+            return TestResult(status=found.ended.status, detail=_clean(f"in the test: {found.ended.detail}"))
+        if found.message.get("done") is True:
+            return TestResult(status="passed")
+        if fault is not None and fault.status != "error":
+            return fault
+        told = str(found.message.get("error"))
+        line = re.match(r"\w+ \(line (\d+)\)", told)
+        lines = test.code.split("\n")
+        source = lines[int(line[1]) - 1].strip() if line and int(line[1]) <= len(lines) else ""
+        if told.startswith("AssertionError"):
+            return TestResult(status="failed", detail=_clean(source or told))
+        why = fault.detail if fault is not None else told
+        return TestResult(status="error", detail=_clean(f"{why}, in the test: {source}" if source else why))
+
+    def _ended(self, header: dict[str, Any], answer: bytes) -> TestResult:
+        """What the end of a process means, when an answer was awaited."""
+        limits, why = self._limits, header.get("ended")
+        if why == "timeout":
+            return TestResult(status="timeout", detail=f"more than {limits.cpu_seconds:g} s of processor time")
+        if why == "wall":
+            return TestResult(status="timeout", detail=f"not done after {limits.wall_seconds:g} s by the clock")
+        if why == "output":
+            return TestResult(status="refused", detail=f"more than {limits.output_kb} kB came back")
+        code = header.get("code")
+        if header.get("error"):
+            found = _read(answer)
+            return _error(found.message) if found.message is not None else found.ended
+        if isinstance(code, int) and code < 0:
+            return TestResult(status="error", detail=f"it was ended by the signal {_signal(-code)}")
+        if code == NOT_SET_UP:
+            return TestResult(status="refused", detail="its process could not be set up")
+        return TestResult(status="error", detail=f"it ended by itself (exit code {code}) before its test did")
+
+
+def _read(body: bytes) -> Answer:
+    """A message from a program's process, of which nothing is believed."""
+    try:
+        message = frames.load(body)
+    except ValueError:
+        message = None
+    if isinstance(message, dict):
+        return Answer(message, _NONE)
+    return Answer(None, TestResult(status="refused", detail="what came back is no message"))
+
+
+def _error(message: dict[str, Any]) -> TestResult:
+    """An exception of the program, as its process tells it."""
+    told, kind = str(message.get("error", "no value came back")), message.get("kind")
+    status = {"MemoryError": "memory", "PermissionError": "refused"}.get(str(kind), "error")
+    return TestResult.model_validate({"status": status, "detail": _clean(told)})
+
+
+def _failed(what: str, expected: str, got: str) -> TestResult:
+    return TestResult(status="failed", detail=_clean(f"{what}: expected {expected}, got {got}"))
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an int of more digits than Python writes, or nested too deep
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 20]}... ({len(text):,} characters)"
+
+
+def _clean(text: str) -> str:
+    """Text that any file and terminal can hold."""
+    plain = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in plain)[:LONGEST_DETAIL]
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
