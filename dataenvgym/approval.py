@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataenvgym.agents.loops import run_now
 from dataenvgym.envs.errors import DataEnvGymError, DataError, RunFolderError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -78,6 +77,7 @@ def open_question(run_dir: Path) -> dict[str, Any] | None:
     Raises:
         RunFolderError: not a run, in use by another process, or damaged.
     """
+    from dataenvgym.agents.loops import run_now
     from dataenvgym.runs import CHECKPOINTS, THREAD, episode_graph, locked, open_run, readable
 
     config, checkpoints = open_run(run_dir), run_dir / CHECKPOINTS

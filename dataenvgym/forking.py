@@ -12,7 +12,6 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataenvgym.agents.loops import run_now
 from dataenvgym.approval import read_plan
 from dataenvgym.envs.errors import ConfigError, RunFolderError
 
@@ -93,6 +92,7 @@ def fork(
         RunFolderError: the parent is no run, in use, damaged or has not reached `at`; or `out` is taken.
     """
     from dataenvgym import runs
+    from dataenvgym.agents.loops import run_now
     from dataenvgym.envs.store import Store
     from dataenvgym.graphs.config import CONFIG_FILE, changed_keys, load_config
     from dataenvgym.graphs.teacher import GIVEN_PLAN

@@ -105,7 +105,7 @@ def code_domain(config: TaskConfig, prompt: Callable[[Item], str]) -> Domain:
     return Domain(
         name="code",
         instruction=INSTRUCTION,
-        prompt=prompt,
+        form=prompt,
         render_answer=render_code,
         extract=extract_code,
         equal=lambda gold, other: same_code(gold) == same_code(other),

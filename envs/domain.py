@@ -33,8 +33,6 @@ class Domain:
     name: str
     instruction: str
     """What an answer must look like; the teacher's model is told it too."""
-    prompt: Callable[[Item], str]
-    """The user message for an instance or a row."""
     render_answer: Callable[[str, str], str]
     """(worked solution, answer) -> the completion a student is trained to write."""
     extract: Callable[[str], str | None]
@@ -43,10 +41,16 @@ class Domain:
     """(gold answer, other answer) -> whether they say the same; no program is run for it."""
     row_model: type[BaseModel]
     """The fields the teacher's model fills in for one row: at least question, solution, answer."""
+    form: Callable[[Item], str] | None = None
+    """The user message for an instance or a row; None: the instruction, then the question."""
     mark: Callable[[Sequence[Item], Sequence[str]], list[Mark]] | None = None
     """Whether answers to items are right, all at once, where running them decides; None: `equal` does."""
     vet: Callable[[Sequence[Row]], list[str]] | None = None
     """What is wrong with rows, found by running them ("" for nothing); None: there is nothing to run."""
+
+    def prompt(self, item: Item) -> str:
+        """The user message for an instance or a row."""
+        return f"{self.instruction}\n{item.question}" if self.form is None else self.form(item)
 
     def example(self, row: Item) -> Example:
         """The training example of a row."""

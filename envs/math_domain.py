@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
-from dataenvgym.envs.domain import Domain, Item
+from dataenvgym.envs.domain import Domain
 from dataenvgym.envs.math_scoring import equal, extract_answer
 
 INSTRUCTION = "Solve. End with 'Answer: X'."
@@ -17,11 +17,6 @@ def render_answer(solution: str, answer: str) -> str:
     """The completion a student learns to write: the working, then `Answer: X` on one line."""
     line = f"Answer: {' '.join(answer.split())}"
     return f"{solution.rstrip()}\n{line}" if solution.strip() else line
-
-
-def prompt(item: Item) -> str:
-    """The instruction, then the question."""
-    return f"{INSTRUCTION}\n{item.question}"
 
 
 def _number_as_text(value: Any) -> Any:
@@ -62,7 +57,6 @@ class MathRow(BaseModel):
 MATH = Domain(
     name="math",
     instruction=INSTRUCTION,
-    prompt=prompt,
     render_answer=render_answer,
     extract=extract_answer,
     equal=equal,

@@ -45,7 +45,7 @@ def task_of(config: EpisodeConfig) -> Task:
 
 
 def check_config(config: EpisodeConfig, run_dir: str) -> None:
-    """Refuse to go on with a run under another config than its own; budgets may change.
+    """Refuse to go on with a run under another config than its own; budgets and `approve` may change.
 
     LangGraph keeps no context with a thread: a resume without it would take the defaults without a word.
 
@@ -56,7 +56,7 @@ def check_config(config: EpisodeConfig, run_dir: str) -> None:
     def compare() -> bool:
         path = Path(run_dir) / CONFIG_FILE
         begun = load_config(path) if path.is_file() else config
-        keys = [key for key in changed_keys(begun, config) if not key.startswith("budget.")]
+        keys = [key for key in changed_keys(begun, config) if key != "approve" and not key.startswith("budget.")]
         if keys:
             raise RunFolderError(
                 f"{run_dir} was begun with another config: {', '.join(keys)}. Give the context it was begun with "

@@ -30,7 +30,15 @@ from dataenvgym.envs.observation import Observation
 from dataenvgym.envs.store import Store, copy_database, read_jsonl, write_bytes
 from dataenvgym.envs.types import Plan, Ref, Rejected, Row
 from dataenvgym.graphs.compose import compiled
-from dataenvgym.graphs.config import EpisodeConfig, Structure, config_for, dump_config, load_config, parse_config
+from dataenvgym.graphs.config import (
+    CONFIG_FILE,
+    EpisodeConfig,
+    Structure,
+    config_for,
+    dump_config,
+    load_config,
+    parse_config,
+)
 from dataenvgym.graphs.live import RESPONSES
 from dataenvgym.graphs.rehearsal import rehearsed_input
 from dataenvgym.graphs.state import TeacherInput, TeacherOutput
@@ -39,7 +47,8 @@ from dataenvgym.graphs.teacher import GIVEN_PLAN, approved, build_teacher
 Context = Runtime[EpisodeConfig]
 
 FOLDER = Path("runs/debug")
-CONFIG = "config.yaml"
+OWN_CONFIG = "teacher.yaml"
+"""The config of a teacher alone. Not config.yaml: what it sets of the teacher may change from call to call."""
 # What of the config may differ from the run's. All else is what the observation was made with.
 FREE = ("teacher", "budget", "approve")
 SHOWN = 10
@@ -128,7 +137,7 @@ def teacher_alone(
 
     async def teach(state: AloneState, runtime: Context) -> TeacherOutput:
         """The teacher, with the config of the folder."""
-        config = await asyncio.to_thread(_in_force, Path(state["folder"]) / CONFIG, runtime.context)
+        config = await asyncio.to_thread(_in_force, Path(state["folder"]) / OWN_CONFIG, runtime.context)
         await asyncio.to_thread(_put_plan, state)
         found: TeacherOutput = await graph_of_teacher.ainvoke(state["given"], context=config)
         return found
@@ -159,15 +168,14 @@ def _new_folder(structure: Structure) -> Path:
 def _copied(run: Path, number: int, folder: Path, structure: Structure, context: EpisodeConfig) -> TeacherInput:
     """What the teacher of `run` was given in an iteration, in files of `folder`."""
     number, observation = _observation(run, number)
-    # An episode that was itself run in Studio has no config.yaml: then the context must say what it was.
-    config = _in_force(run / CONFIG, context) if (run / CONFIG).is_file() else context
+    if not (run / CONFIG_FILE).is_file():
+        raise ConfigError(f"run: {run} has no {CONFIG_FILE}, so it is no run")
+    config = _in_force(run / CONFIG_FILE, context)
     if observation.structure != structure:
         raise ConfigError(
             f"{run} is a run of the structure {observation.structure}, this teacher is of {structure}; "
             f"open it with {observation.structure}_teacher"
         )
-    if observation.task != config.task.name:
-        raise ConfigError(f"{run} has no {CONFIG}; set task.name: {observation.task} and the rest of its task")
     if "rows_per_iteration" in context.budget.model_fields_set:
         observation = observation.model_copy(update={"budget": config.budget.rows_per_iteration})
     store = Store(folder)
@@ -259,7 +267,7 @@ def _without_student(config: EpisodeConfig) -> EpisodeConfig:
 
 
 def _write_config(config: EpisodeConfig, folder: Path) -> None:
-    write_bytes(folder / CONFIG, dump_config(config).encode())
+    write_bytes(folder / OWN_CONFIG, dump_config(config).encode())
 
 
 def _put_plan(state: AloneState) -> None:

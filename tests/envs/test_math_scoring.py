@@ -339,7 +339,7 @@ def test_missing_algebra_is_an_error_not_a_wrong_answer(monkeypatch: pytest.Monk
 def test_scores_from_many_threads() -> None:
     pairs = [(f"x+{i}", f"{i + i % 2}+x") for i in range(8)]
     with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda pair: MATH.score(pair[0], f"Answer: {pair[1]}"), pairs))
+        results = list(pool.map(lambda pair: MATH.read_back(pair[0], f"Answer: {pair[1]}"), pairs))
     assert results == [(answer, i % 2 == 0) for i, (_, answer) in enumerate(pairs)]
 
 
@@ -383,7 +383,7 @@ numbers = (
 def test_a_number_equals_itself_and_survives_the_round_trip(number: str) -> None:
     assert equal(number, number)
     for solution in ("", "We add.\nSo 7, and \\boxed{8}."):
-        extracted, correct = MATH.score(number, render_answer(solution, number))
+        extracted, correct = MATH.read_back(number, render_answer(solution, number))
         assert extracted == number
         assert correct
 

@@ -31,7 +31,7 @@ async def asked(run_dir: Path) -> tuple[Any, dict[str, Any]]:
 
 def test_a_resume_under_another_config_is_refused_and_names_what_differs(tmp_path: Path) -> None:
     graph, thread = asyncio.run(asked(tmp_path))
-    with pytest.raises(RunFolderError, match=r"another config: approve, seed\..*config\.yaml"):
+    with pytest.raises(RunFolderError, match=r"another config: seed\..*config\.yaml"):
         asyncio.run(graph.ainvoke(Command(resume="yes"), thread, context=config("seed=3")))
 
 

@@ -106,7 +106,7 @@ def test_the_config_is_the_runs_with_what_the_context_says_of_the_teacher(episod
     }
     found = teach(skill_list.alone.compile(), {"run": str(run), "iteration": 1}, context)
     folder = Path(found["folder"])
-    of_run, config = load_config(run / "config.yaml"), load_config(folder / "config.yaml")
+    of_run, config = load_config(run / "config.yaml"), load_config(folder / "teacher.yaml")
     assert (config.task, config.student) == (of_run.task, of_run.student)
     assert (config.teacher.policy, config.teacher.rows_per_call) == ("llm", 1)
     assert config.teacher.refill_rounds == of_run.teacher.refill_rounds
@@ -127,7 +127,7 @@ def test_going_on_needs_no_context(here: Path) -> None:
     plan = asked["__interrupt__"][0].value["plan"]
     found = teach(graph, Command(resume=edited(plan, "rounding", 2)), config=thread)
     assert [row.skill for row in rows_in(found["folder"])] == ["rounding"] * 2
-    config = load_config(Path(found["folder"]) / "config.yaml")
+    config = load_config(Path(found["folder"]) / "teacher.yaml")
     assert (config.student.name, config.task.val_size) == ("tiny", 1)
 
 
