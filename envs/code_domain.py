@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -26,18 +25,6 @@ LONGEST_DETAIL = 400
 """Characters of why a program failed: it is shown in prompts and may hold all that the program printed."""
 TOGETHER = 8
 """Programs whose private tests are unpacked at the same time; one problem's may take hundreds of megabytes."""
-IMPORTS = (
-    "from string import *; from re import *; from datetime import *; from collections import *; "
-    "from heapq import *; from bisect import *; from copy import *; from math import *; from random import *; "
-    "from statistics import *; from itertools import *; from functools import *; from operator import *; "
-    "from io import *; from sys import *; from json import *; from builtins import *; from typing import *; "
-    "import string, re, datetime, collections, heapq, bisect, copy, math, random, statistics, itertools, "
-    "functools, operator, io, sys, json; sys.setrecursionlimit(50000)"
-)
-"""What LiveCodeBench puts before every program. Not before plain functions: a program that defines none would
-have `gcd` or `mean` all the same."""
-_FUTURE = re.compile(r"^from[ \t]+__future__[ \t]+import[ \t]*(?:\([^)]*\)|[^\n(]*)", re.MULTILINE)
-_LINE = re.compile(r"\A(\w+) \(line (\d+)\)")
 
 
 def _text(shortest: int, longest: int) -> StringConstraints:
@@ -135,8 +122,7 @@ def mark(items: Sequence[Item], answers: Sequence[str], run: Run) -> list[Mark]:
                 raise
             faults[number] = str(error)
             programs.append(Program(code="", tests=()))
-    above = [_lines_above(program, answer) for program, answer in zip(programs, answers, strict=True)]
-    marks = [_mark(judgement, above=lines) for judgement, lines in zip(run(programs), above, strict=True)]
+    marks = [_mark(judgement) for judgement in run(programs)]
     for number, fault in faults.items():
         marks[number] = Mark(False, fault)
     left = [
@@ -153,15 +139,12 @@ def mark(items: Sequence[Item], answers: Sequence[str], run: Run) -> list[Mark]:
             programs[n].model_copy(update={"tests": _tests(items[n], private_tests(items[n]))}) for n in chosen
         ]
         for n, judgement in zip(chosen, run(hidden), strict=True):
-            marks[n] = _mark(judgement, before=len(programs[n].tests), above=above[n])
+            marks[n] = _mark(judgement, before=len(programs[n].tests))
     return marks
 
 
 def program_of(item: Item, code: str) -> Program:
-    """Code as an answer to an item, with the tests that it carries.
-
-    Before it stands the code that the item gives (`extra["given"]`), and `IMPORTS` before a program of
-    LiveCodeBench's kinds, one on stdin or a method: before gold programs, students' and rows' alike.
+    """Code as an answer to an item, after the code that the item gives, with the tests that it carries.
 
     Raises:
         DataError: the tests are not in the form that their kind has.
@@ -170,21 +153,8 @@ def program_of(item: Item, code: str) -> Program:
         code = f"raise MemoryError('the answer has {len(code):,} characters, more than {MAX_CODE:,}')"
     script = str(item.extra.get("script") or "")
     tests = (ScriptTest(code=script),) if script else _tests(item, cases(item.extra.get("tests") or [], item.id))
-    entry = entry_point(item)
-    before = [IMPORTS] if not script and (not entry or "." in entry) else []
-    before += [given] if (given := str(item.extra.get("given") or "")) else []
-    return Program(code=_after(before, code), tests=tests, entry=entry)
-
-
-def _after(before: Sequence[str], code: str) -> str:
-    """Code after other code; its imports from `__future__` stay first, as they must."""
-    if not before:
-        return code
-    return "\n".join([*_FUTURE.findall(code), *before, _FUTURE.sub("", code)])
-
-
-def _lines_above(program: Program, answer: str) -> int:
-    return max(0, program.code.count("\n") - answer.count("\n"))
+    given = str(item.extra.get("given") or "")
+    return Program(code=f"{given}\n\n{code}" if given else code, tests=tests, entry=entry_point(item))
 
 
 def vet(rows: Sequence[Row], run: Run) -> list[str]:
@@ -195,7 +165,6 @@ def vet(rows: Sequence[Row], run: Run) -> list[str]:
     reasons: list[str] = []
     programs: list[Program] = []
     kinds: list[list[str]] = []
-    above: list[int] = []
     for row in rows:
         try:
             answer = program_of(row, row.answer)
@@ -204,14 +173,13 @@ def vet(rows: Sequence[Row], run: Run) -> list[str]:
             reasons.append(str(error))
         trivial = {} if reasons[-1] else _trivial(answer)
         kinds.append(list(trivial))
-        above.append(0 if reasons[-1] else _lines_above(answer, row.answer))
         if not reasons[-1]:
             programs += [answer, *(answer.model_copy(update={"code": code}) for code in trivial.values())]
     judged = iter(run(programs))
     for number, reason in enumerate(reasons):
         if reason:
             continue
-        own = _mark(next(judged), above=above[number])
+        own = _mark(next(judged))
         passed = [kind for kind, judgement in [(kind, next(judged)) for kind in kinds[number]] if judgement.passed]
         if not own.correct:
             reasons[number] = f"the answer does not pass its own tests: {own.detail}"
@@ -224,19 +192,13 @@ def _fits(code: str) -> bool:
     return len(code) <= MAX_CODE
 
 
-def _mark(judgement: Judgement, *, before: int = 0, above: int = 0) -> Mark:
-    """A judgement in words.
-
-    Args:
-        before: how many tests were run earlier, for the number of the one that was not passed.
-        above: how many lines stand before the answer in its program, for the number of the line that failed.
-    """
+def _mark(judgement: Judgement, before: int = 0) -> Mark:
+    """`before`: how many tests were run earlier, for the number of the one that was not passed."""
     if judgement.passed:
         return Mark(True)
     for number, result in enumerate(judgement.results, before + 1):
         if result.status != "passed":
-            detail = _LINE.sub(lambda m: f"{m[1]} (line {max(1, int(m[2]) - above)})", result.detail)
-            told = f"test {number}: {result.status}: {detail}".rstrip(": ")
+            told = f"test {number}: {result.status}: {result.detail}".rstrip(": ")
             return Mark(False, told if len(told) <= LONGEST_DETAIL else f"{told[: LONGEST_DETAIL - 3]}...")
     return Mark(False, "there are no tests")
 

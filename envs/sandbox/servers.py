@@ -6,6 +6,7 @@ import atexit
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from dataenvgym.envs.sandbox.types import Isolation
 INSIDE = Path(__file__).parent / "inside"
 START_SECONDS = 60
 """Within which a server must be ready; it takes a tenth of a second."""
+CLOSE_SECONDS = 2
 LARGEST_FRAME = 1 << 28
 SCRATCH_BYTES = 64 << 20
 INSTALL = "Install it with: apt-get install bubblewrap (dnf, pacman and others call it so too)"
@@ -120,15 +122,16 @@ class Server:
 
     def close(self) -> None:
         """End it and all that runs in it."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()  # a server that waits for work ends by this
         try:
-            os.killpg(self._process.pid, 9)
-        except (ProcessLookupError, PermissionError):
-            self._process.kill()
-        self._process.wait()
+            self._process.wait(CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         self._errors.close()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
         if self._scratch is not None:
             self._scratch.cleanup()
 

@@ -12,6 +12,7 @@ from functools import cache
 from random import Random
 
 from dataenvgym.envs.errors import UnknownNameError
+from dataenvgym.envs.tasks.procedural import Problem, sentence_pattern
 
 NAMES = ("Ana", "Ben", "Carl", "Dora", "Emma", "Finn", "Gus", "Hana", "Ivan", "Jane", "Kim", "Leo")
 THINGS = ("pens", "apples", "books", "coins", "cards", "eggs", "shells", "stones", "balls", "keys")
@@ -21,21 +22,6 @@ UNITS: dict[str, tuple[tuple[str, str, int], ...]] = {
     MASS: (("kg", "g", 1000), ("t", "kg", 1000)),
     VOLUME: (("l", "ml", 1000), ("l", "cl", 100), ("hl", "l", 100)),
 }
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A question with a one-line worked `solution` (without the marked answer line) and its `answer`.
-
-    `key` is the same for every phrasing of the problem, and for no other problem of the skill.
-    """
-
-    question: str
-    solution: str
-    answer: str
-    skill: str
-    variant: str
-    key: str
 
 
 @dataclass(frozen=True)
@@ -98,19 +84,7 @@ _FIELDS = {
 
 @cache
 def _patterns(phrasings: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
-    """One pattern per sentence, built from the sentence itself so that the two cannot disagree."""
-
-    def pattern(phrasing: str) -> re.Pattern[str]:
-        parts = re.split(r"\{(\w+)\}", phrasing)  # text, field, text, field, ..., text
-        texts = [re.escape(text) for text in parts[::2]]
-        names = parts[1::2]
-        fields = [
-            f"(?P={name})" if name in names[:at] else f"(?P<{name}>{_FIELDS.get(name, '[0-9]+')})"
-            for at, name in enumerate(names)
-        ]
-        return re.compile("".join(text + field for text, field in zip(texts, [*fields, ""], strict=True)))
-
-    return tuple(pattern(phrasing) for phrasing in dict.fromkeys(phrasings))
+    return tuple(sentence_pattern(phrasing, _FIELDS) for phrasing in dict.fromkeys(phrasings))
 
 
 def _two_numbers(rng: Random, low: int, high: int, wanted: Callable[[int, int], bool]) -> tuple[int, int]:

@@ -5,6 +5,7 @@
 """
 
 import os
+import random
 import sys
 from types import ModuleType
 from typing import Any, NoReturn
@@ -48,6 +49,7 @@ def common_names() -> Names:
 def run(job: dict[str, Any], code: str, common: Names, inbox: int, outbox: int) -> NoReturn:
     """Do what the job says with the code, in the process made for it; never returns."""
     sys.setrecursionlimit(RECURSION)
+    random.seed(0)  # Python seeds it anew in every forked process
     status = 0
     try:
         if job["role"] == "stdin":
@@ -107,6 +109,8 @@ def _answer(found: Names, common: Names, inbox: int, outbox: int) -> NoReturn:
         return kept[packed["kept"][0]]
 
     own = [n for n, v in found.items() if not n.startswith("__") and common.get(n, _say) is not v]
+    # The program's own alone: one that defines no `gcd` must not pass by the one it began with.
+    offered = {name: found[name] for name in own}
     _say(outbox, {"names": own})
     while True:
         try:
@@ -118,7 +122,7 @@ def _answer(found: Names, common: Names, inbox: int, outbox: int) -> NoReturn:
             args = [frames.unpack(item, back) for item in asked["args"]]
             named = {key: frames.unpack(value, back) for key, value in asked.get("named", {}).items()}
             before = [frames.pack(item, keep) if isinstance(item, list | dict | set) else None for item in args]
-            result = _found(found, asked["path"], kept)(*args, **named)
+            result = _found(offered, asked["path"], kept)(*args, **named)
             reply: dict[str, Any] = {"value": frames.pack(result, keep if asked["keep"] else None)}
             if asked["keep"]:
                 after = [None if b is None else frames.pack(a, keep) for a, b in zip(args, before, strict=True)]

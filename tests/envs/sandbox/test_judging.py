@@ -1,0 +1,223 @@
+"""What a verdict is: statuses, details, order, determinism; and where the sandbox is missing."""
+
+import multiprocessing
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataenvgym.envs.errors import MissingDependencyError
+from dataenvgym.envs.sandbox import CallTest, Isolation, Limits, Program, ScriptTest, StdinTest, TestResult, judge
+from dataenvgym.envs.sandbox.inside import frames
+
+Try = Callable[..., TestResult]
+
+ADD = "def add(a, b):\n    return a + b\n"
+
+
+def call(args: list[Any], expected: Any) -> CallTest:
+    return CallTest(args=args, expected=expected)
+
+
+def test_right_and_wrong_values(judged: Try) -> None:
+    assert judged(ADD, call([1, 2], 3), "add").status == "passed"
+    wrong = judged(ADD, call([1, 2], 4), "add")
+    assert (wrong.status, wrong.detail) == ("failed", "add(1, 2): expected 4, got 3")
+
+
+def test_an_error_is_told_with_its_line(judged: Try) -> None:
+    result = judged("def f(x):\n    y = 1\n    return y / 0\n", call([1], 1))
+    assert (result.status, result.detail) == ("error", "ZeroDivisionError (line 3): division by zero")
+    missing = judged("def g(x):\n    return x\n", call([1], 1))
+    assert missing.status == "error"
+    assert "the program has no 'f'" in missing.detail
+
+
+def test_programs_that_read_and_print(judged: Try) -> None:
+    code = "import sys\na, b = map(int, input().split())\nprint(a + b)\nprint(sys.stdin.readline().strip())"
+    test = StdinTest(stdin="1 2\nlast\n", stdout="3\nlast\n")
+    assert judged(code, test, "").status == "passed"
+    assert judged("print(open(0).read())", StdinTest(stdin="x", stdout="x"), "").status == "passed"
+    wrong = judged("print(4)", test, "")
+    assert wrong.status == "failed"
+    assert "expected '3\\nlast\\n', got '4\\n'" in wrong.detail
+    left = judged("print(5)\nraise SystemExit(0)", StdinTest(stdin="", stdout="5"), "")
+    assert left.status == "passed"
+    main = "if __name__ == '__main__':\n    print(7)"
+    assert judged(main, StdinTest(stdin="", stdout="7"), "").status == "passed"
+
+
+def test_programs_that_run_their_main_in_a_large_thread(judged: Try) -> None:
+    code = """
+import sys, threading
+def main():
+    sys.setrecursionlimit(10 ** 6)
+    def depth(n):
+        return 0 if n == 0 else 1 + depth(n - 1)
+    print(depth(20000))
+threading.stack_size(64 * 1024 * 1024)
+threading.Thread(target=main).start()
+"""
+    assert judged(code, StdinTest(stdin="", stdout="20000"), "").status == "passed"
+
+
+def test_methods_of_a_solution_class_and_common_imports(judged: Try) -> None:
+    code = "class Solution:\n    def most(self, words: List[str]) -> str:\n        return Counter(words).most_common(1)[0][0]"
+    assert judged(code, call([["a", "b", "a"]], "a"), "Solution.most").status == "passed"
+    power = "def f(x):\n    return [pow(2, 10, 1000), heapq.heappop([x]), math.sqrt(4), reduce(add, [1, 2])]"
+    assert judged(power, call([5], [24, 5, 2.0, 3])).status == "passed"
+
+
+def test_scripts_of_assertions(isolation: Isolation, judged: Try) -> None:
+    passed = ScriptTest(code="def check(candidate):\n    assert candidate(1, 2) == 3\n\ncheck(add)\n")
+    assert judged(ADD, passed).status == "passed"
+    failed = judged(ADD, ScriptTest(code="assert add(1, 2) == 3\nassert add(1, 1) == 3\n"))
+    assert (failed.status, failed.detail) == ("failed", "assert add(1, 1) == 3")
+    error = judged("def add(a, b):\n    return a / 0\n", ScriptTest(code="assert add(1, 2) == 3"))
+    assert error.status == "error"
+    assert error.detail.startswith("ZeroDivisionError (line 2): division by zero")
+    slow = judged(
+        "def add(a, b):\n    while True:\n        pass", ScriptTest(code="assert add(1, 2) == 3"), isolation
+    )
+    assert slow.status == "timeout"
+
+
+def test_scripts_use_classes_changes_and_exceptions_of_the_program(judged: Try) -> None:
+    code = """
+class Pair:
+    def __init__(self, a, b):
+        self.a, self.b = a, b
+    def total(self):
+        return self.a + self.b
+def longest(pairs):
+    return max(p.b for p in pairs)
+def clear(items):
+    items.sort()
+    items.append(9)
+def fail(x):
+    raise KeyError(x)
+def count(n):
+    yield from range(n)
+"""
+    script = """
+assert longest([Pair(5, 24), Pair(15, 25)]) == 25
+assert Pair(1, 2).total() == 3
+items = [3, 1]
+clear(items)
+assert items == [1, 3, 9]
+try:
+    fail(2)
+except KeyError:
+    pass
+else:
+    raise AssertionError
+assert list(count(3)) == [0, 1, 2]
+helper = lambda x: x
+assert helper(4) == 4
+"""
+    result = judged(code, ScriptTest(code=script))
+    assert result.status == "passed", result
+
+
+def test_results_come_in_order_up_to_the_first_that_is_not_passed(isolation: Isolation, quick: Limits) -> None:
+    tests = (call([1, 1], 2), call([1, 1], 3), call([2, 2], 4))
+    program = Program(code=ADD, tests=tests, entry="add")
+    (found,) = judge([program], isolation=isolation, limits=quick)
+    assert [r.status for r in found.results] == ["passed", "failed"]
+    (whole,) = judge([program], isolation=isolation, limits=quick, stop_at_first=False)
+    assert [r.status for r in whole.results] == ["passed", "failed", "passed"]
+    assert not found.passed
+    assert not whole.passed
+
+
+def test_after_a_test_that_ended_the_process_the_next_gets_another(isolation: Isolation, quick: Limits) -> None:
+    code = "import os\ndef f(x):\n    return x if x else os._exit(3)"
+    program = Program(code=code, tests=(call([0], 0), call([1], 1)), entry="f")
+    (found,) = judge([program], isolation=isolation, limits=quick, stop_at_first=False)
+    assert [r.status for r in found.results] == ["error", "passed"]
+
+
+def test_a_program_without_tests_does_not_pass(isolation: Isolation) -> None:
+    assert not judge([Program(code=ADD, tests=())], isolation=isolation)[0].passed
+    assert judge([], isolation=isolation) == []
+
+
+def test_progress_is_told(isolation: Isolation) -> None:
+    told: list[tuple[int, int]] = []
+    program = Program(code=ADD, tests=(call([1, 1], 2),), entry="add")
+    judge([program] * 5, isolation=isolation, progress=lambda done, total: told.append((done, total)))
+    assert sorted(told) == [(n, 5) for n in range(1, 6)]
+
+
+def test_nothing_depends_on_chance(isolation: Isolation) -> None:
+    code = "import random\ndef f(x):\n    return [random.random(), list({'a', 'b', 'c', 'd'}), hash('text')]"
+    program = Program(code=code, tests=(call([1], 0),), entry="f")
+    found = judge([program] * 6, isolation=isolation, workers=3)
+    assert len({j.results[0].detail for j in found}) == 1
+
+
+def _burn() -> None:
+    while True:
+        pass
+
+
+@pytest.mark.slow
+def test_the_same_verdicts_under_load(isolation: Isolation) -> None:
+    loops = [
+        "def f(x):\n    return x + 1",
+        "def f(x):\n    return sum(range(10 ** 6)) * 0 + x + 1",
+        "def f(x):\n    while True:\n        pass",
+        "import time\ndef f(x):\n    time.sleep(0.3)\n    return x + 1",
+    ]
+    programs = [Program(code=loops[n % 4], tests=(call([1], 2),), entry="f") for n in range(60)]
+    limits = Limits(cpu_seconds=0.5, wall_seconds=60)
+    alone = judge(programs, isolation=isolation, limits=limits)
+    busy = [multiprocessing.get_context("spawn").Process(target=_burn, daemon=True) for _ in range(8)]
+    for process in busy:
+        process.start()
+    try:
+        beside = judge(programs, isolation=isolation, limits=limits)
+    finally:
+        for process in busy:
+            process.kill()
+    assert [j.results[0].status for j in beside] == [j.results[0].status for j in alone]
+    assert [j.results[0].status for j in alone] == ["passed", "passed", "timeout", "passed"] * 15
+
+
+def test_where_bubblewrap_is_missing_the_choice_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataenvgym.envs.sandbox import servers
+
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(servers, "_idle", [])
+    with pytest.raises(MissingDependencyError, match=r"apt-get install bubblewrap.*task\.sandbox=rlimits"):
+        judge([Program(code=ADD, tests=(call([1, 1], 2),), entry="add")])
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text() | st.integers() | st.tuples(st.integers()), inner)
+        | st.sets(st.integers() | st.text())
+    ),
+    max_leaves=20,
+)
+
+
+@given(PLAIN)
+def test_values_travel_as_they_are(value: Any) -> None:
+    back = frames.unpack(frames.load(frames.dump(frames.pack(value))))
+    assert back == value
+    assert repr(back) == repr(value) or isinstance(value, set | dict | list | tuple)
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_hostile_bytes_are_no_value_or_a_plain_one(body: bytes) -> None:
+    try:
+        frames.unpack(frames.load(body))
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return
