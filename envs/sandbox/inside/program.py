@@ -4,6 +4,7 @@
 `script`: run a test script whose unknown names are calls over to another process, by way of the parent.
 """
 
+import builtins
 import os
 import random
 import sys
@@ -33,7 +34,7 @@ Names = dict[str, Any]
 
 
 def common_names() -> Names:
-    """The names that every program begins with, and the modules that most import, loaded once."""
+    """The names that every program finds, builtins among them, and the modules that most import, loaded once."""
     import dataclasses  # noqa: F401
     import decimal  # noqa: F401
     import enum  # noqa: F401
@@ -43,7 +44,8 @@ def common_names() -> Names:
 
     names: Names = {}
     exec(_PRELUDE, names)  # noqa: S102 - our own text
-    return {name: value for name, value in names.items() if not name.startswith("__")}
+    # They are looked up as builtins are: a copy for each process would touch, and so copy, hundreds of pages.
+    return {**names, **vars(builtins)}
 
 
 def run(job: dict[str, Any], code: str, common: Names, inbox: int, outbox: int) -> NoReturn:
@@ -55,12 +57,12 @@ def run(job: dict[str, Any], code: str, common: Names, inbox: int, outbox: int) 
         if job["role"] == "stdin":
             sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
             sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
-            _execute(code, "__main__", dict(common))
+            _execute(code, "__main__", {}, common)
             _finish()
         elif job["role"] == "call":
-            _answer(_execute(code, "program", dict(common)), common, inbox, outbox)
+            _answer(_execute(code, "program", {}, common), inbox, outbox)
         else:
-            _test(code, job["names"], dict(common), inbox, outbox)
+            _test(code, job["names"], common, inbox, outbox)
     except SystemExit:
         if job["role"] == "stdin":
             _finish()
@@ -74,11 +76,11 @@ def run(job: dict[str, Any], code: str, common: Names, inbox: int, outbox: int) 
     os._exit(status & 0xFF)
 
 
-def _execute(code: str, name: str, names: Names) -> Names:
+def _execute(code: str, name: str, names: Names, common: Names) -> Names:
     """Run code as the module `name` and return its names."""
     module = ModuleType(name)
     sys.modules[name] = module
-    module.__dict__.update(names)
+    module.__dict__.update(names, __builtins__=common)
     exec(compile(code, NAME, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - this is the sandbox
     return module.__dict__
 
@@ -94,7 +96,7 @@ def _finish() -> None:
         sys.stdout.flush()
 
 
-def _answer(found: Names, common: Names, inbox: int, outbox: int) -> NoReturn:
+def _answer(found: Names, inbox: int, outbox: int) -> NoReturn:
     """Say which names the program has, then answer calls until the pipe is closed.
 
     What cannot travel stays here in `kept`; its number travels, and stands for it when it comes back.
@@ -108,10 +110,7 @@ def _answer(found: Names, common: Names, inbox: int, outbox: int) -> NoReturn:
     def back(packed: Any) -> Any:
         return kept[packed["kept"][0]]
 
-    own = [n for n, v in found.items() if not n.startswith("__") and common.get(n, _say) is not v]
-    # The program's own alone: one that defines no `gcd` must not pass by the one it began with.
-    offered = {name: found[name] for name in own}
-    _say(outbox, {"names": own})
+    _say(outbox, {"names": [name for name in found if not name.startswith("__")]})
     while True:
         try:
             _, body = frames.receive(inbox)
@@ -122,7 +121,7 @@ def _answer(found: Names, common: Names, inbox: int, outbox: int) -> NoReturn:
             args = [frames.unpack(item, back) for item in asked["args"]]
             named = {key: frames.unpack(value, back) for key, value in asked.get("named", {}).items()}
             before = [frames.pack(item, keep) if isinstance(item, list | dict | set) else None for item in args]
-            result = _found(offered, asked["path"], kept)(*args, **named)
+            result = _found(found, asked["path"], kept)(*args, **named)
             reply: dict[str, Any] = {"value": frames.pack(result, keep if asked["keep"] else None)}
             if asked["keep"]:
                 after = [None if b is None else frames.pack(a, keep) for a, b in zip(args, before, strict=True)]
@@ -137,14 +136,15 @@ def _answer(found: Names, common: Names, inbox: int, outbox: int) -> NoReturn:
 def _found(names: Names, path: list[Any], kept: list[Any]) -> Any:
     """`["f"]` is a function, `["Solution", "f"]` a method of a new object, `[3, "f"]` one of what was kept."""
     first = path[0]
-    value = kept[first] if isinstance(first, int) else names[first] if first in names else _missing(first)
+    if isinstance(first, int):
+        value = kept[first]
+    elif first in names and not first.startswith("__"):
+        value = names[first]
+    else:
+        raise NameError(f"the program has no {first!r}")
     if len(path) == 1:
         return value
     return getattr(value() if isinstance(value, type) else value, path[1])
-
-
-def _missing(name: str) -> NoReturn:
-    raise NameError(f"the program has no {name!r}")
 
 
 class Kept:
@@ -190,7 +190,7 @@ def _test(code: str, names: list[str], common: Names, inbox: int, outbox: int) -
         _, body = frames.receive(inbox)
         reply = frames.load(body)
         if "error" in reply:
-            kind = __builtins__.get(reply["kind"]) if isinstance(__builtins__, dict) else None
+            kind = getattr(builtins, reply["kind"], None)
             if not (isinstance(kind, type) and issubclass(kind, Exception)):
                 kind = RuntimeError
             raise kind(reply["error"])
@@ -204,7 +204,7 @@ def _test(code: str, names: list[str], common: Names, inbox: int, outbox: int) -
 
         return stands_for
 
-    _execute(code, "test", {**common, **{name: proxy(name) for name in names}})
+    _execute(code, "test", {name: proxy(name) for name in names}, common)
     _say(outbox, {"done": True})
 
 

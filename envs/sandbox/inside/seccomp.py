@@ -54,14 +54,16 @@ def available() -> bool:
     return platform.machine() in _MACHINES
 
 
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
 def install(pid: int) -> None:
     """Put the filter on the calling process `pid`, for good. Raises OSError where the kernel refuses."""
     if not available():
         return
-    libc = ctypes.CDLL(None, use_errno=True)
     code = filter_for(pid)
     program = _Program(len(code) // 8, ctypes.cast(ctypes.create_string_buffer(code, len(code)), ctypes.c_void_p))
-    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(
+    if LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or LIBC.prctl(
         PR_SET_SECCOMP, MODE_FILTER, ctypes.byref(program), 0, 0
     ):
         raise OSError(ctypes.get_errno(), "the system call filter was refused")

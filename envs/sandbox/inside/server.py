@@ -7,7 +7,6 @@ decides a verdict is known here: what was expected stays with the parent.
 """
 
 import contextlib
-import ctypes
 import gc
 import os
 import resource
@@ -71,10 +70,9 @@ def serve(scratch: str, alone: bool) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
-    libc = ctypes.CDLL(None, use_errno=True)
     # Same user, but no other process may look into this one or trace it.
-    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    seccomp.LIBC.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    seccomp.LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     common = program.common_names()
     gc.collect()
     gc.freeze()
