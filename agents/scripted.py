@@ -1,11 +1,12 @@
 """The offline teacher model `scripted`: a chat model that needs no key and no network.
 
-It is a test instrument, not a language model: it writes problems of the embedded `arithmetic` task from
-procedural generators. Results that use it must say so.
+It is a test instrument, not a language model: it writes problems of the embedded tasks, `arithmetic` and
+`functions`, from procedural generators. Results that use it must say so.
 """
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -21,13 +22,16 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
-from dataenvgym.agents import scripted_math
+from dataenvgym.agents import scripted_writers
+from dataenvgym.agents.scripted_code import CODE
+from dataenvgym.agents.scripted_curriculum import Curriculum
+from dataenvgym.agents.scripted_math import MATH
 
 MODEL_NAME = "scripted"
 
 
 class ScriptedChatModel(BaseChatModel):
-    """A test instrument that answers the prompts of `prompts/math` through the one tool bound to it.
+    """A test instrument that answers the prompts of `prompts/` through the one tool bound to it.
 
     The reply is a pure function of the messages, the asked tool and the seed (the field, and a `seed` given
     to the call or bound, by which a caller gets another sample of the same prompt). The error rates exercise
@@ -91,14 +95,15 @@ class ScriptedChatModel(BaseChatModel):
         prompt = "\n".join(str(message.text) for message in messages if isinstance(message, HumanMessage))
         key = json.dumps([self.seed, kwargs.get("seed"), tool, said])
         digest = sha256(key.encode()).hexdigest()
-        items = scripted_math.items(tool, prompt, Random(digest))
+        curriculum = _curriculum(kwargs.get("tools") or [], tool, prompt, said)
+        items = scripted_writers.items(tool, prompt, Random(digest), curriculum)
         if items is None:
             reply = f"The scripted model has no answer for the tool {tool!r}."
             message = AIMessage(reply, response_metadata=_metadata("stop"))
         else:
             # The errors draw from a stream of their own: the same problems are written with and without them.
             rng = Random(f"{digest}/errors")
-            reply, message = self._reply(tool, self._spoil(tool, prompt, items, rng), digest, rng)
+            reply, message = self._reply(tool, self._spoil(tool, prompt, items, rng, curriculum), digest, rng)
         shown = sum(len(text) for _, text in said) + len(json.dumps(kwargs.get("tools") or []))
         sent, received = shown // 4 + 1, len(reply) // 4 + 1
         message.usage_metadata = {
@@ -122,10 +127,13 @@ class ScriptedChatModel(BaseChatModel):
         bad = InvalidToolCall(name=tool, args=cut, id=call_id, error="cut short", type="invalid_tool_call")
         return cut, AIMessage("", invalid_tool_calls=[bad], response_metadata=_metadata("length"))
 
-    def _spoil(self, tool: str, prompt: str, items: list[dict[str, Any]], rng: Random) -> list[dict[str, Any]]:
+    def _spoil(
+        self, tool: str, prompt: str, items: list[dict[str, Any]], rng: Random, curriculum: Curriculum
+    ) -> list[dict[str, Any]]:
         """The items with the asked shares of wrong answers, duplicates, copies and omissions."""
         kept: list[dict[str, Any]] = []
-        errors = scripted_math.errors_shown(prompt) if self.copied and tool == "submit_rows" else []
+        copies = self.copied and tool == "submit_rows"
+        errors = scripted_writers.errors_shown(prompt, curriculum) if copies else []
         wrong_share = {"submit_rows": self.wrong_answer, "submit_solutions": self.wrong_solution}.get(tool, 0.0)
         for item in items:
             drop, duplicate, wrong = (rng.random() for _ in range(3))
@@ -136,7 +144,7 @@ class ScriptedChatModel(BaseChatModel):
             elif errors and rng.random() < self.copied:
                 kept.append(dict(rng.choice(errors)))
             elif wrong < wrong_share:
-                kept.append({**item, "answer": scripted_math.wrong_answer(item["answer"], rng)})
+                kept.append(scripted_writers.spoiled(item, prompt, rng, curriculum))
             else:
                 kept.append(item)
         return kept
@@ -151,3 +159,20 @@ def _asked_tool(tools: Sequence[dict[str, Any]], choice: str | dict[str, Any] | 
     names = [str(tool["function"]["name"]) for tool in tools]
     wanted = choice.get("function", {}).get("name") if isinstance(choice, dict) else choice
     return wanted if wanted in names else (names or [""])[0]
+
+
+def _curriculum(
+    tools: Sequence[dict[str, Any]], asked: str, prompt: str, said: Sequence[tuple[str, str]]
+) -> Curriculum:
+    """What to teach: rows with tests are programs; else by the problems and skills shown, else by the words.
+
+    Where nothing tells it is mathematics.
+    """
+    schema = next((tool for tool in tools if tool["function"]["name"] == asked), {})
+    if asked == "submit_rows":
+        return CODE if '"tests"' in json.dumps(schema) else MATH
+    math, code = (scripted_writers.mentions(prompt, curriculum) for curriculum in (MATH, CODE))
+    if math != code:
+        return MATH if math > code else CODE
+    system = " ".join(text for kind, text in said if kind == "system")
+    return CODE if re.search(r"\b(Python|programs?|programming|code)\b", system) else MATH

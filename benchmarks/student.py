@@ -1,13 +1,20 @@
-"""The embedded student's speed: training against TRL's SFTTrainer, generation against transformers' own.
+"""A student's speed: training against TRL's own defaults, generation, and what is lost between iterations.
 
-    python benchmarks/student.py [--student smollm2] [--rows 32] [--prompts 64]
+    python benchmarks/student.py [--student smollm2] [--rows 32] [--prompts 64] [--batch-size 4]
+    python benchmarks/student.py --big       a Llama of a billion random weights too; on a GPU that is the default
+    python benchmarks/student.py --toy       all of it in a size that a CPU does in a minute, to see that it runs
 
-Prints a table with the ratio of each pair, measured one after the other in this process, and as its last line
-one JSON object. Run it on an idle machine.
+Prints a table and, as its last line, one JSON object. Pairs are measured one after the other in this process,
+after a warm-up; tokens are those of the rows, without padding. Run it on an idle machine. Generation by vLLM is
+measured as well where DATAENVGYM_VLLM_PYTHON is the python of an environment with vLLM.
 """
 
 import argparse
+import importlib.metadata
 import json
+import os
+import platform
+import random
 import tempfile
 import time
 from pathlib import Path
@@ -17,9 +24,30 @@ from rich.table import Table
 
 from dataenvgym.envs.config import GenerationConfig, StudentConfig, TaskConfig, TrainConfig
 from dataenvgym.envs.students import make_student
+from dataenvgym.envs.students.hf import TransformersStudent
+from dataenvgym.envs.students.quiet import quiet_transformers
 from dataenvgym.envs.tasks import load_task
+from dataenvgym.envs.types import Example
 
-NEW_TOKENS = 24
+# Dense bfloat16, without sparsity, from the makers' data sheets: teraflops by a part of the GPU's name.
+PEAKS = {"H200": 989, "H100": 989, "H800": 989, "A100": 312, "L40S": 362, "L4": 121, "4090": 165, "A10": 125}
+# Llama 3.2 1B's shape; the weights are random, which costs the same.
+BIG = {
+    "vocab_size": 128_256,
+    "hidden_size": 2048,
+    "intermediate_size": 8192,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+}
+TOY = {
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
 
 
 def main() -> None:
@@ -27,67 +55,308 @@ def main() -> None:
     parser.add_argument("--student", default="smollm2")
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--prompts", type=int, default=64)
-    arguments = parser.parse_args()
+    parser.add_argument("--new-tokens", type=int, default=24)
+    parser.add_argument("--batch-size", type=int, default=4, help="rows per step")
+    parser.add_argument("--big", action="store_true", help="the billion-weight model also without a GPU")
+    parser.add_argument("--big-rows", type=int, default=1000)
+    parser.add_argument("--big-batch-size", type=int, default=16)
+    parser.add_argument("--peak", type=float, help="the GPU's dense bfloat16 teraflops, if its name does not tell")
+    parser.add_argument("--toy", action="store_true")
+    given = parser.parse_args()
+    if given.toy:
+        given.student, given.rows, given.prompts, given.new_tokens, given.big_rows = "tiny", 12, 8, 6, 24
 
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() and not given.toy else None
     task = load_task(TaskConfig(name="arithmetic"))
-    generation = GenerationConfig(batch_size=arguments.prompts, max_new_tokens=NEW_TOKENS)
-    student = make_student(StudentConfig(name=arguments.student, generation=generation))
-    step = len(task.train) // arguments.rows
-    examples = [task.domain.example(row) for row in task.train[::step]][: arguments.rows]
+    generation = GenerationConfig(batch_size=given.prompts, max_new_tokens=given.new_tokens)
+    config = StudentConfig(name=given.student, device="cpu" if given.toy else "auto", generation=generation)
+    student = make_student(config)
+    assert isinstance(student, TransformersStudent)
+    examples = [task.domain.example(row) for row in spread(task.train, given.rows)]
+    prompts = [task.domain.prompt(item) for item in spread(task.val, given.prompts)]
+    found = {
+        "machine": {
+            "gpu": gpu,
+            "cpu": platform.processor() or platform.machine(),
+            "threads": torch.get_num_threads(),
+        },
+        "versions": {n: importlib.metadata.version(n) for n in ("torch", "transformers", "trl", "peft")},
+        "student": given.student,
+        "rows": len(examples),
+        "prompts": len(prompts),
+        "training": training(student, examples, TrainConfig(batch_size=given.batch_size)),
+        "generation": generating(student, prompts, given.new_tokens),
+        "between_iterations": between(student, examples[:8], prompts[:2]),
+    }
+    if vllm := by_vllm(config, prompts):
+        found["generation"]["vllm"] = vllm
+    student.close()
+    if gpu or given.big or given.toy:
+        peak = given.peak or next((p for part, p in PEAKS.items() if part in (gpu or "")), None)
+        peak = peak or (1.0 if given.toy else None)
+        found["billion"] = billion(given, TOY if given.toy else BIG, peak)
+    show(found)
+    print(json.dumps(found))
+
+
+def spread(items, count):  # type: ignore[no-untyped-def]
+    """So many of them, evenly spread."""
+    return items[:: max(1, len(items) // count)][:count]
+
+
+def training(student, examples, ours):  # type: ignore[no-untyped-def]
+    """Tokens per second of our settings and of TRL's defaults, on the same rows with the same adapter."""
     figures = {}
     for name, config in {
-        "loop": TrainConfig(),
-        "loop, last 15 layers": TrainConfig(last_layers=15),
-        "trl": TrainConfig(backend="trl"),
+        "ours": ours,
+        "ours, last half of the layers": ours.model_copy(update={"last_layers": layers(student) // 2}),
+        "ours, backend trl": ours.model_copy(update={"backend": "trl"}),
     }.items():
         with tempfile.TemporaryDirectory() as out:
-            student.train(examples[:8], Path(out) / "warm", config=config, seed=0)
+            student.train(examples[: 2 * ours.batch_size], Path(out) / "warm", config=config, seed=0)
             summary = student.train(examples, Path(out) / "adapter", config=config, seed=0)
-        figures[name] = summary.rows / summary.seconds
-    step = len(task.val) // arguments.prompts
-    prompts = [task.domain.prompt(item) for item in task.val[::step]][: arguments.prompts]
-    ours, theirs, same = generation_speed(student, prompts)
+        figures[name] = summary.tokens / summary.seconds
+    trl_defaults(student, examples[: 2 * ours.batch_size], ours)
+    figures["TRL defaults"] = trl_defaults(student, examples, ours)
+    rounded = {name: round(speed, 2) for name, speed in figures.items()}
+    return {"tokens_per_second": rounded, "over_trl_defaults": round(figures["ours"] / figures["TRL defaults"], 3)}
 
-    table = Table("what", "rows or prompts per second", "ratio")
-    for name, speed in figures.items():
-        table.add_row(f"training, {name}", f"{speed:.2f}", f"{speed / figures['trl']:.2f} of trl")
-    table.add_row("generation, transformers generate", f"{theirs:.2f}", "1.00")
-    table.add_row("generation, ours", f"{ours:.2f}", f"{ours / theirs:.2f}")
-    Console().print(table)
-    print(
-        json.dumps(
-            {
-                "training_rows_per_second": {k: round(v, 3) for k, v in figures.items()},
-                "training_ratio_to_trl": round(figures["loop"] / figures["trl"], 3),
-                "generation_prompts_per_second": {"ours": round(ours, 3), "generate": round(theirs, 3)},
-                "generation_ratio": round(ours / theirs, 3),
-                "same_texts": same,
-                "rows": len(examples),
-                "prompts": len(prompts),
-            }
-        )
+
+def layers(student):  # type: ignore[no-untyped-def]
+    return student._merged().config.num_hidden_layers
+
+
+def trl_defaults(student, examples, ours):  # type: ignore[no-untyped-def]
+    """Tokens per second of SFTTrainer as it comes, but for the adapter, the batch and the number format.
+
+    Its bf16=True, which a CPU without such instructions does many times slower, is left on where the student's
+    own format is bfloat16.
+    """
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    student.close()
+    rows = [student._encode(e, ours.max_length or 1024) for e in examples]
+    data = Dataset.from_dict(
+        {
+            "input_ids": [r.ids for r in rows],
+            "completion_mask": [[0] * r.prompt + [1] * (len(r.ids) - r.prompt) for r in rows],
+        }
     )
+    model = student._trainable(ours.model_copy(update={"liger": "off"}), None, student._dtype)
+    with tempfile.TemporaryDirectory() as folder, quiet_transformers():
+        trainer = SFTTrainer(
+            model=model,
+            processing_class=student._get_tokenizer(),
+            train_dataset=data,
+            args=SFTConfig(
+                output_dir=folder,
+                num_train_epochs=1,
+                per_device_train_batch_size=ours.batch_size,
+                bf16=student._dtype == "bfloat16",
+                completion_only_loss=True,
+                save_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                logging_strategy="no",
+                use_cpu=model.device.type == "cpu",
+            ),
+        )
+        began = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - began
+    return sum(len(r.ids) for r in rows) / seconds
 
 
-def generation_speed(student, prompts):  # type: ignore[no-untyped-def]
-    """(our prompts per second, those of model.generate, how many texts agree), same batch, greedy."""
+def generating(student, prompts, new_tokens):  # type: ignore[no-untyped-def]
+    """New tokens per second of ours and of model.generate: same batch, greedy, and how many texts agree."""
+    student.load(None)
     student.predict(prompts[:2])
     began = time.perf_counter()
     ours = student.predict(prompts)
     our_seconds = time.perf_counter() - began
     model, tokenizer = student._base().eval(), student._get_tokenizer()  # as transformers loads it
-    tokenizer.padding_side = "left"
-    texts = [
-        tokenizer.apply_chat_template([{"role": "user", "content": p}], tokenize=False, add_generation_prompt=True)
-        for p in prompts
-    ]
+    ids = [student._prompt_ids(p) for p in prompts]
+    width = max(map(len, ids))
+    import torch
+
+    padded = torch.tensor([[tokenizer.pad_token_id] * (width - len(i)) + i for i in ids], device=model.device)
+    mask = torch.tensor([[0] * (width - len(i)) + [1] * len(i) for i in ids], device=model.device)
     began = time.perf_counter()
-    encoded = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(model.device)
-    out = model.generate(**encoded, max_new_tokens=NEW_TOKENS, do_sample=False)
-    theirs = tokenizer.batch_decode(out[:, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
+    out = model.generate(input_ids=padded, attention_mask=mask, max_new_tokens=new_tokens, do_sample=False)
+    texts = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
     their_seconds = time.perf_counter() - began
-    same = sum(a == b.strip() for a, b in zip(ours, theirs, strict=True))
-    return len(prompts) / our_seconds, len(prompts) / their_seconds, same
+    tokens = sum(len(student._answer_ids(text)) for text in ours)
+    return {
+        "tokens_per_second": {
+            "ours": round(tokens / our_seconds, 2),
+            "generate": round(tokens / their_seconds, 2),
+        },
+        "prompts_per_second": {
+            "ours": round(len(prompts) / our_seconds, 3),
+            "generate": round(len(prompts) / their_seconds, 3),
+        },
+        "over_generate": round(their_seconds / our_seconds, 3),
+        "same_texts": sum(a == b.strip() for a, b in zip(ours, texts, strict=True)),
+    }
+
+
+def between(student, examples, prompts):  # type: ignore[no-untyped-def]
+    """Seconds of an iteration that are neither training nor answering, by where the training runs.
+
+    `before`: making the process, reading the base's weights and writing the student; `swap`: until the trained
+    student can answer.
+    """
+    found = {}
+    for name, process in (("in this process", False), ("in a process of its own", True)):
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "student"
+            began = time.perf_counter()
+            summary = student.train(examples, out, config=TrainConfig(process=process), seed=0)
+            before = time.perf_counter() - began - summary.seconds
+            student.load(out)
+            began = time.perf_counter()
+            student._merged()
+            swap = time.perf_counter() - began
+            student.predict(prompts)
+            student.load(None)
+        found[name] = {"before": round(before, 3), "swap": round(swap, 3)}
+    return found
+
+
+def by_vllm(config, prompts):  # type: ignore[no-untyped-def]
+    """Speed of vLLM's answers and the seconds until a new adapter gives its first; None where there is no vLLM."""
+    python = os.environ.get("DATAENVGYM_VLLM_PYTHON")
+    if not python or "vllm" not in StudentConfig.model_fields:
+        return None
+    student = make_student(StudentConfig.model_validate({**config.model_dump(), "vllm": {"python": python}}))
+    try:
+        student.predict(prompts[:2])
+        began = time.perf_counter()
+        texts = student.predict(prompts)
+        seconds = time.perf_counter() - began
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "student"
+            few = [Example(prompt, "5") for prompt in prompts[:4]]
+            student.train(few, out, config=TrainConfig(process=True), seed=0)
+            began = time.perf_counter()
+            student.load(out)
+            student.predict(prompts[:1])
+            swap = time.perf_counter() - began
+        plain = make_student(config)
+        tokens = sum(len(plain._answer_ids(text)) for text in texts)
+    finally:
+        student.close()
+    return {"tokens_per_second": round(tokens / seconds, 2), "swap": round(swap, 3)}
+
+
+def billion(given, shape, peak):  # type: ignore[no-untyped-def]
+    """A whole iteration of a Llama with random weights: train, swap, answer. Rows of mixed lengths."""
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = make_llama(Path(folder) / "llama", shape)
+        config = StudentConfig(
+            name=str(model),
+            device="cpu" if given.toy else "auto",
+            generation=GenerationConfig(batch_size=256, max_new_tokens=given.new_tokens),
+        )
+        student = make_student(config)
+        examples = mixed_rows(given.big_rows, 40 if given.toy else 900)
+        ours = TrainConfig(
+            batch_size=given.big_batch_size, max_length=1024, lora_layers="all", learning_rate=1e-4, warmup_steps=1
+        )
+        speeds = training(student, examples[: max(4, given.big_rows // 5)], ours)
+        began = time.perf_counter()
+        summary = student.train(examples, Path(folder) / "student", config=ours, seed=0)
+        trained = time.perf_counter() - began
+        student.load(Path(folder) / "student")
+        began = time.perf_counter()
+        student.predict([e.prompt for e in examples[: given.big_rows // 2]])
+        answered = time.perf_counter() - began
+        weights = sum(
+            m.weight.numel()
+            for n, m in student._base().get_decoder().named_modules()
+            if isinstance(m, torch.nn.Linear)
+        )
+    speed = summary.tokens / summary.seconds
+    return {
+        "weights_of_linear_layers": weights,
+        "rows": summary.rows,
+        "tokens": summary.tokens,
+        "training": speeds,
+        "tokens_per_second": round(speed, 1),
+        # Forward and the activations' gradients, 2 flops each per weight and token; frozen weights need no third
+        # pass. Attention and the output head, which add to what was done, are not counted.
+        "model_flop_utilisation": None if peak is None else round(4 * weights * speed / (peak * 1e12), 6),
+        "peak_memory_mb": summary.peak_memory_mb,
+        "iteration_seconds": round(trained + answered, 2),
+        "of_it_training": round(trained, 2),
+        "of_it_answering": round(answered, 2),
+    }
+
+
+def make_llama(folder, shape):  # type: ignore[no-untyped-def]
+    """A Llama of that shape with random weights in bfloat16, over bytes."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from dataenvgym.envs.students.smollm import _byte_tokenizer
+
+    tokenizer = _byte_tokenizer()
+    ends = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    torch.manual_seed(0)
+    config = LlamaConfig(**shape, max_position_embeddings=4096, tie_word_embeddings=True, dtype="bfloat16", **ends)
+    with quiet_transformers():
+        LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    return folder
+
+
+def mixed_rows(count, longest):  # type: ignore[no-untyped-def]
+    """Rows whose lengths in bytes, and so in tokens, are spread as those of real ones: most short, some long."""
+    rng = random.Random(0)
+    rows = []
+    for number in range(count):
+        size = min(longest, max(20, int(rng.lognormvariate(5.3, 0.7))))
+        words = "".join(rng.choice("abcdefgh ") for _ in range(size))
+        rows.append(Example(f"Row {number}. {words[: size // 2]}", words[size // 2 :]))
+    return rows
+
+
+def show(found):  # type: ignore[no-untyped-def]
+    table = Table("what", "figure", "")
+
+    def speeds(what, part):  # type: ignore[no-untyped-def]
+        base = part["tokens_per_second"]["TRL defaults"]
+        for name, speed in part["tokens_per_second"].items():
+            table.add_row(f"{what}, {name}", f"{speed:,.1f} tokens/s", f"{speed / base:.2f} of TRL's defaults")
+
+    speeds("training", found["training"])
+    generation = found["generation"]
+    for name, speed in generation["tokens_per_second"].items():
+        table.add_row(
+            f"generation, {name}", f"{speed:,.1f} tokens/s", f"{generation['same_texts']} texts the same"
+        )
+    if "vllm" in generation:
+        vllm = generation["vllm"]
+        table.add_row(
+            "generation, vLLM", f"{vllm['tokens_per_second']:,.1f} tokens/s", f"{vllm['swap']} s to swap"
+        )
+    for name, lost in found["between_iterations"].items():
+        table.add_row(
+            f"between iterations, trained {name}", f"{lost['before']} s", f"and {lost['swap']} s to swap"
+        )
+    if big := found.get("billion"):
+        speeds("Llama, training", big["training"])
+        table.add_row("Llama, training of the iteration", f"{big['tokens_per_second']:,.1f} tokens/s", "")
+        table.add_row("Llama, model flop utilisation", str(big["model_flop_utilisation"]), "")
+        table.add_row("Llama, peak memory", f"{big['peak_memory_mb']} MB", "")
+        parts = f"{big['of_it_training']} s training, {big['of_it_answering']} s answering"
+        table.add_row(f"Llama, iteration of {big['rows']} rows", f"{big['iteration_seconds']} s", parts)
+    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from dataenvgym import approval, checking, drawing, forking, prompt_commands
+from dataenvgym import approval, checking, doctor, drawing, forking, prompt_commands, sweep
 from dataenvgym.envs.errors import DataEnvGymError, RunFolderError
 from dataenvgym.listings import LISTS
 
@@ -140,6 +140,10 @@ def _parser() -> argparse.ArgumentParser:
     drawing.add_parser(commands)
 
     prompt_commands.add_parser(commands)
+
+    sweep.add_parser(commands)
+
+    doctor.add_parser(commands)
     return parser
 
 

@@ -70,12 +70,26 @@ def _phase(event: Event) -> str:
     return name.get(event["name"], "working")
 
 
+def _trained(event: Event) -> str:
+    """Steps, loss, speed and memory, as far as the student's trainer tells them."""
+    parts = [f"{event['steps']} steps"] if "steps" in event else []
+    if "final_loss" in event:
+        parts.append(f"loss {event['final_loss']:.3f}")
+    if "tokens_per_second" in event:
+        parts.append(f"{event['tokens_per_second']:,.0f} tokens/s")
+    if "peak_memory_mb" in event:
+        parts.append(f"at most {event['peak_memory_mb'] / 1000:.1f} GB")
+    return f"  trained: {', '.join(parts)}" if parts else ""
+
+
 def _line(event: Event) -> str:
     if event["event"] == "plan":
         return f"  plan: {event['rows']} rows in {event['requests']} requests"
     if event["event"] == "verified":
         short = f", {event['missing']} missing" if event["missing"] else ""
         return f"  rows: {event['accepted']} accepted, {event['rejected']} rejected{short}"
+    if event["event"] == "trained":
+        return _trained(event)
     if event["event"] == "evaluated":
         step = event["step"]
         name = "base" if step["iteration"] == 0 else f"iteration {step['iteration']}"

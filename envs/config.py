@@ -20,17 +20,26 @@ class TaskConfig(Section):
     name: str = Field(
         "arithmetic",
         description="A registered task; `dataenvgym list tasks` names them.",
-        json_schema_extra={"examples": ["arithmetic", "math", "gsm8k"]},
+        json_schema_extra={
+            "examples": ["arithmetic", "math", "gsm8k", "functions", "livecodebench", "humaneval", "mbpp"]
+        },
     )
     path: str | None = Field(None, description="Local file or folder in the data set's schema; null: the hub.")
     val_size: int | None = Field(
         None,
         ge=1,
-        description="Val instances per stratum (arithmetic: skill, math: subject and level; "
-        "gsm8k: in all). null: the task's own.",
+        description="Val instances per stratum (arithmetic, functions: skill; math: subject and level; "
+        "others: in all). null: the task's own.",
     )
     test_size: int | None = Field(
-        None, ge=1, description="Test instances (arithmetic: per skill; else in all). null: the whole split."
+        None,
+        ge=1,
+        description="Test instances (arithmetic, functions: per skill; others: in all). null: the whole split.",
+    )
+    window: str | None = Field(
+        None,
+        description="livecodebench: the problems that are the test, as releases by its own names (release_v2, v5, "
+        "v4_v6) or as dates (2024-09-01..2025-04-30, either may be left out). null: release_v1.",
     )
     seed: int = Field(0, description="Draws the splits; keep it fixed to compare runs.")
     sandbox: Literal["bubblewrap", "rlimits"] = Field(
@@ -55,6 +64,13 @@ class TrainConfig(Section):
     """How the student is trained. Defaults: the settings measured best for the embedded student."""
 
     backend: Literal["loop", "trl"] = Field("loop", description="`loop`: the fast own loop; `trl`: SFTTrainer.")
+    method: Literal["sft", "dpo"] = Field(
+        "sft",
+        description="`sft`: learn the rows; `dpo`: learn to prefer each row's completion to the student's own "
+        "wrong answer, by TRL's DPOTrainer (rows that the student answers rightly are not learnt). dpo wants a "
+        "far lower learning_rate, e.g. 1e-4.",
+    )
+    beta: float = Field(0.1, gt=0, description="dpo: the higher, the closer to the student training starts from.")
     start: Literal["base", "last"] = Field(
         "base",
         description="`base`: a fresh adapter on all rows so far; `last`: go on from the last adapter "
@@ -69,11 +85,68 @@ class TrainConfig(Section):
         "mlp", description="Adapt the linear layers outside attention (a quarter faster, as good), or all."
     )
     last_layers: int | None = Field(None, ge=1, description="Adapt only this many top layers; null: all.")
+    adapter: Literal["lora", "full"] = Field(
+        "lora",
+        description="`lora`; `full`: every weight (needs some ten times the memory, and learning_rate near 1e-5). "
+        "The lora_* keys and last_layers are for lora.",
+    )
     max_length: int | None = Field(
         None,
         ge=8,
         description="Longest training row in tokens; a longer one is cut, or left out if its prompt fills it. "
         "null: the task's own, e.g. 512 for arithmetic.",
+    )
+    micro_batch: int | None = Field(
+        None,
+        ge=1,
+        description="Rows computed at once; the gradients of batch_size rows are summed all the same. null: all "
+        "of them. Halved by itself when memory runs out.",
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Keep fewer activations and compute them again: a third slower, far less memory."
+    )
+    liger: Literal["auto", "off"] = Field(
+        "auto", description="auto: Liger's kernels on a GPU where the package liger-kernel is installed."
+    )
+    process: bool = Field(
+        False,
+        description="Train in a process of its own, which gives all memory back and whose crash is an error, not "
+        "the end of the run.",
+    )
+    launch: str | None = Field(
+        None,
+        description="What starts that process in place of python, for several GPUs (backend trl or method dpo), "
+        "e.g. `accelerate launch --num_processes 4 --config_file fsdp.yaml`; implies process.",
+    )
+
+    def identity(self) -> dict[str, object]:
+        """What of it makes another student: all but how the work is done, and no key that has no effect.
+
+        Keys that came later are left out at the value that means what was done before them, so that students
+        trained then are found again.
+        """
+        left_out = {"micro_batch", "gradient_checkpointing", "liger", "process", "launch"}
+        left_out |= {"method", "beta"} if self.method == "sft" else {"backend"}
+        left_out |= {"adapter"} if self.adapter == "lora" else {"lora_rank", "lora_layers", "last_layers"}
+        return self.model_dump(exclude=left_out)
+
+
+class ReplicaConfig(Section):
+    """The student in several Ray actors, on the GPUs of one machine or of a cluster (extra `ray`)."""
+
+    count: int = Field(0, ge=0, description="Replicas that share the prompts; 0: one student, in this process.")
+    num_cpus: float = Field(1, ge=0, description="Processors for each replica.")
+    num_gpus: float = Field(0, ge=0, description="GPUs for each replica; a fraction shares one.")
+    train_gpus: float | None = Field(
+        None,
+        ge=0,
+        description="GPUs for training: the replicas end while it runs, so theirs may be among them. null: the "
+        "first replica trains, on its own.",
+    )
+    address: str = Field(
+        "local",
+        description="local starts Ray on this machine; auto or host:port joins a cluster, whose nodes must share "
+        "the run folder.",
     )
 
 
@@ -93,3 +166,4 @@ class StudentConfig(Section):
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is fast.")
     train: TrainConfig = Field(default_factory=TrainConfig, description="How it is trained.")
     generation: GenerationConfig = Field(default_factory=GenerationConfig, description="How it is asked.")
+    replicas: ReplicaConfig = Field(default_factory=ReplicaConfig, description="How many answer side by side.")

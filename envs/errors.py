@@ -41,5 +41,13 @@ class BudgetReachedError(DataEnvGymError):
     """A request that a cap on calls, tokens or cost forbids; the work in hand is finished without it."""
 
 
+class TrainingError(DataEnvGymError):
+    """A training of the student that could not be finished; the student it started from is as it was."""
+
+
+class DivergedError(TrainingError, FloatingPointError):
+    """A training whose loss or weights became NaN or infinite."""
+
+
 class TeacherError(DataEnvGymError):
     """A teacher that broke its contract or whose model cannot be reached."""

@@ -9,16 +9,19 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
 from dataenvgym.envs.config import TrainConfig
 from dataenvgym.envs.evaluation import accuracy, by_skill, predict_cached, score
 from dataenvgym.envs.observation import CurvePoint, Lesson, Observation, SkillState, subskills
+from dataenvgym.envs.store import write_json
 from dataenvgym.envs.students.base import Progress, Student
 from dataenvgym.envs.tasks.base import Task
-from dataenvgym.envs.types import Instance, Prediction, Row
+from dataenvgym.envs.types import Example, Instance, Prediction, Row
 
 # The files whose presence says that a training has finished; the folder is renamed into place after them.
 TRAINED = "train.json"
+TOLD = ("steps", "final_loss", "tokens_per_second", "peak_memory_mb", "micro_batch", "notes")
 EXEMPLARS_PER_SKILL = 6
 
 
@@ -29,8 +32,14 @@ class TeacherEnv:
         self.task, self.student, self.train_config = task, student, train
         self._students, self._seed = students, seed
 
-    def train(self, lessons: Sequence[Sequence[Row]], parent: str | None, progress: Progress | None = None) -> str:
+    def train(
+        self, lessons: Sequence[Sequence[Row]], parent: str | None, progress: Progress | None = None
+    ) -> str | None:
         """Train on the rows and return the new student's key; returns at once when that student exists.
+
+        With `train.method: dpo` the student that training starts from answers the rows first. Rows that it gets
+        right are not learnt; if it gets all of them right there is nothing to learn, and it is returned itself
+        (None: the base).
 
         Args:
             lessons: the accepted rows, one sequence per iteration.
@@ -38,14 +47,16 @@ class TeacherEnv:
                 lessons are learnt; with `last` training goes on from it with the last lesson alone.
         """
         fresh = self.train_config.start == "base"
-        rows = [row for lesson in (lessons if fresh else lessons[-1:]) for row in lesson]
         start = None if fresh else parent
-        key = self.key(rows, start)
+        learnt = [self._learnt(lesson, start) for lesson in (lessons if fresh else lessons[-1:])]
+        examples = [example for lesson in learnt for example in lesson if example is not None]
+        if not examples and self.train_config.method == "dpo":
+            return start  # the student is right on every row
+        key = self._key(examples, start)
         folder = self._students / key
         if not (folder / TRAINED).is_file():
             partial = folder.with_name(key + ".partial")
             rmtree(partial, ignore_errors=True)
-            examples = [self.task.domain.example(row) for row in rows]
             self.student.train(
                 examples,
                 partial,
@@ -54,21 +65,51 @@ class TeacherEnv:
                 start=None if start is None else self._students / start,
                 progress=progress,
             )
+            if self.train_config.method == "dpo":  # which rows were known has been seen; the trainer cannot tell
+                summary = json.loads((partial / TRAINED).read_text())
+                known = [example is None for lesson in learnt for example in lesson]
+                write_json(partial / TRAINED, {**summary, "hits": known})
             rmtree(folder, ignore_errors=True)
             partial.replace(folder)
         return key
 
     def key(self, rows: Sequence[Row], start: str | None) -> str:
-        """Identifies a student by what it is made from: parent, data, train config and seed."""
-        examples = [list(self.task.domain.example(row)) for row in rows]
+        """Identifies a student by what it is made from: parent, data, train config and seed.
+
+        With `method: dpo` the data are the pairs, for which the student that training starts from is asked.
+        """
+        return self._key([e for e in self._learnt(rows, start) if e is not None], start)
+
+    def _key(self, examples: Sequence[Example], start: str | None) -> str:
+        # Without a rejected text an example is what it was before there were any: so are the keys.
+        data = [list(example if example.rejected is not None else example[:3]) for example in examples]
         made_from = {
             "base": self.student.base_key,
             "start": start,
-            "data": hashlib.sha256(json.dumps(examples).encode()).hexdigest(),
-            "train": self.train_config.model_dump(),
+            "data": hashlib.sha256(json.dumps(data).encode()).hexdigest(),
+            "train": self.train_config.identity(),
             "seed": self._seed,
         }
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _learnt(self, rows: Sequence[Row], start: str | None) -> list[Example | None]:
+        """One example per row. For `method: dpo` each has the wrong answer of the student that training starts
+        from as its rejected text; None where that student is right."""
+        domain = self.task.domain
+        examples = [domain.example(row) for row in rows]
+        if self.train_config.method == "sft" or not rows:
+            return list(examples)
+        texts = self.texts(start, [example.prompt for example in examples])
+        return [
+            None if found.correct else example._replace(rejected=text)
+            for example, text, found in zip(examples, texts, domain.score(rows, texts), strict=True)
+        ]
+
+    def training(self, key: str) -> dict[str, Any]:
+        """What that student's training was like: those of steps, final_loss, tokens_per_second, peak_memory_mb,
+        micro_batch and notes (see TrainSummary) that its trainer tells."""
+        told = json.loads((self._students / key / TRAINED).read_text())
+        return {name: told[name] for name in TOLD if told.get(name) is not None}
 
     def hits(self, key: str) -> list[bool] | None:
         """Per row of that student's training: whether it was known when first met (see TrainSummary)."""

@@ -125,8 +125,12 @@ class Interval(NamedTuple):
 
 
 class Example(NamedTuple):
-    """What a student is trained on: a prompt as `predict` takes it, and the text to answer."""
+    """What a student is trained on: a prompt as `predict` takes it, and the text to answer.
+
+    `rejected`: a wrong answer that the completion is to be preferred to (`student.train.method: dpo`).
+    """
 
     prompt: str
     completion: str
     image: str | None = None
+    rejected: str | None = None

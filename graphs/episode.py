@@ -13,7 +13,7 @@ from langgraph.runtime import Runtime
 
 from dataenvgym.agents.asking import Asker
 from dataenvgym.agents.skill_discovery import discover_skills, gold_skills
-from dataenvgym.envs.errors import ConfigError, RunFolderError
+from dataenvgym.envs.errors import ConfigError, DivergedError, RunFolderError
 from dataenvgym.envs.evaluation import accuracy
 from dataenvgym.envs.observation import Lesson, Observation
 from dataenvgym.envs.store import Store, write_bytes, write_json
@@ -64,22 +64,34 @@ def _keep_config(config: EpisodeConfig, run_dir: Path) -> None:
 
 @timed("train")
 async def train(state: EpisodeState, runtime: Context) -> EpisodeState:
-    """Train the student on the rows so far; found at once when that very training was done before."""
+    """Train the student on the rows so far; found at once when that very training was done before.
+
+    A training that diverges would do so again: the student stays the last good one, and the episode ends after its
+    evaluation. What a machine is to blame for (memory, a killed process) is raised, and `resume` tries it again.
+    """
     config, run_dir = runtime.context, state["run_dir"]
     write = runtime.stream_writer
     write({"event": "phase", "name": "train", "iteration": state["iteration"]})
     parent = state.get("student")
 
-    def work() -> str | None:
+    def work() -> tuple[str | None, str | None]:
         store = Store(Path(run_dir))
         seen = store.read(state["observation"], Observation)[0]
         last = check_delivery(state, seen, before=state["steps"][-1])
         rows = [*(store.read(ref, Row) for ref in state["earlier"]), last]
         if not last:
-            return parent  # nothing new to learn
-        return env_of(config, run_dir).train(rows, parent, _progress(write, "training steps"))
+            return parent, None  # nothing new to learn
+        env = env_of(config, run_dir)
+        try:
+            student = env.train(rows, parent, _progress(write, "training steps"))
+        except DivergedError as error:
+            return parent, f"the training of iteration {state['iteration']} diverged: {error}"
+        if student is not None and student != parent:
+            write({"event": "trained", "iteration": state["iteration"], **env.training(student)})
+        return student, None
 
-    return {"student": await in_student_thread(work)}
+    student, stop = await in_student_thread(work)
+    return {"student": student, "stop_reason": stop}
 
 
 @timed("evaluate")
@@ -208,7 +220,7 @@ async def _evaluated(
 
     step, observation = await in_student_thread(work)
     spent = (await asyncio.to_thread(gateway_of, config, run_dir)).spending.reached()
-    reason = stop_reason(config, [*state.get("steps", []), step], spent)
+    reason = state.get("stop_reason") or stop_reason(config, [*state.get("steps", []), step], spent)
     write({"event": "evaluated", "step": dict(step), "stop": reason})
     return {
         "steps": [step],

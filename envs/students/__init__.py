@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from dataenvgym.envs.config import StudentConfig
+from dataenvgym.envs.config import ReplicaConfig, StudentConfig
 from dataenvgym.envs.errors import UnknownNameError
 from dataenvgym.envs.students.base import Progress, Student, TrainSummary
 
@@ -73,6 +74,13 @@ def make_student(config: StudentConfig, report: Report | None = None) -> Student
         MissingDependencyError: the embedded weights are not installed.
     """
     check_name(config.name)
+    if config.replicas.count:
+        from dataenvgym.envs.students.replicas import ReplicatedStudent
+
+        single = config.model_copy(update={"replicas": ReplicaConfig()})
+        known = STUDENTS.get(config.name)
+        make = partial(known.make, single, None) if known else partial(make_student, single)
+        return ReplicatedStudent(make, config.replicas, config.generation.batch_size)
     if config.name in STUDENTS:
         return STUDENTS[config.name].make(config, report)
     from dataenvgym.envs.students.hf import TransformersStudent

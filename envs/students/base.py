@@ -17,6 +17,9 @@ class TrainSummary:
     """What one training did. `hits` has one entry per row that was given.
 
     `left_out`: rows whose prompt alone is as long as a training row may be; nothing was learnt from them.
+    `micro_batch`: rows computed at once in the end (None where the trainer has no such thing). `losses`: the loss
+    of some 50 steps, evenly spread. `peak_memory_mb`: of the GPU's tensors; on a CPU of the process in its life.
+    `notes`: what happened on the way, in words, e.g. that memory ran out.
     """
 
     rows: int
@@ -28,6 +31,11 @@ class TrainSummary:
     """Whether the student would have written the row's completion word for word when it first met the row
     (greedy, teacher-forced, before the step that learns from it); None where the trainer cannot tell."""
     left_out: int = 0
+    micro_batch: int | None = None
+    tokens_per_second: float | None = None
+    peak_memory_mb: float | None = None
+    losses: list[float] = field(default_factory=list, repr=False)
+    notes: list[str] = field(default_factory=list, repr=False)
 
 
 class Student(Protocol):

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from dataenvgym.envs.config import ANSWER_TOKENS, ROW_TOKENS, StudentConfig, TrainConfig
-from dataenvgym.envs.errors import ConfigError, DataError, MissingDependencyError
+from dataenvgym.envs.errors import ConfigError, DataError
+from dataenvgym.envs.students import weights
+from dataenvgym.envs.students.apart import TrainSpec, train_apart
 from dataenvgym.envs.students.base import Progress, TrainSummary
 from dataenvgym.envs.students.generate import greedy
 from dataenvgym.envs.students.loop import Encoded, fit
+from dataenvgym.envs.students.meter import Meter, Watch
 from dataenvgym.envs.students.packed import pack_linear
+from dataenvgym.envs.students.preference import Pair, fit_dpo
 from dataenvgym.envs.students.quiet import quiet_transformers
+from dataenvgym.envs.students.trl_backend import fit_trl, is_main, processes
 from dataenvgym.envs.types import Example
 
 SUMMARY = "train.json"
-WEIGHTS = "adapter_model.safetensors"
 
 
 class TransformersStudent:
-    """A causal language model in a folder (or a hub id), with LoRA adapters trained on top of it.
+    """A causal language model in a folder (or a hub id), with LoRA adapters on top of it, or trained whole.
 
     `adapter`: a folder with an adapter that belongs to the base (the schooled student's schooling); it is
     merged in at load time. `identity` names the weights; together with the number format it makes `base_key`.
@@ -33,7 +36,7 @@ class TransformersStudent:
     def __init__(
         self, model: str | Path, identity: str, config: StudentConfig, adapter: Path | None = None
     ) -> None:
-        self._path, self._config, self._base_adapter = str(model), config, adapter
+        self._path, self._name, self._config, self._base_adapter = str(model), identity, config, adapter
         self._device = _device(config.device)
         self._dtype = _dtype(config.dtype, self._device)
         self.base_key = hashlib.sha256(f"{identity}|{self._dtype}".encode()).hexdigest()[:16]
@@ -44,7 +47,7 @@ class TransformersStudent:
         self._adapter: Path | None = None
 
     def load(self, adapter: Path | None) -> None:
-        """Answer with this adapter from now on (weights are read at the next prediction)."""
+        """Answer with this adapter, or this whole model, from now on (read at the next prediction)."""
         self._adapter = adapter
 
     def predict(
@@ -78,45 +81,34 @@ class TransformersStudent:
         seed: int,
         start: Path | None = None,
         progress: Progress | None = None,
+        watch: Watch | None = None,
     ) -> TrainSummary:
-        """Train an adapter into `out` (adapter_model.safetensors, adapter_config.json, train.json).
+        """Train into `out`: adapter_model.safetensors and adapter_config.json, or a whole model; and train.json.
 
-        The trained model stays in memory and answers for that folder, renamed or not, without a load.
+        Trained in this process, the model stays in memory and answers for that folder, renamed or not, without a
+        load; not so in a process of its own (`config.process`). `watch` hears of each step's loss and speed.
+
+        Raises:
+            ConfigError: settings that do not go together.
+            DataError: no row to learn from, images, or no rejected text for method dpo.
+            TrainingError: memory ran out, the loss is no number (DivergedError), or the training process died.
         """
-        import torch
-
-        if not examples:
-            raise DataError("there are no rows to train on")
-        if any(e.image is not None for e in examples):
-            raise DataError(f"student {self._config.name!r} reads text only, but a training row has an image")
+        self._check(examples, config)
         self.close()  # two copies of the weights would not fit where one barely does
-        torch.manual_seed(seed)
-        with quiet_transformers():
-            model = self._trainable(config, start)
-        tokenizer = self._get_tokenizer()
-        longest = config.max_length or ROW_TOKENS
-        encoded = [self._encode(e, longest) for e in examples]
-        rows = [row for row in encoded if row is not None]
-        if not rows:
-            raise DataError(
-                f"the prompt of every training row fills student.train.max_length = {longest} tokens, "
-                f"which leaves no room for an answer, e.g. {examples[0].prompt[:80]!r}"
+        if config.process or config.launch:
+            spec = TrainSpec(
+                model=self._path,
+                identity=self._name,
+                student=self._config,
+                base_adapter=self._base_adapter,
+                examples=list(examples),
+                train=config.model_copy(update={"process": False, "launch": None}),
+                seed=seed,
+                start=start,
+                out=out,
             )
-        if config.backend == "trl":
-            from dataenvgym.envs.students.trl_backend import fit_trl
-
-            summary = fit_trl(model, tokenizer, rows, config=config, seed=seed, progress=progress)
-        else:
-            summary = fit(
-                model, rows, config=config, seed=seed, pad_token=tokenizer.pad_token_id, progress=progress
-            )
-        if len(rows) < len(encoded):
-            summary = _with_left_out(summary, encoded)
-        out.mkdir(parents=True, exist_ok=True)
-        model.save_pretrained(str(out), safe_serialization=True)
-        (out / SUMMARY).write_text(json.dumps(asdict(summary)))
-        self._keep(model.merge_and_unload(), out)
-        return summary
+            return train_apart(spec, config.launch, progress)
+        return self._train_here(examples, out, config, seed, start, Meter(self._device, progress, watch))
 
     def close(self) -> None:
         """Free the weights; they are read again when needed."""
@@ -126,11 +118,73 @@ class TransformersStudent:
 
             torch.cuda.empty_cache()
 
+    def _check(self, examples: Sequence[Example], config: TrainConfig) -> None:
+        if not examples:
+            raise DataError("there are no rows to train on")
+        if any(e.image is not None for e in examples):
+            raise DataError(f"student {self._config.name!r} reads text only, but a training row has an image")
+        if config.method == "dpo" and any(e.rejected is None for e in examples):
+            raise DataError("student.train.method is dpo, but a row has no rejected text to prefer its own to")
+        if processes() > 1 and config.method == "sft" and config.backend == "loop":
+            raise ConfigError("student.train.backend: the own loop trains in one process; several need trl")
+
+    def _train_here(
+        self,
+        examples: Sequence[Example],
+        out: Path,
+        config: TrainConfig,
+        seed: int,
+        start: Path | None,
+        meter: Meter,
+    ) -> TrainSummary:
+        import torch
+
+        torch.manual_seed(seed)
+        longest = config.max_length or ROW_TOKENS
+        encoded = [self._encode(e, longest) for e in examples]
+        kept = [(row, e) for row, e in zip(encoded, examples, strict=True) if row is not None]
+        if not kept:
+            raise DataError(
+                f"the prompt of every training row fills student.train.max_length = {longest} tokens, "
+                f"which leaves no room for an answer, e.g. {examples[0].prompt[:80]!r}"
+            )
+        rows = [row for row, _ in kept]
+        # All weights in bfloat16 would lose most of their small steps to rounding; they are float32 then, and
+        # only computed with in bfloat16.
+        mixed = config.adapter == "full" and self._dtype == "bfloat16"
+        with quiet_transformers():
+            model = self._trainable(config, start, "float32" if mixed else self._dtype)
+        tokenizer = self._get_tokenizer()
+        gathered = None
+        if config.method == "dpo":
+            pairs = [Pair(r.ids[: r.prompt], r.ids[r.prompt :], self._rejected(r, e, longest)) for r, e in kept]
+            summary, gathered = fit_dpo(
+                model, tokenizer, pairs, config=config, seed=seed, meter=meter, mixed=mixed
+            )
+        elif config.backend == "trl":
+            summary, gathered = fit_trl(model, tokenizer, rows, config=config, seed=seed, meter=meter, mixed=mixed)
+        else:
+            if config.gradient_checkpointing:
+                weights.checkpoint_layers(model, True)
+            pad = tokenizer.pad_token_id
+            summary = fit(model, rows, config=config, seed=seed, pad_token=pad, meter=meter, mixed=mixed)
+        if config.gradient_checkpointing:
+            weights.checkpoint_layers(model, False)
+        if len(rows) < len(encoded):
+            summary = _with_left_out(summary, encoded)
+        if is_main():
+            out.mkdir(parents=True, exist_ok=True)
+            weights.write(model, out, self._dtype, gathered)
+            (out / SUMMARY).write_text(json.dumps(asdict(summary)))
+            if processes() == 1:
+                self._keep(model.merge_and_unload() if config.adapter == "lora" else model, out)
+        return summary
+
     def _get_tokenizer(self) -> Any:
         if self._tokenizer is None:
             from transformers import AutoTokenizer
 
-            with _found(self._path):
+            with weights.found(self._path):
                 tokenizer = AutoTokenizer.from_pretrained(self._path)
             if tokenizer.pad_token_id is None:
                 tokenizer.pad_token = tokenizer.eos_token
@@ -152,99 +206,43 @@ class TransformersStudent:
     def _encode(self, example: Example, max_length: int) -> Encoded | None:
         """The tokens of a row, cut at `max_length`; None where the prompt alone fills it."""
         prompt = self._prompt_ids(example.prompt)
-        tokenizer = self._get_tokenizer()
-        completion = tokenizer(example.completion, add_special_tokens=False)["input_ids"]
-        ids = [*prompt, *completion, tokenizer.eos_token_id][:max_length]
+        ids = [*prompt, *self._answer_ids(example.completion)][:max_length]
         return Encoded(ids, len(prompt)) if len(prompt) < len(ids) else None
 
-    def _base(self) -> Any:
-        import torch
-        from transformers import AutoModelForCausalLM
+    def _rejected(self, row: Encoded, example: Example, max_length: int) -> list[int]:
+        return self._answer_ids(example.rejected or "")[: max_length - row.prompt]
 
-        with quiet_transformers(), _found(self._path):
-            model = AutoModelForCausalLM.from_pretrained(self._path, dtype=getattr(torch, self._dtype))
-            if self._base_adapter is not None:
-                model = _merge(model, self._base_adapter)
-        return model.to(self._device)
+    def _answer_ids(self, text: str) -> list[int]:
+        tokenizer = self._get_tokenizer()
+        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return [*ids, tokenizer.eos_token_id]
+
+    def _base(self, dtype: str | None = None, **options: Any) -> Any:
+        return weights.read_model(self._path, dtype or self._dtype, self._device, self._base_adapter, **options)
+
+    def _student(self, folder: Path | None, dtype: str, **options: Any) -> Any:
+        """A trained student (None: the base) with its adapter merged in."""
+        if folder is not None and weights.is_whole(folder):
+            return weights.read_model(folder, dtype, self._device, **options)
+        model = self._base(dtype, **options)
+        return model if folder is None else weights.merge(model, folder)
 
     def _merged(self) -> Any:
-        if self._model is None or self._loaded != _identity(self._adapter):
+        if self._model is None or self._loaded != weights.stamp(self._adapter):
             self.close()
-            model = self._base()
-            if self._adapter is not None:
-                model = _merge(model, self._adapter)
-            self._keep(model, self._adapter)
+            self._keep(self._student(self._adapter, self._dtype), self._adapter)
         return self._model
 
     def _keep(self, merged: Any, adapter: Path | None) -> None:
-        self._model, self._loaded = pack_linear(merged.eval()), _identity(adapter)
+        self._model, self._loaded = pack_linear(merged.eval()), weights.stamp(adapter)
 
-    def _trainable(self, config: TrainConfig, start: Path | None) -> Any:
-        import peft
-
-        base = self._base()
-        if start is not None:
-            return peft.PeftModel.from_pretrained(
-                base, str(start), is_trainable=True, autocast_adapter_dtype=False
-            )
-        layers: int = base.config.num_hidden_layers
-        lora = peft.LoraConfig(
-            r=config.lora_rank,
-            lora_alpha=2 * config.lora_rank,
-            lora_dropout=0.0,
-            target_modules=_linear_layers(base, config.lora_layers),
-            layers_to_transform=(
-                None if config.last_layers is None else list(range(max(0, layers - config.last_layers), layers))
-            ),
-            task_type="CAUSAL_LM",
-        )
-        with quiet_transformers():
-            return peft.get_peft_model(base, lora, autocast_adapter_dtype=False)
-
-
-@contextmanager
-def _found(path: str) -> Iterator[None]:
-    """Say in plain words that a model is not there; transformers raises OSError for it."""
-    try:
-        yield
-    except OSError as error:
-        raise MissingDependencyError(
-            f"student.name: no model can be loaded from {path!r} ({str(error).splitlines()[0]}). Name a folder "
-            "with a transformers model, or a model of the hub that is in its cache or can be downloaded."
-        ) from error
-
-
-def _identity(adapter: Path | None) -> tuple[int, int] | None:
-    """The adapter's file, by what a rename of its folder leaves as it is."""
-    if adapter is None:
-        return None
-    found = (adapter / WEIGHTS).stat()
-    return found.st_ino, found.st_mtime_ns
-
-
-def _merge(model: Any, adapter: Path) -> Any:
-    import peft
-
-    with quiet_transformers():
-        adapted = peft.PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=False)
-    return adapted.merge_and_unload()
-
-
-def _linear_layers(model: Any, which: str) -> list[str]:
-    """Names of the decoder's linear layers: all, as PEFT's "all-linear" picks them (it cannot be combined with
-    a choice of layers), or those outside attention, which learn as much alone (Schulman et al. 2025, "LoRA
-    Without Regret"; docs/measurements.md)."""
-    import torch
-
-    head = model.get_output_embeddings()
-    paths = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and module is not head
-    ]
-    outside = [path for path in paths if "attn" not in path and "attention" not in path]
-    chosen = outside if which == "mlp" and outside else paths
-    return sorted({path.rsplit(".", 1)[-1] for path in chosen})
+    def _trainable(self, config: TrainConfig, start: Path | None, dtype: str) -> Any:
+        flash = weights.flash_attention() if config.backend == "trl" and self._device.startswith("cuda") else None
+        options = {"attn_implementation": flash} if flash else {}
+        base = self._student(start, dtype, **options) if config.adapter == "full" else self._base(dtype, **options)
+        if config.liger == "auto":
+            weights.apply_liger(base)
+        return weights.make_trainable(base, config, start)
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

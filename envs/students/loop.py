@@ -1,4 +1,4 @@
-"""The fast training loop: LoRA, loss at completion positions only.
+"""The fast training loop: loss at completion positions only, for adapters or all weights.
 
 TRL's SFTTrainer is the other backend (envs/students/trl_backend.py). This loop exists for speed on small
 batches: the rows of a batch are packed into one sequence that holds the beginning of all prompts once, and
@@ -8,24 +8,33 @@ the whole).
 
 from __future__ import annotations
 
+import gc
 import math
 import random
-import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from dataenvgym.envs.config import TrainConfig
-from dataenvgym.envs.students.base import Progress, TrainSummary
+from dataenvgym.envs.errors import DivergedError, TrainingError
+from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.generate import shared_prefix
+from dataenvgym.envs.students.meter import Meter
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 GRADIENT_CLIP = 1.0
 # Batches are cut from pools of this many batches sorted by length: little padding, still shuffled.
 POOL = 8
 # How far, in standard deviations of the logits, rounding may move them when rows are packed (bfloat16: 0.01).
 PACKING_TOLERANCE = 0.03
+# Rows packed into one sequence are masked from one another, at a cost that grows as the square of its length.
+PACKED_TOKENS = 4096
+DIVERGED = "the training loss became {}"
+LOWER_RATE = "A lower student.train.learning_rate is the first thing to try."
 
 
 class Encoded(NamedTuple):
@@ -67,54 +76,144 @@ def fit(
     config: TrainConfig,
     seed: int,
     pad_token: int,
-    progress: Progress | None = None,
+    meter: Meter | None = None,
+    mixed: bool = False,
 ) -> TrainSummary:
-    """Train the trainable parameters of a PEFT causal LM on the rows.
+    """Train the trainable parameters of a causal LM (with PEFT's adapters or bare) on the rows.
+
+    `mixed`: compute in bfloat16 on weights in float32. Each step is one of `config.batch_size` rows, computed
+    `config.micro_batch` at a time; when memory runs out, that is halved and the step is computed again.
 
     Raises:
-        FloatingPointError: the loss or the weights became NaN or infinite.
+        DivergedError: the loss or the weights became NaN or infinite.
+        TrainingError: memory ran out with one row at a time.
     """
     import torch
-    from torch.nn.functional import cross_entropy
 
-    began = time.perf_counter()
+    meter = meter or Meter(str(model.device))
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trainable, lr=config.learning_rate, weight_decay=0.0, fused=True)
     plan = [b for epoch in range(config.epochs) for b in batches(rows, config.batch_size, seed * 1009 + epoch)]
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule(config, len(plan)))
     hits: list[bool | None] = [None] * len(rows)
-    tokens, loss_value = 0, 0.0
-    prefix = packing_prefix(model, rows, config.batch_size, pad_token)
+    tokens, loss = 0, 0.0
+    precision = torch.autocast(model.device.type, torch.bfloat16, enabled=mixed)
+
+    def free() -> None:
+        optimiser.zero_grad(set_to_none=True)
+
+    with precision:
+        micro, prefix = halving(
+            lambda micro: packing_prefix(model, rows, micro, pad_token),
+            min(config.micro_batch or config.batch_size, config.batch_size),
+            meter,
+            free,
+        )
     model.train()
     for step, chosen in enumerate(plan):
-        logits, labels, owner = completion_logits(model, [rows[i] for i in chosen], pad_token, prefix)
-        loss = cross_entropy(logits.float(), labels)
-        loss_value = float(loss.detach())
-        if not math.isfinite(loss_value):
-            raise FloatingPointError(f"the training loss became {loss_value} at step {step + 1} of {len(plan)}")
-        missed = owner[logits.detach().argmax(-1) != labels].tolist()
+        batch = [rows[i] for i in chosen]
+        with precision:
+            micro, (loss, missed) = halving(
+                partial(accumulate, model, batch, pad_token=pad_token, prefix=prefix), micro, meter, free
+            )
+        if not math.isfinite(loss):
+            raise DivergedError(f"{DIVERGED.format(loss)} at step {step + 1} of {len(plan)}. {LOWER_RATE}")
         for position, index in enumerate(chosen):
             if hits[index] is None:
                 hits[index] = position not in missed
-        loss.backward()
         torch.nn.utils.clip_grad_norm_(trainable, GRADIENT_CLIP)
         optimiser.step()
         scheduler.step()
-        optimiser.zero_grad(set_to_none=True)
-        tokens += sum(len(rows[i].ids) for i in chosen)
-        if progress:
-            progress(step + 1, len(plan))
-    if not all(bool(torch.isfinite(p).all()) for p in trainable):  # no loss was computed after the last step
-        raise FloatingPointError(f"the weights became NaN or infinite at the last of {len(plan)} steps")
+        free()
+        size = sum(len(row.ids) for row in batch)
+        tokens += size
+        meter.step(step + 1, len(plan), loss, size)
+    check_finite(trainable, len(plan))  # no loss was computed after the last step
     model.eval()
     return TrainSummary(
         rows=len(rows),
         steps=len(plan),
-        seconds=time.perf_counter() - began,
         tokens=tokens,
-        final_loss=loss_value,
+        final_loss=loss,
         hits=[bool(h) for h in hits],
+        micro_batch=micro,
+        **meter.measured(),
     )
+
+
+def check_finite(weights: Sequence[torch.Tensor], steps: int) -> None:
+    """Raise DivergedError where a weight is NaN or infinite after so many steps."""
+    import torch
+
+    if not all(bool(torch.isfinite(w).all()) for w in weights):
+        raise DivergedError(f"the weights became NaN or infinite in a training of {steps} steps. {LOWER_RATE}")
+
+
+def halving(
+    work: Callable[[int], T], micro: int, meter: Meter, free: Callable[[], None], whole: int | None = None
+) -> tuple[int, T]:
+    """`work(micro)`, again with half of `micro` each time memory runs out; with the `micro` that went through.
+
+    `free`: lets go of what a failed try has left. `whole`: what `micro` must divide, if anything.
+
+    Raises:
+        TrainingError: memory ran out with `micro` at 1.
+    """
+    import torch
+
+    while True:
+        try:
+            return micro, work(micro)
+        except torch.OutOfMemoryError as error:
+            said = str(error).splitlines()[0] if str(error) else "out of memory"
+        # Out of the handler, so that the failed try's tensors are no longer held by its traceback.
+        free()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if micro == 1:
+            raise TrainingError(
+                f"the training ran out of memory with one row at a time ({said}). Less is needed with "
+                "student.train.gradient_checkpointing=true, a smaller student.train.max_length, "
+                "student.train.adapter=lora or a smaller student."
+            )
+        smaller = micro // 2
+        while whole is not None and whole % smaller:
+            smaller -= 1
+        meter.note(f"memory ran out with {micro} rows at a time; the training goes on with {smaller} at a time")
+        micro = smaller
+
+
+def accumulate(
+    model: Any, rows: Sequence[Encoded], micro: int, *, pad_token: int, prefix: int | None
+) -> tuple[float, set[int]]:
+    """Add the gradients of the mean loss over the learnt tokens of all rows, computed `micro` rows at a time.
+
+    Returns:
+        That loss, and the positions of the rows of which the model would have written some token differently.
+    """
+    from torch.nn.functional import cross_entropy
+
+    learnt = sum(len(row.ids) - row.prompt for row in rows)
+    total, missed = 0.0, set()
+    lengths, most = [len(row.ids) - (prefix or 0) for row in rows], None if prefix is None else PACKED_TOKENS
+    for part in parts(lengths, micro, most):
+        logits, labels, owner = completion_logits(model, [rows[i] for i in part], pad_token, prefix)
+        loss = cross_entropy(logits.float(), labels) * (len(labels) / learnt)
+        loss.backward()
+        total += float(loss.detach())
+        missed |= {part[row] for row in owner[logits.detach().argmax(-1) != labels].tolist()}
+    return total, missed
+
+
+def parts(lengths: Sequence[int], rows: int, tokens: int | None) -> Iterator[range]:
+    """Runs of consecutive rows, at most so many of them and of so many tokens together (but at least one row)."""
+    start = 0
+    for end in range(1, len(lengths) + 1):
+        full = end - start == rows
+        if end == len(lengths) or full or (tokens is not None and sum(lengths[start : end + 1]) > tokens):
+            yield range(start, end)
+            start = end
 
 
 def completion_logits(
@@ -168,6 +267,8 @@ def packing_prefix(model: Any, rows: Sequence[Encoded], size: int, pad_token: in
     with torch.no_grad():
         try:
             packed = completion_logits(model, trial, pad_token, prefix)[0].float()
+        except torch.OutOfMemoryError:
+            raise  # it is a RuntimeError too
         except (ValueError, RuntimeError, TypeError, NotImplementedError):
             return None  # a model that takes no mask of this form says so in one of these; padded, it trains
         padded = completion_logits(model, trial, pad_token)[0].float()

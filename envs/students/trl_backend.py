@@ -1,16 +1,26 @@
-"""TRL's SFTTrainer as the training backend: the same rows, the same loss positions, TRL's own loop."""
+"""TRL's SFTTrainer as the training backend: the same rows, the same loss positions, TRL's own loop.
+
+It also trains in several processes that `accelerate launch` has started (envs/students/worker.py). What it shares
+with the DPOTrainer (envs/students/preference.py) stands here.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from dataenvgym.envs.config import ROW_TOKENS, TrainConfig
-from dataenvgym.envs.students.base import Progress, TrainSummary
-from dataenvgym.envs.students.loop import GRADIENT_CLIP, Encoded
+from dataenvgym.envs.config import TrainConfig
+from dataenvgym.envs.errors import DivergedError
+from dataenvgym.envs.students.base import TrainSummary
+from dataenvgym.envs.students.loop import DIVERGED, GRADIENT_CLIP, LOWER_RATE, Encoded, check_finite, halving
+from dataenvgym.envs.students.meter import Meter
+from dataenvgym.envs.students.quiet import quiet_transformers
+
+Weights = dict[str, Any]
+"""The trained weights by name, where they have to be gathered from several processes."""
 
 
 def fit_trl(
@@ -20,63 +30,152 @@ def fit_trl(
     *,
     config: TrainConfig,
     seed: int,
-    progress: Progress | None = None,
-) -> TrainSummary:
-    """Train the trainable parameters of a PEFT causal LM with SFTTrainer; `hits` is not known to it.
+    meter: Meter,
+    mixed: bool = False,
+) -> tuple[TrainSummary, Weights | None]:
+    """Train the trainable parameters of a causal LM with SFTTrainer; `hits` is not known to it.
+
+    Where the model runs flash attention, batches are flattened into one sequence without padding.
 
     Raises:
-        FloatingPointError: the loss became NaN or infinite.
+        DivergedError: the loss or the weights became NaN or infinite.
+        TrainingError: memory ran out with one row at a time.
     """
     from datasets import Dataset
-    from transformers import TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    class Report(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if progress:
-                progress(state.global_step, state.max_steps)
-
-    began = time.perf_counter()
     data = Dataset.from_dict(
         {
             "input_ids": [r.ids for r in rows],
-            "completion_mask": [[0] * r.prompt + [1] * (len(r.ids) - r.prompt) for r in rows],
+            "labels": [[-100] * r.prompt + r.ids[r.prompt :] for r in rows],
         }
     )
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = SFTTrainer(
+    flat = flattens(model)
+
+    def trainer(folder: str, micro: int, accumulation: int) -> Any:
+        return SFTTrainer(
             model=model,
             processing_class=tokenizer,
             train_dataset=data,
             args=SFTConfig(
-                output_dir=scratch,
-                num_train_epochs=config.epochs,
-                per_device_train_batch_size=config.batch_size,
-                learning_rate=config.learning_rate,
-                lr_scheduler_type="cosine",
-                warmup_steps=config.warmup_steps,
-                weight_decay=0.0,
-                max_grad_norm=GRADIENT_CLIP,
-                max_length=config.max_length or ROW_TOKENS,
-                completion_only_loss=True,
-                gradient_checkpointing=False,
-                bf16=False,
-                logging_strategy="no",
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-                seed=seed,
-                use_cpu=model.device.type == "cpu",
+                **arguments(model, config, seed, folder, micro, accumulation, mixed),
+                max_length=None,  # the rows are cut already
+                padding_free=flat,
             ),
-            callbacks=[Report()],
         )
-        result = trainer.train()
-    if not math.isfinite(result.training_loss):
-        raise FloatingPointError(f"the mean training loss is {result.training_loss}")
-    return TrainSummary(
-        rows=len(rows),
-        steps=result.global_step,
-        seconds=time.perf_counter() - began,
-        tokens=config.epochs * sum(len(r.ids) for r in rows),
-        final_loss=float(result.training_loss),
+
+    tokens = config.epochs * sum(len(r.ids) for r in rows)
+    return run(model, trainer, config=config, meter=meter, rows=len(rows), tokens=tokens)
+
+
+def flattens(model: Any) -> bool:
+    """Whether rows may follow one another in one sequence without a mask: flash attention keeps them apart."""
+    return "flash" in str(model.config._attn_implementation)
+
+
+def arguments(
+    model: Any, config: TrainConfig, seed: int, folder: str, micro: int, accumulation: int, mixed: bool
+) -> dict[str, Any]:
+    """What both trainers are told."""
+    return {
+        "output_dir": folder,
+        "num_train_epochs": config.epochs,
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": accumulation,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": config.warmup_steps,
+        "weight_decay": 0.0,
+        "max_grad_norm": GRADIENT_CLIP,
+        "gradient_checkpointing": config.gradient_checkpointing,
+        "bf16": mixed,
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # else a NaN is logged as the mean of the losses before
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "seed": seed,
+        "use_cpu": model.device.type == "cpu",
+    }
+
+
+def processes() -> int:
+    """In how many processes this training runs, as torch's launchers tell."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Whether this is the one of them that writes and speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def run(
+    model: Any,
+    make: Callable[[str, int, int], Any],
+    *,
+    config: TrainConfig,
+    meter: Meter,
+    rows: int,
+    tokens: int,
+) -> tuple[TrainSummary, Weights | None]:
+    """Train with the trainer of `make(folder, rows at a time, such batches per step)`.
+
+    When memory runs out the training begins anew with half as many rows at a time; several processes cannot do
+    that, since the others wait for the one that failed.
+    """
+    share = max(1, config.batch_size // processes())
+    micro = next(m for m in range(min(config.micro_batch or share, share), 0, -1) if share % m == 0)
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    again = micro > 1 and processes() == 1
+    before = {name: p.detach().to("cpu", copy=True) for name, p in trainable.items()} if again else {}
+
+    def free() -> None:
+        import torch
+
+        meter.again()
+        with torch.no_grad():
+            for name, weight in before.items():
+                trainable[name].copy_(weight)
+        model.zero_grad(set_to_none=True)
+
+    def work(micro: int) -> tuple[Any, Weights | None]:
+        with tempfile.TemporaryDirectory() as folder, quiet_transformers():
+            trainer = make(folder, micro, share // micro)
+            _listen(trainer, meter, tokens)
+            found = trainer.train()
+            gathered = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
+            return found, gathered
+
+    if processes() > 1:
+        found, gathered = work(micro)
+    else:
+        micro, (found, gathered) = halving(work, micro, meter, free, whole=share)
+    if gathered is None:
+        check_finite(list(trainable.values()), found.global_step)
+    summary = TrainSummary(
+        rows=rows,
+        steps=found.global_step,
+        tokens=tokens,
+        final_loss=float(found.training_loss),
+        micro_batch=micro,
+        **meter.measured(),
     )
+    return summary, gathered
+
+
+def _listen(trainer: Any, meter: Meter, tokens: int) -> None:
+    """Have the trainer tell the meter of each step, and nobody else."""
+    from transformers import PrinterCallback, TrainerCallback
+
+    class Listen(TrainerCallback):  # type: ignore[misc]
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            if logs and "loss" in logs:
+                loss = float(logs["loss"])
+                if not math.isfinite(loss):
+                    where = f"at step {state.global_step} of {state.max_steps}"
+                    raise DivergedError(f"{DIVERGED.format(loss)} {where}. {LOWER_RATE}")
+                meter.step(state.global_step, state.max_steps, loss, round(tokens / state.max_steps))
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Listen())

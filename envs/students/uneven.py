@@ -21,7 +21,7 @@ VERSION = 3
 
 def schooling_key() -> str:
     """Identifies the schooled weights by all that goes into them."""
-    recipe = {"train": SCHOOLING.model_dump(), "rows": ROWS_PER_SKILL, "seed": SEED, "version": VERSION}
+    recipe = {"train": SCHOOLING.identity(), "rows": ROWS_PER_SKILL, "seed": SEED, "version": VERSION}
     return "uneven-" + hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -61,6 +61,16 @@ def test_open_ended_shows_a_sample_of_the_errors_and_no_skills() -> None:
     assert (seen.skills, seen.accuracy, seen.n, seen.correct) == ([], 0.6, 20, 12)
 
 
+@pytest.mark.parametrize("structure", list(READERS))
+def test_why_an_answer_is_wrong_is_passed_on(structure: str) -> None:
+    seen = observed(structure)
+    told = [p.model_copy(update={"detail": f"why {p.id}"}) for p in seen.predictions]
+    errors = READERS[structure](seen.model_copy(update={"predictions": told}), CONFIG, 0).errors
+    assert errors
+    assert all(e.detail == f"why {e.id}" for e in errors)
+    assert not any(e.detail for e in READERS[structure](withheld(structure), CONFIG, 0).errors)
+
+
 @pytest.mark.parametrize("structure", ["skill_list", "skill_tree"])
 def test_errors_are_sampled_per_skill(structure: str) -> None:
     seen = READERS[structure](observed(structure), CONFIG, 0)

@@ -1,200 +1,19 @@
-"""The scripted model, asked the way the gateway asks: a rendered prompt of `prompts/math` and one tool."""
+"""What the scripted model answers to the prompts of `prompts/math`."""
 
-import asyncio
 import json
 import re
-from collections import Counter
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
-from pydantic import BaseModel
+from scripted_asking import BARE, ITEMS, SAMPLES, ask, error, items, listed
 
-from dataenvgym.agents import scripted_math
+from dataenvgym.agents.apportion import split
 from dataenvgym.agents.prompts import list_prompts, load_prompt
-from dataenvgym.agents.schemas import (
-    ActionItem,
-    CategoryItem,
-    LabelItem,
-    ReplyItem,
-    RequestItem,
-    SolutionItem,
-    SubskillItem,
-)
 from dataenvgym.agents.scripted import ScriptedChatModel
 from dataenvgym.envs.math_domain import MATH
 from dataenvgym.envs.tasks.arithmetic_skills import SKILLS, problem, recognise
-
-
-class RowItem(ReplyItem):
-    question: str
-    solution: str
-    answer: str
-
-
-ITEMS: dict[str, type[BaseModel]] = {
-    "submit_rows": RowItem,
-    "submit_requests": RequestItem,
-    "submit_subskills": SubskillItem,
-    "submit_labels": LabelItem,
-    "submit_categories": CategoryItem,
-    "submit_actions": ActionItem,
-    "submit_solutions": SolutionItem,
-}
-HISTORY = [
-    {"iteration": 0, "rows": 0, "accuracy": 0.2, "n": 360},
-    {"iteration": 1, "rows": 144, "accuracy": 0.5, "n": 360},
-]
-
-
-def exemplar(skill: str, index: int = 0) -> dict[str, str]:
-    drawn = problem(skill, 99, index)
-    return {
-        "id": f"arithmetic/train/{skill}/{index:03d}",
-        "question": drawn.question,
-        "solution": drawn.solution,
-        "answer": drawn.answer,
-    }
-
-
-def error(skill: str, index: int = 0, text: str = "I do not know.\n\nSkill: none") -> dict[str, str]:
-    drawn = problem(skill, 98, index)
-    name = f"arithmetic/val/{skill}/{index:03d}"
-    return {"id": name, "question": drawn.question, "text": text, "gold": drawn.answer}
-
-
-def listed(name: str, accuracy: float | None, errors: list[dict[str, str]]) -> dict[str, Any]:
-    return {"name": name, "accuracy": accuracy, "n": 30, "rows": 12, "reward": None, "errors": errors}
-
-
-def leaf(name: str, accuracy: float | None) -> dict[str, Any]:
-    return {"name": name, "allocation": 10, "rows": 8, "accuracy": accuracy}
-
-
-SAMPLES: dict[str, dict[str, Any]] = {
-    "generate_rows": {
-        "skill": "addition",
-        "subskill": "with carry",
-        "count": 12,
-        "reason": "It forgets\nthe carry.",
-        "exemplars": [exemplar("addition")],
-        "errors": [error("addition")],
-        "avoid": [problem("addition", 1, 1).question],
-        "answer_format": "The answer is one whole number.",
-        "round": 0,
-        "batch": 0,
-    },
-    "plan_open_ended": {
-        "budget": 100,
-        "errors": [error("addition", i) for i in range(4)] + [error("chain", i) for i in range(2)],
-        "examples_correct": 10,
-        "n": 20,
-        "accuracy": 0.5,
-        "history": HISTORY,
-    },
-    "plan_skill_list": {
-        "budget": 100,
-        "skills": [
-            listed("addition", 0.25, [error("addition", i) for i in range(5)]),
-            listed("double", 1.0, []),
-            listed("chain", None, [error("chain")]),
-        ],
-        "history": HISTORY,
-    },
-    "plan_skill_tree": {
-        "budget": 90,
-        "skills": [
-            {"name": "addition", "accuracy": 0.4, "n": 30, "reward": 0.1, "subskills": []},
-            {
-                "name": "chain",
-                "accuracy": 0.4,
-                "n": 30,
-                "reward": None,
-                "subskills": [leaf("one-digit terms", 0.9), leaf("two-digit terms with plus", 0.1)],
-            },
-            {
-                "name": "double",
-                "accuracy": 1.0,
-                "n": 30,
-                "reward": 0.0,
-                "subskills": [leaf("below 200", 1.0)],
-            },
-        ],
-        "history": HISTORY,
-        "max_subskills": 5,
-    },
-    "propose_subskills": {
-        "skill": "addition",
-        "count": 3,
-        "existing": ["No Carry"],
-        "exemplars": [exemplar("addition")],
-    },
-    "label_skills": {
-        "instances": [{"id": f"i{n}", "question": problem(s, 5, n).question} for n, s in enumerate(SKILLS)],
-        "known": ["addition"],
-    },
-    "merge_skills": {
-        "names": [{"name": f"skill_{n}", "count": n} for n in range(6)],
-        "max_categories": 4,
-    },
-    "solve": {
-        "problems": [{"id": f"p{n}", "question": problem(s, 5, n).question} for n, s in enumerate(SKILLS)],
-        "answer_format": "End with 'Answer: X'.",
-        "sample": 1,
-    },
-}
-BARE: dict[str, dict[str, Any]] = {
-    "generate_rows": {
-        **SAMPLES["generate_rows"],
-        "subskill": "",
-        "reason": "",
-        "exemplars": [],
-        "errors": [],
-        "avoid": [],
-    },
-    "plan_open_ended": {**SAMPLES["plan_open_ended"], "errors": [], "history": [], "n": 0, "accuracy": 0.0},
-    "plan_skill_list": {**SAMPLES["plan_skill_list"], "history": []},
-    "plan_skill_tree": {**SAMPLES["plan_skill_tree"], "history": []},
-    "propose_subskills": {**SAMPLES["propose_subskills"], "existing": [], "exemplars": []},
-    "label_skills": {**SAMPLES["label_skills"], "known": []},
-    "merge_skills": SAMPLES["merge_skills"],
-    "solve": {**SAMPLES["solve"], "problems": SAMPLES["solve"]["problems"][:1]},
-}
-
-
-def tool_schema(name: str) -> dict[str, Any]:
-    """The OpenAI form of a tool whose one argument is a list of items."""
-    return {
-        "type": "function",
-        "function": {
-            "name": name,
-            "description": "Hand in the items.",
-            "parameters": {
-                "type": "object",
-                "properties": {"items": {"type": "array", "items": ITEMS[name].model_json_schema()}},
-                "required": ["items"],
-            },
-        },
-    }
-
-
-def request(name: str, variables: dict[str, Any]) -> tuple[str, list[Any]]:
-    prompt = load_prompt("math", name).render(**variables)
-    return prompt.tool, [SystemMessage(prompt.system), HumanMessage(prompt.text)]
-
-
-def ask(name: str, model: ScriptedChatModel | None = None, **changes: Any) -> AIMessage:
-    tool, messages = request(name, {**SAMPLES[name], **changes})
-    bound = (model or ScriptedChatModel()).bind_tools([tool_schema(tool)], tool_choice=tool)
-    return bound.invoke(messages)
-
-
-def items(message: AIMessage) -> list[dict[str, Any]]:
-    assert len(message.tool_calls) == 1
-    return list(message.tool_calls[0]["args"]["items"])
-
 
 # --- the templates ---
 
@@ -270,7 +89,7 @@ def test_rows_are_right_distinct_and_of_the_skill(skill: str) -> None:
         assert recognise(row["question"]) == skill
         assert int(row["answer"]) == worked_out(row["solution"])
         text = MATH.render_answer(row["solution"], row["answer"])
-        assert MATH.score(row["answer"], text) == (row["answer"], True)
+        assert MATH.read_back(row["answer"], text) == (row["answer"], True)
 
 
 def test_rows_follow_the_subskill_when_it_is_a_variant() -> None:
@@ -343,7 +162,7 @@ def test_a_skill_list_plan_sums_to_any_budget(budget: int, accuracies: list[floa
 
 @given(st.integers(0, 500), st.lists(st.floats(0, 100), min_size=1, max_size=20))
 def test_split_sums_to_the_total_and_stays_within_one_of_the_share(total: int, weights: list[float]) -> None:
-    parts = scripted_math.split(total, weights)
+    parts = split(total, weights)
     assert sum(parts) == total
     assert all(part >= 0 for part in parts)
     if sum(weights) > 0:
@@ -386,142 +205,3 @@ def test_categories_are_exclusive_cover_every_name_and_keep_to_the_limit() -> No
     ]
     assert len({item["name"] for item in categories}) == 4
     assert all([item["name"]] == item["members"] for item in items(ask("merge_skills", max_categories=6)))
-
-
-# --- determinism and the chat model's interface ---
-
-
-def test_fifty_parallel_calls_agree_with_one() -> None:
-    tool, messages = request("generate_rows", SAMPLES["generate_rows"])
-    bound = ScriptedChatModel(wrong_answer=0.3, duplicate=0.3, drop=0.2).bind_tools(
-        [tool_schema(tool)], tool_choice=tool
-    )
-
-    async def calls() -> list[AIMessage]:
-        return await asyncio.gather(*(bound.ainvoke(messages) for _ in range(50)))
-
-    replies = asyncio.run(calls())
-    assert {json.dumps(reply.tool_calls) for reply in replies} == {json.dumps(bound.invoke(messages).tool_calls)}
-
-
-def test_a_seed_in_the_call_gives_another_sample() -> None:
-    tool, messages = request("generate_rows", SAMPLES["generate_rows"])
-    bound = ScriptedChatModel().bind_tools([tool_schema(tool)], tool_choice=tool)
-    first, again, other = (bound.invoke(messages, seed=seed) for seed in (1, 1, 2))
-    assert items(first) == items(again) != items(other)
-
-
-def test_the_chosen_tool_is_called_in_each_way_to_name_it() -> None:
-    tool, messages = request("label_skills", SAMPLES["label_skills"])
-    tools = [tool_schema("submit_rows"), tool_schema(tool)]
-    for choice in (tool, {"type": "function", "function": {"name": tool}}):
-        reply = ScriptedChatModel().bind_tools(tools, tool_choice=choice).invoke(messages)
-        assert reply.tool_calls[0]["name"] == tool
-    assert ScriptedChatModel().bind_tools(tools).invoke(messages).tool_calls[0]["name"] == "submit_rows"
-
-
-def test_structured_output_by_a_pydantic_class() -> None:
-    class submit_labels(BaseModel):  # noqa: N801  the tool's name
-        """Hand in the labels."""
-
-        items: list[LabelItem]
-
-    _, messages = request("label_skills", SAMPLES["label_skills"])
-    found = ScriptedChatModel().with_structured_output(submit_labels).invoke(messages)
-    assert isinstance(found, submit_labels)
-    assert [item.skill for item in found.items] == list(SKILLS)
-
-
-def test_without_a_tool_that_it_knows_it_says_so() -> None:
-    for reply in (
-        ScriptedChatModel().invoke("Hello"),
-        ScriptedChatModel().bind_tools([{"title": "fly", "type": "object", "description": "Fly."}]).invoke("Go"),
-    ):
-        assert reply.tool_calls == []
-        assert "no answer" in reply.text
-        assert reply.usage_metadata is not None
-
-
-# --- errors on request ---
-
-
-def test_wrong_answers_leave_question_and_solution() -> None:
-    right, wrong = (items(ask("generate_rows", ScriptedChatModel(wrong_answer=rate), count=30)) for rate in (0, 1))
-    for a, b in zip(right, wrong, strict=True):
-        assert (a["question"], a["solution"]) == (b["question"], b["solution"])
-        assert a["answer"] != b["answer"]
-
-
-def test_an_error_rate_is_met_roughly() -> None:
-    right, some = (
-        items(ask("generate_rows", ScriptedChatModel(wrong_answer=rate), count=200)) for rate in (0, 0.25)
-    )
-    assert 25 <= sum(a != b for a, b in zip(right, some, strict=True)) <= 80
-
-
-def test_duplicates_repeat_an_earlier_row() -> None:
-    rows = items(ask("generate_rows", ScriptedChatModel(duplicate=0.5), count=40))
-    assert len(rows) == 40
-    assert 1 < len(Counter(row["question"] for row in rows)) < 40
-
-
-def test_copies_are_val_problems_shown() -> None:
-    errors = [error("double", index, text="I do not know.") for index in range(3)]
-    shown = {**SAMPLES["generate_rows"], "errors": errors, "count": 40}
-    rows = items(ask("generate_rows", ScriptedChatModel(copied=0.5), **shown))
-    copied = [row for row in rows if row["question"] in {e["question"] for e in errors}]
-    assert 10 <= len(copied) <= 30 and len(rows) == 40
-    assert {row["answer"] for row in copied} <= {e["gold"] for e in errors}
-    shown["errors"] = []
-    assert len(items(ask("generate_rows", ScriptedChatModel(copied=1), **shown))) == 40
-
-
-def test_solutions_are_right_but_for_the_asked_share() -> None:
-    problems = [{"id": f"p{n}", "question": problem("chain", 5, n).question} for n in range(60)]
-    right, some = (
-        {item["id"]: item["answer"] for item in items(ask("solve", model, problems=problems))}
-        for model in (ScriptedChatModel(), ScriptedChatModel(wrong_solution=0.3))
-    )
-    assert right == {f"p{n}": problem("chain", 5, n).answer for n in range(60)}
-    assert 6 <= sum(right[name] != some[name] for name in right) <= 36
-
-
-def test_drop_returns_fewer_items_of_any_kind() -> None:
-    assert 0 < len(items(ask("generate_rows", ScriptedChatModel(drop=0.5), count=40))) < 40
-    assert len(items(ask("label_skills", ScriptedChatModel(drop=1)))) == 0
-
-
-@pytest.mark.parametrize("name", SAMPLES)
-def test_malformed_replies_are_cut_json_as_a_bad_call_or_as_text(name: str) -> None:
-    kinds = set()
-    for seed in range(12):
-        whole, reply = (ask(name, ScriptedChatModel(seed=seed, malformed=rate)) for rate in (0, 1))
-        assert reply.tool_calls == []
-        cut = reply.invalid_tool_calls[0]["args"] if reply.invalid_tool_calls else reply.text
-        assert cut
-        assert json.dumps(whole.tool_calls[0]["args"]).startswith(cut)
-        with pytest.raises(json.JSONDecodeError):
-            json.loads(cut)
-        assert reply.response_metadata["finish_reason"] == "length"
-        assert reply.usage_metadata is not None
-        kinds.add(bool(reply.invalid_tool_calls))
-    assert kinds == {True, False}
-
-
-def test_the_delay_is_kept_in_both_ways_to_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        waited.append(seconds)
-
-    monkeypatch.setattr("dataenvgym.agents.scripted.time.sleep", waited.append)
-    monkeypatch.setattr("dataenvgym.agents.scripted.asyncio.sleep", sleep)
-    model = ScriptedChatModel(delay_seconds=7)
-    model.invoke("Hello")
-    asyncio.run(model.ainvoke("Hello"))
-    assert waited == [7, 7]
-
-
-def test_a_rate_above_one_is_refused() -> None:
-    with pytest.raises(ValueError, match="drop"):
-        ScriptedChatModel(drop=1.5)

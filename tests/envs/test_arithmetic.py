@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.errors import ConfigError, UnknownNameError
-from dataenvgym.envs.tasks.arithmetic import load, normalise, schooling_rows
+from dataenvgym.envs.tasks.arithmetic import load, schooling_rows
 from dataenvgym.envs.tasks.arithmetic_skills import SCHOOLED, SKILLS, problem, recognise
+from dataenvgym.envs.tasks.procedural import normalise
 
 VARIANTS = [(name, variant) for name, skill in SKILLS.items() for variant in skill.variants]
 FACTORS = {

@@ -1,0 +1,254 @@
+"""What the scripted chat model answers, whatever it teaches.
+
+It reads the plain lines of the prompts and writes items. Rows come from the generators of a curriculum, so it can
+teach that and nothing else: for a skill that it does not know it falls back on one of its own.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import pairwise, takewhile
+from random import Random
+
+from dataenvgym.agents.apportion import split
+from dataenvgym.agents.scripted_curriculum import Curriculum, Item
+
+OTHER = "other"
+"""The label of a problem that no skill of the generators asks."""
+
+_TRIES = 200
+"""Draws in a row without a new problem after which a reply ends short."""
+
+
+@dataclass
+class Line:
+    """A line of a prompt that means something: `key: value`, or an instance shown (key `Q`) with its id."""
+
+    key: str
+    value: str
+    id: str = ""
+
+
+def items(tool: str, prompt: str, rng: Random, curriculum: Curriculum) -> list[Item] | None:
+    """The items of a reply to `prompt` through the tool `tool`; None for a tool it does not know."""
+    writer = _WRITERS.get(tool)
+    return None if writer is None else writer(read(prompt), rng, curriculum)
+
+
+def read(prompt: str) -> list[Line]:
+    """The lines of a prompt, in order. The templates indent what follows a line break within shown text."""
+    lines: list[Line] = []
+    for raw in prompt.split("\n"):
+        if match := re.match(r"\[([^\]]+)\] Q: (.*)", raw):
+            lines.append(Line("Q", match[2].strip(), match[1]))
+        elif match := re.match(r"([A-Z][A-Za-z ]*): ?(.*)", raw):
+            lines.append(Line(match[1], match[2].strip()))
+        elif raw.startswith("    ") and lines:
+            lines[-1].value = f"{lines[-1].value} {raw.strip()}".strip()
+    return lines
+
+
+def mentions(prompt: str, curriculum: Curriculum) -> int:
+    """How many problems and names of skills in a prompt are the curriculum's."""
+    lines = read(prompt)
+    names = [line for line in lines if line.key in ("Skill", "Known skill", "Name")]
+    problems = [line for line in lines if line.key == "Q"]
+    return sum(_plain(line.value) in curriculum.skills for line in names) + sum(
+        curriculum.recognise(line.value) is not None for line in problems
+    )
+
+
+def _value(lines: Sequence[Line], key: str, default: str = "") -> str:
+    return next((line.value for line in lines if line.key == key), default)
+
+
+def _number(lines: Sequence[Line], key: str, default: int = 0) -> int:
+    value = _value(lines, key)
+    return int(value) if re.fullmatch(r"\d+", value) else default
+
+
+def _error(lines: Sequence[Line]) -> float:
+    """1 - accuracy; a half where it is unknown."""
+    value = _value(lines, "Accuracy")
+    return 1 - float(value) if re.fullmatch(r"[\d.]+", value) else 0.5
+
+
+def _blocks(lines: Sequence[Line], key: str) -> list[tuple[str, list[Line]]]:
+    """(name, the lines up to the next such name) for each line with that key."""
+    starts = [i for i, line in enumerate(lines) if line.key == key]
+    return [(lines[i].value, list(lines[i + 1 : end])) for i, end in pairwise([*starts, len(lines)])]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "_", name.strip().casefold())
+
+
+def _choice_by_hash(name: str, curriculum: Curriculum) -> str:
+    """One of the skills, always the same for a name: `hash` differs between processes."""
+    return list(curriculum.skills)[int(sha256(name.encode()).hexdigest(), 16) % len(curriculum.skills)]
+
+
+def _find_skill(skill: str, subskill: str, shown: Sequence[str], curriculum: Curriculum) -> str:
+    """The generator for a request: by name, else by the problems shown, else by the name's hash."""
+    for name in (_plain(skill), _plain(subskill)):
+        if name in curriculum.skills:
+            return name
+    seen = Counter(found for question in shown if (found := curriculum.recognise(question)))
+    if not seen:
+        return _choice_by_hash(f"{skill}/{subskill}", curriculum)
+    return max(curriculum.skills, key=lambda name: seen[name])
+
+
+def _rows(lines: Sequence[Line], rng: Random, curriculum: Curriculum) -> list[Item]:
+    """As many new problems as asked; fewer when the skill has no more."""
+    subskill = _value(lines, "Subskill")
+    shown = [line.value for line in lines if line.key == "Q"]
+    skill = _find_skill(_value(lines, "Skill"), subskill, shown, curriculum)
+    variants = curriculum.skills[skill].variants
+    variant = next((v for v in variants if _plain(v) == _plain(subskill)), None)
+    seed, index, tries = rng.getrandbits(48), 0, 0
+    seen = {curriculum.identity(question) for question in shown}
+    rows: list[Item] = []
+    count = _number(lines, "Number of problems")
+    while len(rows) < count and tries < _TRIES:
+        question, finish = curriculum.draw(skill, seed, index, variant)
+        index, tries = index + 1, tries + 1
+        if (identity := curriculum.identity(question)) not in seen:
+            seen.add(identity)
+            tries = 0
+            rows.append(finish())
+    return rows
+
+
+def _request(skill: str, count: int, reason: str, shown: Sequence[Line]) -> Item:
+    ids = [line.id for line in shown[:3]]
+    return {"skill": skill, "subskill": "", "count": count, "reason": reason, "exemplars": ids}
+
+
+def _skill_list_requests(blocks: list[tuple[str, list[Line]]], budget: int) -> list[Item]:
+    """In proportion to the error, and two rows for every skill as far as the budget reaches."""
+    floor = min(2, budget // len(blocks))
+    parts = split(budget - floor * len(blocks), [_error(lines) for _, lines in blocks])
+    return [
+        _request(
+            name,
+            floor + part,
+            f"accuracy {_value(lines, 'Accuracy', 'unknown')}",
+            [line for line in lines if line.key == "Q"],
+        )
+        for (name, lines), part in zip(blocks, parts, strict=True)
+        if floor + part
+    ]
+
+
+def _requests(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[Item]:
+    """Per skill where skills are listed, else by the skills of the problems shown; sums to the budget."""
+    budget = _number(lines, "Row budget")
+    blocks = _blocks(lines, "Skill")
+    if blocks:
+        return _skill_list_requests(blocks, budget)
+    by_skill: dict[str, list[Line]] = {}
+    for line in lines:
+        if line.key == "Q":
+            skill = curriculum.recognise(line.value) or _choice_by_hash(line.value, curriculum)
+            by_skill.setdefault(skill, []).append(line)
+    if not by_skill:
+        by_skill = {name: [] for name in curriculum.skills}
+    parts = split(budget, [len(found) for found in by_skill.values()])
+    return [
+        _request(name, part, f"{len(found)} of the problems shown", found)
+        for (name, found), part in zip(by_skill.items(), parts, strict=True)
+        if part
+    ]
+
+
+def _subskills(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[Item]:
+    """The skill's variants that are not there yet, then made-up mixtures."""
+    shown = [line.value for line in lines if line.key == "Q"]
+    skill = curriculum.skills[_find_skill(_value(lines, "Skill"), "", shown, curriculum)]
+    existing = {_plain(line.value) for line in lines if line.key == "Existing"}
+    count = _number(lines, "Number of subskills")
+    mixed = [f"mixed {i}" for i in range(1, count + len(existing) + 1)]
+    new = [name for name in (*skill.variants, *mixed) if _plain(name) not in existing]
+    return [{"name": name, "description": f"{skill.summary}: {name}"} for name in new[:count]]
+
+
+def _labels(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[Item]:
+    shown = [line for line in lines if line.key == "Q"]
+    return [{"id": line.id, "skill": curriculum.recognise(line.value) or OTHER} for line in shown]
+
+
+def _categories(lines: Sequence[Line], _: Random, __: Curriculum) -> list[Item]:
+    """Each name is its own category; with too many names the rarest share the last one."""
+    counts = {name: _number(block, "Count") for name, block in _blocks(lines, "Name")}
+    names = sorted(counts, key=lambda name: -counts[name])
+    most = _number(lines, "Most categories", len(names))
+    if len(names) <= most:
+        return [{"name": name, "members": [name]} for name in names]
+    alone, rest = names[: max(most - 1, 0)], names[max(most - 1, 0) :]
+    shared = OTHER if OTHER not in alone else f"{OTHER}_skills"
+    return [*({"name": name, "members": [name]} for name in alone), {"name": shared, "members": rest}]
+
+
+def _actions(lines: Sequence[Line], _: Random, __: Curriculum) -> list[Item]:
+    """The budget by error; a skill without subskills, or with mastered ones, explores, else it exploits."""
+    blocks = _blocks(lines, "Skill")
+    most = _number(lines, "Most subskills per skill", 1)
+    shares = split(_number(lines, "Row budget"), [_error(block) for _, block in blocks])
+    actions: list[Item] = []
+    for (skill, block), share in zip(blocks, shares, strict=True):
+        subskills = _blocks(block, "Subskill")
+        action: Item = {"skill": skill, "new_subskills": 0, "rows_each": 0, "subskills": []}
+        mastered = all(_error(lines) <= 0.2 for _, lines in subskills)
+        new = min(2, most - len(subskills), share)
+        if share and mastered and new > 0:
+            action |= {"kind": "explore", "new_subskills": new, "rows_each": share // new}
+            action["reason"] = "what it lacks is not covered yet"
+        elif share and subskills:
+            deltas = split(share, [_error(lines) for _, lines in subskills])
+            found = [name for name, _ in subskills]
+            action["kind"] = "exploit"
+            action["subskills"] = [{"name": n, "delta": d} for n, d in zip(found, deltas, strict=True) if d]
+            action["reason"] = "known subskills are weak"
+        else:
+            continue
+        actions.append(action)
+    return actions
+
+
+def errors_shown(prompt: str, curriculum: Curriculum) -> list[Item]:
+    """The val problems that a prompt shows as the student's errors, as rows."""
+    rows: list[Item] = []
+    lines = read(prompt)
+    for at, line in enumerate(lines):
+        after = lines[at + 1 :]
+        block = {other.key: other.value for other in takewhile(lambda other: other.key != "Q", after)}
+        if line.key == "Q" and line.id and {"Student", "Correct"} <= set(block):
+            rows.append(curriculum.copy(line.value, block["Correct"]))
+    return rows
+
+
+def spoiled(item: Item, prompt: str, rng: Random, curriculum: Curriculum) -> Item:
+    """A row, or a solution to a problem of the prompt, with a wrong answer."""
+    shown = {line.id: line.value for line in read(prompt) if line.key == "Q"}
+    question = item.get("question") or shown.get(item.get("id", ""), "")
+    return {**item, "answer": curriculum.wrong(question, item["answer"], rng)}
+
+
+def _solutions(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[Item]:
+    """The problems that a generator asks, solved from their text; others are left out."""
+    solved = ((line.id, curriculum.solve(line.value)) for line in lines if line.key == "Q")
+    return [{"id": name, "solution": "", "answer": answer} for name, answer in solved if answer is not None]
+
+
+_WRITERS: dict[str, Callable[[Sequence[Line], Random, Curriculum], list[Item]]] = {
+    "submit_rows": _rows,
+    "submit_solutions": _solutions,
+    "submit_requests": _requests,
+    "submit_subskills": _subskills,
+    "submit_labels": _labels,
+    "submit_categories": _categories,
+    "submit_actions": _actions,
+}

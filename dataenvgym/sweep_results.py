@@ -1,0 +1,228 @@
+"""What a sweep found: a record per run, means over seeds, and paired differences between the values of a key."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, NamedTuple, TypedDict
+
+from dataenvgym.envs.errors import RunFolderError
+from dataenvgym.envs.stats import paired_gain
+from dataenvgym.envs.store import read_jsonl, write_bytes, write_json
+from dataenvgym.envs.types import Interval, Prediction
+from dataenvgym.sweep_episode import Ended
+from dataenvgym.sweep_plan import Episode, value_at, values_of
+
+SEED = "seed"
+RESULTS, TABLE, COMPARISONS = "results.jsonl", "results.csv", "comparisons.json"
+# (column, where it stands in a run's summary.json)
+FIGURES = (
+    ("base", "test.base.accuracy"),
+    ("best", "test.best.accuracy"),
+    ("n", "test.best.n"),
+    ("gain", "test.gain.value"),
+    ("gain_low", "test.gain.low"),
+    ("gain_high", "test.gain.high"),
+    ("val_area", "val_area"),
+    ("rows", "rows_accepted"),
+    ("calls", "calls"),
+    ("cost", "cost"),
+    ("seconds", "seconds.total"),
+    ("best_iteration", "best_iteration"),
+    ("stop_reason", "stop_reason"),
+)
+
+
+class Record(TypedDict):
+    """A run of the sweep. `settings`: the values of all keys that the sweep varies; `figures`: null unless
+    finished. Accuracies are fractions, `cost` is in US dollars, `seconds` is the time of the run's nodes."""
+
+    name: str
+    status: str
+    reason: str
+    settings: dict[str, Any]
+    figures: dict[str, Any]
+
+
+class Difference(TypedDict):
+    """What a value of a key changes against the key's first value, all other settings and the seed being equal.
+
+    `best`, `val_area`: the mean difference, of the accuracy on test at the best of val and of the area under the
+    validation curve; `low`, `high`: a 95% interval of `best`'s, over `pairs` runs (Student's t), or, with one pair
+    alone, over its test instances (`paired_gain`), which says nothing of other seeds. `each`: `best`'s difference
+    per pair, by seed.
+    """
+
+    key: str
+    value: Any
+    first: Any
+    settings: dict[str, Any]
+    pairs: int
+    best: float
+    low: float
+    high: float
+    over: str
+    val_area: float
+    each: list[float]
+
+
+class Found(NamedTuple):
+    """What a sweep has made: a record per episode, and paired differences between the values of each key."""
+
+    records: list[Record]
+    differences: list[Difference]
+
+
+def record(episode: Episode, keys: Sequence[str], out: Path, ended: Ended | None) -> Record:
+    """The record of an episode, from its run folder. `ended`: how it ended in this process; None: not at all."""
+    from dataenvgym.runs import read_summary
+
+    try:
+        summary = read_summary(out / episode.name)
+        status, reason = ("waiting", "") if ended is None else (ended["status"], ended["reason"])
+    except RunFolderError as error:
+        summary, status, reason = None, "failed", str(error)
+    if summary is not None and status != "failed":
+        status = "finished"
+    figures = {name: value_at(summary, at) if status == "finished" else None for name, at in FIGURES}
+    return Record(
+        name=episode.name, status=status, reason=reason, settings=values_of(episode, keys), figures=figures
+    )
+
+
+def write_results(out: Path, records: Sequence[Record], differences: Sequence[Difference]) -> None:
+    """Write results.jsonl, results.csv and comparisons.json into the sweep's folder."""
+    flat = [
+        {**{k: v for k, v in r.items() if k not in ("settings", "figures")}, **r["settings"], **r["figures"]}
+        for r in records
+    ]
+    write_bytes(out / RESULTS, "".join(json.dumps(line) + "\n" for line in flat).encode())
+    text = io.StringIO()
+    if flat:
+        table = csv.DictWriter(text, list(flat[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(
+            {k: json.dumps(v) if isinstance(v, list | dict | bool) else v for k, v in f.items()} for f in flat
+        )
+    write_bytes(out / TABLE, text.getvalue().encode())
+    write_json(out / COMPARISONS, {"means": means(records), "differences": differences})
+
+
+def means(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Per combination of settings but the seed: how many runs have finished, and the means of their figures."""
+    found = []
+    for rest, group in _grouped(records, without=(SEED,)):
+        figures: dict[str, Any] = {
+            name: mean(r["figures"][name] for r in group) for name in ("base", "best", "gain", "val_area", "rows")
+        }
+        bests = [r["figures"]["best"] for r in group]
+        figures["best_deviation"] = stdev(bests) if len(bests) > 1 else None
+        found.append({"settings": rest, "runs": len(group), **figures})
+    return found
+
+
+def differences(records: Sequence[Record], out: Path) -> list[Difference]:
+    """Of every key but the seed with more than one value, each value against the first, pair by pair."""
+    keys = list(records[0]["settings"]) if records else []
+    found = []
+    for key in keys:
+        values = _distinct(r["settings"][key] for r in records)
+        if key == SEED or len(values) < 2:
+            continue
+        for rest, group in _grouped(records, without=(SEED, key)):
+            firsts = {r["settings"].get(SEED): r for r in group if r["settings"][key] == values[0]}
+            for value in values[1:]:
+                others = [r for r in group if r["settings"][key] == value and r["settings"].get(SEED) in firsts]
+                pairs = [(firsts[r["settings"].get(SEED)], r) for r in others]
+                if pairs:
+                    found.append(_difference(key, value, rest, pairs, out))
+    return found
+
+
+def _difference(
+    key: str, value: Any, rest: dict[str, Any], pairs: Sequence[tuple[Record, Record]], out: Path
+) -> Difference:
+    def by(figure: str) -> list[float]:
+        return [b["figures"][figure] - a["figures"][figure] for a, b in pairs]
+
+    each = by("best")
+    if len(pairs) > 1:
+        interval, over = mean_interval(each), "runs"
+    else:
+        first, other = (_right(out / r["name"]) for r in pairs[0])
+        shared = sorted(first.keys() & other.keys())
+        interval, over = paired_gain([first[i] for i in shared], [other[i] for i in shared]), "instances"
+    return Difference(
+        key=key,
+        value=value,
+        first=pairs[0][0]["settings"][key],
+        settings=rest,
+        pairs=len(pairs),
+        best=mean(each),
+        low=interval.low,
+        high=interval.high,
+        over=over,
+        val_area=mean(by("val_area")),
+        each=each,
+    )
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """The mean of two or more values with Student's 95% interval."""
+    from scipy.stats import t
+
+    middle, n = mean(values), len(values)
+    half = float(t.ppf(0.975, n - 1)) * stdev(values) / math.sqrt(n)
+    return Interval(middle, middle - half, middle + half)
+
+
+def _right(run_dir: Path) -> dict[str, bool]:
+    return {p.id: p.correct for p in read_jsonl(run_dir / "test" / "best.jsonl", Prediction)}
+
+
+def _grouped(records: Sequence[Record], without: Sequence[str]) -> Iterable[tuple[dict[str, Any], list[Record]]]:
+    """Finished records, by the settings that are left when some keys are taken away."""
+    groups: dict[str, tuple[dict[str, Any], list[Record]]] = {}
+    for found in records:
+        if found["status"] == "finished":
+            rest = {key: value for key, value in found["settings"].items() if key not in without}
+            groups.setdefault(json.dumps(rest), (rest, []))[1].append(found)
+    return groups.values()
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    found: list[Any] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """The last part of each dotted key where that tells the keys apart, else the whole key."""
+    ends = [key.rpartition(".")[2] for key in keys]
+    return {key: end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)}
+
+
+def shown(value: Any) -> str:
+    """A setting for a table."""
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def varied(records: Sequence[Record]) -> list[str]:
+    """The keys with more than one value."""
+    keys = records[0]["settings"] if records else {}
+    return [key for key in keys if len(_distinct(r["settings"][key] for r in records)) > 1]
+
+
+def settings_said(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """`structure=skill_tree state=true`, of those keys that are among the settings."""
+    names = short_names(keys)
+    return " ".join(f"{names[key]}={shown(settings[key])}" for key in keys if key in settings)

@@ -1,0 +1,159 @@
+"""Training in a process of its own: what it is told, and the side that starts it, listens and ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from dataenvgym.envs.config import StudentConfig, TrainConfig
+from dataenvgym.envs.errors import (
+    ConfigError,
+    DataError,
+    DivergedError,
+    MissingDependencyError,
+    TrainingError,
+)
+from dataenvgym.envs.store import write_bytes
+from dataenvgym.envs.students.base import Progress, TrainSummary
+from dataenvgym.envs.students.meter import note
+from dataenvgym.envs.types import Example
+
+WORKER = "dataenvgym.envs.students.worker"
+EVENTS, SPEC, LOG = "train_log.jsonl", "spec.json", "worker.log"
+# Errors that the process may tell by name; any other is a TrainingError.
+ERRORS = {e.__name__: e for e in (ConfigError, DataError, DivergedError, MissingDependencyError, TrainingError)}
+LAST_LINES = 8
+
+
+class TrainSpec(BaseModel):
+    """All that a training is made from, as one JSON file. `out`: the student's folder, made at the end."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    identity: str
+    student: StudentConfig
+    base_adapter: Path | None = None
+    examples: list[Example]
+    train: TrainConfig
+    seed: int
+    start: Path | None = None
+    out: Path
+    threads: int | None = None
+
+
+def train_apart(spec: TrainSpec, launch: str | None = None, progress: Progress | None = None) -> TrainSummary:
+    """Train as `spec` says in another process; the same result as in this one.
+
+    `spec.out` is there, whole, when it has ended well. What it says while it works stands in `train_log.jsonl`
+    there, a JSON object per step. Before that, and after a failure, all is in `<out>.work`: the spec, that log
+    and what the process printed.
+
+    Raises:
+        TrainingError: the process ended before its work was done.
+        DataEnvGymError: what the training itself raised.
+    """
+    import torch
+
+    work = spec.out.with_name(spec.out.name + ".work")
+    shutil.rmtree(work, ignore_errors=True)
+    spec = spec.model_copy(
+        update={
+            "model": str(Path(spec.model).resolve()) if Path(spec.model).is_dir() else spec.model,
+            "base_adapter": spec.base_adapter and spec.base_adapter.resolve(),
+            "start": spec.start and spec.start.resolve(),
+            "out": spec.out.resolve(),
+            "threads": torch.get_num_threads(),
+        }
+    )
+    write_bytes(work / SPEC, spec.model_dump_json(indent=1).encode())
+    told: dict[str, Any] = {}
+    with (work / LOG).open("wb") as log, (work / EVENTS).open("w") as events:
+        process = subprocess.Popen(  # noqa: S603
+            [*_starter(launch), "-m", WORKER, str((work / SPEC).resolve()), "--attached"],
+            stdin=subprocess.PIPE,  # its end tells the process that we are gone
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            for line in process.stdout or ():
+                event = _event(line, log)
+                if event is None:
+                    continue
+                if event["event"] == "step":
+                    events.write(line.decode())
+                    events.flush()
+                    if progress:
+                        progress(event["done"], event["total"])
+                elif event["event"] == "note":
+                    note(event["note"])
+                else:
+                    told = event
+            status = process.wait()
+        finally:
+            _end(process)
+    if told.get("event") == "done" and status == 0 and spec.out.is_dir():
+        shutil.move(work / EVENTS, spec.out / EVENTS)
+        shutil.rmtree(work)
+        return TrainSummary(**told["summary"])
+    if told.get("event") == "error" and told["kind"] in ERRORS:
+        raise ERRORS[told["kind"]](told["message"])
+    raise TrainingError(_death(status, work / LOG))
+
+
+def _starter(launch: str | None) -> list[str]:
+    """The command that runs a module: this python, or a launcher, also one that lies beside it."""
+    if launch is None:
+        return [sys.executable]
+    first, *rest = shlex.split(launch)
+    beside = Path(sys.executable).with_name(first)
+    where = shutil.which(first) or (str(beside) if beside.is_file() else None)
+    if where is None:
+        raise MissingDependencyError(f"student.train.launch: there is no command {first!r} on the PATH")
+    return [where, *rest]
+
+
+def _event(line: bytes, log: IO[bytes]) -> dict[str, Any] | None:
+    """A line as an event; what is none (a launcher may print) goes to the log."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = None
+    if isinstance(event, dict) and event.get("event") in ("step", "note", "done", "error"):
+        return event
+    log.write(line)
+    log.flush()
+    return None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Leave nothing running: the process and what it has started, when we stop before they do."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            pipe.close()
+
+
+def _death(status: int, log: Path) -> str:
+    how = f"exit status {status}"
+    if status < 0:
+        how = f"signal {signal.Signals(-status).name}"
+        if -status == signal.SIGKILL:
+            how += ", which is also how the system ends a process when memory runs out"
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    last = "\n  ".join(lines[-LAST_LINES:])
+    return f"the training process ended before its work was done ({how}); its log is {log}" + (
+        f" and ends:\n  {last}" if last else ""
+    )

@@ -1,0 +1,84 @@
+"""What a training is doing: its loss, speed and memory, told step by step and summed up at the end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from dataenvgym.envs.students.base import Progress
+
+log = logging.getLogger("dataenvgym.students")
+Watch = Callable[[dict[str, Any]], None]
+"""Called after each step with done, total, loss, tokens_per_second and peak_memory_mb, or with a note alone."""
+
+# The loss curve that is kept has at most so many points, evenly spread over the steps.
+CURVE = 50
+
+
+def note(text: str) -> None:
+    """Say something that went otherwise than asked on the terminal."""
+    log.warning(text)
+
+
+class Meter:
+    """Measures from its making on. `device` is torch's name of where the training runs."""
+
+    def __init__(self, device: str, progress: Progress | None = None, watch: Watch | None = None) -> None:
+        self._began, self._device = time.perf_counter(), device
+        self._progress, self._watch = progress, watch
+        self._tokens = 0
+        self._losses: list[float] = []
+        self._notes: list[str] = []
+        if device.startswith("cuda"):
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+
+    def step(self, done: int, total: int, loss: float, tokens: int) -> None:
+        """An optimiser step is done: the `done`-th of `total`, on rows of so many tokens."""
+        self._tokens += tokens
+        self._losses.append(loss)
+        if self._watch:
+            now = {"tokens_per_second": self._speed(), "peak_memory_mb": self._peak_memory()}
+            self._watch({"done": done, "total": total, "loss": loss, **now})
+        if self._progress:
+            self._progress(done, total)
+
+    def again(self) -> None:
+        """The steps so far are thrown away: the training begins anew."""
+        self._tokens, self._losses = 0, []
+
+    def note(self, text: str) -> None:
+        """Say something on the terminal and keep it for the summary."""
+        self._notes.append(text)
+        note(text)
+        if self._watch:
+            self._watch({"note": text})
+
+    def measured(self) -> dict[str, Any]:
+        """The fields of TrainSummary that it knows."""
+        spread = max(1, -(-len(self._losses) // CURVE))
+        return {
+            "seconds": time.perf_counter() - self._began,
+            "tokens_per_second": self._speed(),
+            "peak_memory_mb": self._peak_memory(),
+            "losses": [round(loss, 4) for loss in self._losses[::spread]],
+            "notes": list(self._notes),
+        }
+
+    def _speed(self) -> float:
+        return round(self._tokens / max(1e-9, time.perf_counter() - self._began), 1)
+
+    def _peak_memory(self) -> float:
+        """Megabytes: of tensors on the GPU since the start, on a CPU of the whole process in its life."""
+        if self._device.startswith("cuda"):
+            import torch
+
+            return round(torch.cuda.max_memory_allocated() / 1e6, 1)
+        import resource
+        import sys
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes, on macOS bytes
+        return round(peak / (1e6 if sys.platform == "darwin" else 1e3), 1)

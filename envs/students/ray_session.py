@@ -1,0 +1,82 @@
+"""Ray, started quietly on this machine or joined at an address."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from dataenvgym.envs.errors import ConfigError, MissingDependencyError
+
+LOCAL = "local"
+# Ray keeps 30% of the memory for objects by default; here only texts and paths are passed on.
+OBJECT_STORE = 128 * 2**20
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """The module `ray`, connected for the length of the block; a connection that is there already is used.
+
+    Args:
+        address: `local` starts Ray on this machine, on the loopback interface alone, behind a random token,
+            without a dashboard; `auto` joins the cluster that this machine belongs to; host:port joins that one.
+
+    Raises:
+        MissingDependencyError: Ray is not installed.
+        ConfigError: there is no cluster at the address.
+    """
+    ray, mine = connect(address)
+    try:
+        yield ray
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+def connect(address: str) -> tuple[Any, bool]:
+    """As `connected`, for a caller that ends the connection itself: the module, and whether this has made it."""
+    if "ray" not in sys.modules:  # it reads these when it is imported
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if address == LOCAL and "RAY_AUTH_MODE" not in os.environ:
+            # Despite its name the first decides the interface on Linux too: 0 is loopback. The token keeps out
+            # other users of this machine.
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+            os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    try:
+        import ray
+    except ImportError:
+        raise MissingDependencyError(
+            "Ray is not installed. Install it with: pip install 'dataenvgym[ray]'"
+        ) from None
+    if ray.is_initialized():
+        return ray, False
+    settings: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
+    if address == LOCAL:
+        settings |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    ending = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(**settings)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        if address == LOCAL:
+            raise
+        first = (str(error).splitlines() or [""])[0]
+        raise ConfigError(
+            f"no Ray cluster can be joined at {address!r} ({first}). Start one with: ray start --head   "
+            f"or use {LOCAL!r}, which starts Ray on this machine for as long as it is needed"
+        ) from error
+    if callable(ending):  # Ray has put its own in the place of one that ends a run cleanly
+        with suppress(ValueError):  # not the main thread: nothing was replaced
+            signal.signal(signal.SIGTERM, ending)
+    return ray, True
+
+
+def check_room(ray: Any, asked: Mapping[str, float], address: str, what: str) -> None:
+    """Refuse, with a ConfigError, what one machine can never give; on a cluster, which may grow, wait for it."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if address == LOCAL and not any(all(n.get(key, 0) >= least for key, least in asked.items()) for n in nodes):
+        has = {key: nodes[0].get(key, 0) for key in asked} if nodes else {}
+        raise ConfigError(f"{what} asks Ray for {dict(asked)}, and this machine has {has}")

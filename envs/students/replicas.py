@@ -1,0 +1,245 @@
+"""A student in several Ray actors: prompts are shared out among them, one of them learns."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from shutil import rmtree
+from typing import Any, NamedTuple
+
+from dataenvgym.envs.config import ReplicaConfig, TrainConfig
+from dataenvgym.envs.errors import ConfigError, DataEnvGymError, TrainingError
+from dataenvgym.envs.students.base import Progress, Student, TrainSummary
+from dataenvgym.envs.students.ray_session import check_room, connect
+from dataenvgym.envs.types import Example
+
+POLL = 0.5  # seconds between two looks at how far a training is
+WORK = "work"
+
+
+class Replica:
+    """What an actor holds: one student. All its work is done in one thread, `done` answers in another."""
+
+    def __init__(self, make: Callable[[], Student]) -> None:
+        self._make = make  # called later: what it raises would be lost in the actor's creation
+        self._made: Student | None = None
+        self._loaded: Path | None = None
+        self._progress = (0, 0)
+
+    @property
+    def _student(self) -> Student:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def keys(self) -> tuple[str, str]:
+        """(base_key, generation_key) of the student, which is made now."""
+        return self._student.base_key, self._student.generation_key
+
+    def predict(self, adapter: Path | None, prompts: list[str], images: list[str] | None) -> list[str]:
+        """One answer per prompt, in order."""
+        if adapter != self._loaded:
+            self._student.load(adapter)
+            self._loaded = adapter
+        return self._student.predict(prompts, images)
+
+    def train(
+        self, examples: list[Example], out: Path, config: TrainConfig, seed: int, start: Path | None
+    ) -> TrainSummary:
+        """As `Student.train`."""
+        self._progress, self._loaded = (0, 0), out
+        return self._student.train(
+            examples, out, config=config, seed=seed, start=start, progress=self._note_progress
+        )
+
+    def _note_progress(self, done: int, total: int) -> None:
+        self._progress = (done, total)
+
+    def progress(self) -> tuple[int, int]:
+        """(done, total) of the training that runs."""
+        return self._progress
+
+    def close(self) -> None:
+        """Free the weights."""
+        self._student.close()
+
+
+class _Shard(NamedTuple):
+    begin: int
+    end: int
+
+
+_STARTING = _Shard(0, 0)
+
+
+class ReplicatedStudent:
+    """The same student in `settings.count` Ray actors. It answers as one of them would.
+
+    Adapters are passed as paths, so with several machines they must lie on storage that all of them share.
+    An actor that dies is replaced once per call, and what it was asked is asked again.
+
+    Args:
+        make: makes the student; it is called in each actor.
+        settings: how many, and what each asks of Ray.
+        shard: most prompts that an actor is given at once.
+
+    Raises:
+        MissingDependencyError: Ray is not installed.
+        ConfigError: no cluster at the address, or no room; or the actors' students are not the same.
+    """
+
+    def __init__(self, make: Callable[[], Student], settings: ReplicaConfig, shard: int = 256) -> None:
+        self._make, self._settings, self._shard = make, settings, shard
+        self._ray, _ = connect(settings.address)
+        asked = {"CPU": settings.num_cpus, "GPU": max(settings.num_gpus, settings.train_gpus or 0)}
+        check_room(self._ray, asked, settings.address, "a replica of the student")
+        self._adapter: Path | None = None
+        self._replicas: list[Any] = []
+        self.base_key, self.generation_key = self._get(self._keys(0))
+
+    def load(self, adapter: Path | None) -> None:
+        """Answer with this adapter from now on; each replica reads it when it is asked next."""
+        self._adapter = None if adapter is None else adapter.absolute()
+
+    def predict(
+        self, prompts: Sequence[str], images: Sequence[str] | None = None, progress: Progress | None = None
+    ) -> list[str]:
+        """One answer per prompt, in order. A shard goes to the replica that is free first.
+
+        Raises:
+            DataEnvGymError: every replica died, its replacement too; or what a replica raised.
+        """
+        size = max(1, min(self._shard, -(-len(prompts) // self._settings.count)))
+        waiting = deque(_Shard(at, min(at + size, len(prompts))) for at in range(0, len(prompts), size))
+        answers: list[str] = [""] * len(prompts)
+        count, left = min(self._settings.count, len(waiting)), len(prompts)
+        free, deaths = set[int](), [0] * count
+        # What each replica is doing: a shard, or None while it starts.
+        working = {self._keys(number): (number, _STARTING) for number in range(count)}
+        while left:
+            if not working:
+                raise DataEnvGymError("every replica of the student died twice; see the logs of Ray")
+            finished, _ = self._ray.wait(list(working))
+            for reference in finished:
+                number, shard = working.pop(reference)
+                try:
+                    found = self._get(reference)
+                except _DiedError:
+                    if shard != _STARTING:
+                        waiting.appendleft(shard)
+                    deaths[number] += 1
+                    if deaths[number] == 1:
+                        working[self._keys(number, anew=True)] = (number, _STARTING)
+                    continue
+                free.add(number)
+                if shard == _STARTING:
+                    self._check_same(found)
+                    continue
+                answers[shard.begin : shard.end] = found
+                left -= shard.end - shard.begin
+                if progress is not None:
+                    progress(len(prompts) - left, len(prompts))
+            while waiting and free:
+                number, shard = free.pop(), waiting.popleft()
+                working[self._ask(number, prompts, images, shard)] = (number, shard)
+        return answers
+
+    def _keys(self, number: int, anew: bool = False) -> Any:
+        return self._replica(number, anew).keys.options(concurrency_group=WORK).remote()
+
+    def _ask(self, number: int, prompts: Sequence[str], images: Sequence[str] | None, shard: _Shard) -> Any:
+        part = slice(shard.begin, shard.end)
+        given = (list(prompts[part]), None if images is None else list(images[part]))
+        return self._replica(number).predict.options(concurrency_group=WORK).remote(self._adapter, *given)
+
+    def train(
+        self,
+        examples: Sequence[Example],
+        out: Path,
+        *,
+        config: TrainConfig,
+        seed: int,
+        start: Path | None = None,
+        progress: Progress | None = None,
+    ) -> TrainSummary:
+        """Train in the first replica, or, with `train_gpus`, in an actor that has them, the replicas being ended.
+
+        Raises:
+            TrainingError: the actor died, and the one that took its place too.
+        """
+        own, out = self._settings.train_gpus is None, out.absolute()
+        if own:
+            self._free_others()
+        else:
+            self.close()  # their GPUs may be those that the training asks for
+        given = (list(examples), out, config, seed, None if start is None else start.absolute())
+        for last in (False, True):
+            trainer = self._replica(0) if own else self._start(self._settings.train_gpus or 0)
+            try:
+                return self._trained(trainer, given, progress)
+            except _DiedError as error:
+                if last:
+                    raise TrainingError(f"the Ray actor that trains the student died twice: {error}") from None
+                rmtree(out, ignore_errors=True)
+                if own:
+                    self._replica(0, anew=True)
+            finally:
+                if not own:
+                    self._ray.kill(trainer)
+        raise TrainingError("the training did not begin")
+
+    def _trained(self, trainer: Any, given: tuple[Any, ...], progress: Progress | None) -> TrainSummary:
+        training = trainer.train.options(concurrency_group=WORK).remote(*given)
+        while not self._ray.wait([training], timeout=POLL)[0]:
+            if progress is not None:
+                done, total = self._get(trainer.progress.remote())
+                if total:
+                    progress(done, total)
+        summary: TrainSummary = self._get(training)
+        return summary
+
+    def close(self) -> None:
+        """End the actors; they are started again when they are needed."""
+        for actor in self._replicas:
+            if actor is not None:
+                self._ray.kill(actor)
+        self._replicas = []
+
+    def _replica(self, number: int, anew: bool = False) -> Any:
+        while len(self._replicas) <= number:
+            self._replicas.append(None)
+        if anew or self._replicas[number] is None:
+            self._replicas[number] = self._start(self._settings.num_gpus)
+        return self._replicas[number]
+
+    def _start(self, gpus: float) -> Any:
+        actor = self._ray.remote(num_cpus=self._settings.num_cpus, num_gpus=gpus, concurrency_groups={WORK: 1})
+        return actor(Replica).remote(self._make)
+
+    def _free_others(self) -> None:
+        """The weights of the replicas that do not train: those will read other ones after it."""
+        for actor in self._replicas[1:]:
+            if actor is not None:
+                actor.close.options(concurrency_group=WORK).remote()
+
+    def _check_same(self, keys: tuple[str, str]) -> None:
+        if keys != (self.base_key, self.generation_key):
+            raise ConfigError(
+                "the replicas' students differ, so they would not answer alike: nodes with and without a GPU, or "
+                "with other processors, choose other number formats. Set student.device and student.dtype"
+            )
+
+    def _get(self, reference: Any) -> Any:
+        """The value of a call: `_DiedError` when its actor is gone, else what the student itself raised."""
+        exceptions = self._ray.exceptions
+        try:
+            return self._ray.get(reference)
+        except exceptions.RayTaskError as error:
+            raise error.cause from None
+        except exceptions.RayError as error:
+            raise _DiedError((str(error).splitlines() or [""])[0]) from None
+
+
+class _DiedError(DataEnvGymError):
+    """An actor is gone: its process or its node has died."""

@@ -1,0 +1,170 @@
+"""A student's weights: read, made trainable, written, as an adapter or whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dataenvgym.envs.config import TrainConfig
+from dataenvgym.envs.errors import ConfigError, MissingDependencyError
+from dataenvgym.envs.students.quiet import quiet_transformers
+
+ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+# One file, or the index of several.
+WHOLE = ("model.safetensors", "model.safetensors.index.json")
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a trained student's folder holds a whole model rather than an adapter on the base."""
+    return not (folder / ADAPTER_CONFIG).is_file() and any((folder / name).is_file() for name in WHOLE)
+
+
+def stamp(folder: Path | None) -> tuple[int, int] | None:
+    """The weights in a folder, by what a rename of the folder leaves as it is."""
+    if folder is None:
+        return None
+    names = WHOLE if is_whole(folder) else (ADAPTER,)
+    found = next(folder / name for name in names if (folder / name).is_file() or name == names[-1]).stat()
+    return found.st_ino, found.st_mtime_ns
+
+
+def read_model(path: str | Path, dtype: str, device: str, adapter: Path | None = None, **options: Any) -> Any:
+    """A causal LM of a folder or hub id, with an adapter merged into it.
+
+    Raises:
+        MissingDependencyError: there is no model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with quiet_transformers(), found(str(path)):
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype), **options)
+        if adapter is not None:
+            model = merge(model, adapter)
+    return model.to(device)
+
+
+def merge(model: Any, adapter: Path) -> Any:
+    """The model with an adapter's changes in its own weights."""
+    import peft
+
+    with quiet_transformers():
+        adapted = peft.PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=False)
+    return adapted.merge_and_unload()
+
+
+def make_trainable(base: Any, config: TrainConfig, start: Path | None) -> Any:
+    """What training changes: an adapter on the base, that of `start` or a fresh one, or all weights of the base.
+
+    Raises:
+        ConfigError: an adapter is to be trained on from a folder that holds a whole model.
+    """
+    import peft
+
+    if config.adapter == "full":
+        return base.requires_grad_(True)
+    if start is not None:
+        if is_whole(start):
+            raise ConfigError(
+                f"student.train.adapter is lora, but {start} holds a whole model to go on from; use full"
+            )
+        return peft.PeftModel.from_pretrained(base, str(start), is_trainable=True, autocast_adapter_dtype=False)
+    layers: int = base.config.num_hidden_layers
+    lora = peft.LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=2 * config.lora_rank,
+        lora_dropout=0.0,
+        target_modules=linear_layers(base, config.lora_layers),
+        layers_to_transform=(
+            None if config.last_layers is None else list(range(max(0, layers - config.last_layers), layers))
+        ),
+        task_type="CAUSAL_LM",
+    )
+    with quiet_transformers():
+        return peft.get_peft_model(base, lora, autocast_adapter_dtype=False)
+
+
+def write(model: Any, folder: Path, dtype: str, gathered: dict[str, Any] | None = None) -> None:
+    """Write the adapter, or the whole model in the number format it is read in, as safetensors.
+
+    `gathered`: the weights, where several processes hold parts of them.
+    """
+    import torch
+
+    if hasattr(model, "peft_config"):
+        model.save_pretrained(str(folder), state_dict=gathered)
+        return
+    with quiet_transformers():
+        if gathered is None:
+            model = model.to(getattr(torch, dtype))
+        else:
+            tied = getattr(model, "all_tied_weights_keys", {})  # gathered, they no longer share their memory
+            gathered = {n: w.to(getattr(torch, dtype)) for n, w in gathered.items() if n not in tied}
+        model.save_pretrained(str(folder), state_dict=gathered)
+
+
+def linear_layers(model: Any, which: str) -> list[str]:
+    """Names of the decoder's linear layers: all, as PEFT's "all-linear" picks them (it cannot be combined with
+    a choice of layers), or those outside attention, which learn as much alone (Schulman et al. 2025, "LoRA
+    Without Regret"; docs/measurements.md)."""
+    import torch
+
+    head = model.get_output_embeddings()
+    paths = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not head
+    ]
+    outside = [path for path in paths if "attn" not in path and "attention" not in path]
+    chosen = outside if which == "mlp" and outside else paths
+    return sorted({path.rsplit(".", 1)[-1] for path in chosen})
+
+
+def checkpoint_layers(model: Any, on: bool) -> None:
+    """Have each layer's activations computed again in the backward pass rather than kept; or no longer."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    action = "enable" if on else "disable"
+    # transformers before 5.20 has the other name alone; later ones warn of it.
+    newer, older = f"activation_checkpointing_{action}", f"gradient_checkpointing_{action}"
+    getattr(base, newer if hasattr(base, newer) else older)()
+    if not on:
+        base.disable_input_require_grads()
+    elif not getattr(base, "_require_grads_hooks", None):
+        # Frozen embeddings would give the first layer no input with a gradient, and so nothing to compute again.
+        base.enable_input_require_grads()
+
+
+def flash_attention() -> str | None:
+    """The name transformers has for flash attention, where the package and a GPU for it are there."""
+    from transformers.utils import is_flash_attn_2_available
+
+    return "flash_attention_2" if is_flash_attn_2_available() else None
+
+
+def apply_liger(model: Any) -> bool:
+    """Put Liger's kernels into the layers of a model on a GPU, where the package is installed; whether it did.
+
+    The loss is left alone: both backends compute it without the logits of all positions anyway.
+    """
+    from transformers.utils import is_liger_kernel_available
+
+    if model.device.type != "cuda" or not is_liger_kernel_available():
+        return False
+    from transformers.integrations.liger import apply_liger_kernel
+
+    apply_liger_kernel(model, {"fused_linear_cross_entropy": False, "cross_entropy": False})
+    return True
+
+
+@contextmanager
+def found(path: str) -> Iterator[None]:
+    """Say in plain words that a model is not there; transformers raises OSError for it."""
+    try:
+        yield
+    except OSError as error:
+        raise MissingDependencyError(
+            f"student.name: no model can be loaded from {path!r} ({str(error).splitlines()[0]}). Name a folder "
+            "with a transformers model, or a model of the hub that is in its cache or can be downloaded."
+        ) from error

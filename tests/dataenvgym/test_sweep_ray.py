@@ -1,0 +1,196 @@
+"""A sweep on Ray: a node dies in the middle, and every episode ends as in a sweep without Ray."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")]
+
+LIMIT = 400  # seconds for any step
+SWEEP = {
+    "base": {
+        "structure": "skill_list",
+        "student": {"name": "tiny", "generation": {"max_new_tokens": 4}},
+        "task": {"val_size": 1, "test_size": 1},
+        "budget": {"iterations": 2, "rows_per_iteration": 12},
+    },
+    "grid": {"state": [True, False], "seed": [0, 1]},
+    "resources": {"num_cpus": 1},
+}
+NAMES = ["state_true-s0", "state_true-s1", "state_false-s0", "state_false-s1"]
+
+# Two nodes on this machine, of one processor each. Prints the address, and kills the second at a line on stdin.
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+second = cluster.add_node(num_cpus=1)
+print("address", cluster.address, flush=True)
+sys.stdin.readline()
+cluster.remove_node(second, allow_graceful=False)
+print("killed", flush=True)
+sys.stdin.readline()
+cluster.shutdown()
+"""
+
+
+class Nodes(NamedTuple):
+    """A cluster of two nodes, and how one of them is killed."""
+
+    address: str
+    kill_one: Callable[[], None]
+
+
+def environment(cache: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "DATAENVGYM_CACHE": str(cache),
+        "OMP_NUM_THREADS": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # the loopback interface
+    }
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path / "cache"),
+    )
+    assert process.stdin is not None and process.stdout is not None
+    stdin, stdout = process.stdin, process.stdout
+
+    def heard(word: str) -> str:
+        return next(line for line in stdout if line.startswith(word)).split()[-1]
+
+    def kill_one() -> None:
+        stdin.write("\n")
+        stdin.flush()
+        heard("killed")
+
+    try:
+        yield Nodes(heard("address"), kill_one)
+    finally:
+        stdin.close()
+        process.wait(60)
+
+
+def sweeping(file: Path, out: Path, cache: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "dataenvgym.cli", "sweep", str(file), "--out", str(out), *options]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(cache)
+    )
+
+
+def made(out: Path) -> dict[str, Any]:
+    """Per episode what it found and made, less what differs between any two runs of it: times, and calls that a
+    killed process had answered and not yet stored."""
+    records = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    figures = {r["name"]: {k: v for k, v in r.items() if k not in ("seconds", "calls")} for r in records}
+    kept = ("predictions.jsonl", "accepted-0.jsonl", "plan.jsonl")
+    files = {
+        name: {
+            path.relative_to(out / name).as_posix(): path.read_bytes()
+            for path in sorted((out / name).glob("iterations/*/*"))
+            if path.name in kept
+        }
+        for name in figures
+    }
+    return {"figures": figures, "files": files}
+
+
+def test_a_node_that_dies_loses_no_episode(tmp_path: Path, nodes: Nodes) -> None:
+    file = tmp_path / "four.yaml"
+    file.write_text(yaml.safe_dump(SWEEP, sort_keys=False))
+    out = tmp_path / "ray"
+    sweep = sweeping(file, out, tmp_path / "cache", "--address", nodes.address)
+
+    def halfway() -> list[str]:
+        return [
+            name
+            for name in NAMES
+            if (out / name / "iterations" / "000" / "predictions.jsonl").exists()
+            and not (out / name / "summary.json").exists()
+        ]
+
+    until = time.monotonic() + LIMIT
+    while len(halfway()) < 2:  # one on each node
+        assert sweep.poll() is None and time.monotonic() < until, sweep.communicate()[0]
+        time.sleep(0.02)
+    nodes.kill_one()
+    said = sweep.communicate(timeout=LIMIT)[0]
+    assert sweep.returncode == 0, said
+
+    starts = {name: (out / "logs" / f"{name}.log").read_text().count(", process ") for name in NAMES}
+    assert sorted(starts.values()) == [1, 1, 1, 2], "one episode was begun on the node that died, and begun again"
+    again = next(name for name, times in starts.items() if times == 2)
+    log = (out / "logs" / f"{again}.log").read_text()
+    assert log.count("base: validation accuracy") == 1, "it went on where it had stood"
+
+    alone = sweeping(file, tmp_path / "alone", tmp_path / "cache-of-its-own")
+    assert alone.wait(LIMIT) == 0, alone.communicate()[0]
+    assert made(out) == made(tmp_path / "alone")
+
+
+def test_ray_on_this_machine_is_started_for_the_sweep_and_ended_with_it(tmp_path: Path) -> None:
+    file = tmp_path / "one.yaml"
+    base = {**SWEEP["base"], "budget": {"iterations": 1, "rows_per_iteration": 12}}
+    file.write_text(yaml.safe_dump({"base": base, "grid": {"seed": [0]}}))
+    sweep = sweeping(file, tmp_path / "out", tmp_path / "cache", "--address", "local")
+    said = sweep.communicate(timeout=LIMIT)[0]
+    assert sweep.returncode == 0, said
+    assert "s0 finished" in said
+    assert not any(word in said for word in ("raylet", "dashboard", "Ray instance")), "Ray itself is quiet"
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_ends_the_episodes_on_ray_after_the_work_in_hand(
+    tmp_path: Path, stop: signal.Signals
+) -> None:
+    file = tmp_path / "four.yaml"
+    file.write_text(yaml.safe_dump(SWEEP, sort_keys=False))
+    out = tmp_path / "out"
+    sweep = sweeping(file, out, tmp_path / "cache", "--address", "local")
+    until = time.monotonic() + LIMIT
+    while not list(out.glob("*/iterations/000/predictions.jsonl")):
+        assert sweep.poll() is None and time.monotonic() < until, sweep.communicate()[0]
+        time.sleep(0.02)
+    sweep.send_signal(stop)
+    said = sweep.communicate(timeout=LIMIT)[0]
+    assert sweep.returncode == 130, said
+    assert "go on with: dataenvgym sweep" in said and "Traceback" not in said
+    logs = [path.read_text() for path in (out / "logs").glob("*.log")]
+    assert any("interrupted; nothing is lost" in log for log in logs)
+
+
+def test_what_this_machine_cannot_give_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "greedy.yaml"
+    file.write_text(yaml.safe_dump({**SWEEP, "resources": {"num_gpus": 64}}))
+    sweep = sweeping(file, tmp_path / "out", tmp_path / "cache", "--address", "local")
+    said = sweep.communicate(timeout=LIMIT)[0]
+    assert sweep.returncode == 1
+    assert "an episode asks Ray for" in said and "64" in said
+
+
+def test_an_address_without_a_cluster_says_how_to_start_one(tmp_path: Path) -> None:
+    file = tmp_path / "four.yaml"
+    file.write_text(yaml.safe_dump(SWEEP, sort_keys=False))
+    sweep = sweeping(file, tmp_path / "out", tmp_path / "cache", "--address", "auto")
+    said = sweep.communicate(timeout=LIMIT)[0]
+    assert sweep.returncode == 1
+    assert "ray start --head" in said
+    assert "Traceback" not in said

@@ -1,0 +1,157 @@
+"""The student in several Ray actors answers and learns as the student alone does."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")]
+
+# In a process of its own, since Ray starts there and stays: reads what to do, prints what came of it.
+HEAD = """
+import json, os, signal, sys
+from functools import partial
+from pathlib import Path
+from dataenvgym.envs.config import GenerationConfig, ReplicaConfig, StudentConfig, TrainConfig
+from dataenvgym.envs.errors import DataEnvGymError
+from dataenvgym.envs.students import make_student
+from dataenvgym.envs.students.replicas import ReplicatedStudent
+from dataenvgym.envs.types import Example
+
+out = Path(sys.argv[1])
+single = StudentConfig(name="tiny", generation=GenerationConfig(max_new_tokens=4))
+prompts = [f"What is {n} + {n * n}?" for n in range(21)]
+rows = [Example(f"What is {n} + 1?", str(n + 1)) for n in range(12)]
+"""
+
+
+def told(code: str, folder: Path) -> Any:
+    """What the code prints as JSON; Ray may say something of a death."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + code, folder], capture_output=True, text=True, timeout=600, env=environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(json.loads(line) for line in done.stdout.splitlines() if line.startswith(("[", "{")))
+
+
+def test_replicas_answer_in_order_and_learn_as_the_student_alone(tmp_path: Path) -> None:
+    found = told(
+        """
+alone = make_student(single)
+student = ReplicatedStudent(partial(make_student, single), ReplicaConfig(count=2), shard=4)
+keys = [student.base_key == alone.base_key, student.generation_key == alone.generation_key]
+seen = []
+before = student.predict(prompts, progress=lambda done, total: seen.append((done, total)))
+config = TrainConfig(learning_rate=0.05)
+summary = student.train(rows, out / "trained", config=config, seed=0)
+other = alone.train(rows, out / "alone", config=config, seed=0)
+moved = (out / "trained").rename(out / "moved")
+student.load(moved)
+alone.load(out / "alone")
+after = student.predict(prompts)
+same_after = after == alone.predict(prompts)
+student.load(None)
+alone.load(None)
+print(json.dumps({
+    "keys": keys, "seen": seen, "rows": [summary.rows, other.rows],
+    "losses": [summary.final_loss, other.final_loss],
+    "before": before == alone.predict(prompts), "after": same_after, "changed": before != after,
+    "again": student.predict(prompts) == before,
+    "files": sorted(p.name for p in moved.iterdir()) == sorted(p.name for p in (out / "alone").iterdir()),
+}))
+""",
+        tmp_path,
+    )
+    assert found["keys"] == [True, True]
+    assert [done for done, _ in found["seen"]] == sorted(done for done, _ in found["seen"])
+    assert found["seen"][-1] == [21, 21] and len(found["seen"]) == 6
+    assert found["rows"] == [12, 12] and found["losses"][0] == pytest.approx(found["losses"][1])
+    assert found["before"] and found["after"] and found["changed"] and found["again"] and found["files"]
+
+
+def test_a_replica_that_dies_is_replaced_once_and_its_prompts_are_asked_again(tmp_path: Path) -> None:
+    found = told(
+        """
+class Mortal:
+    base_key, generation_key = "mortal", "mortal"
+
+    def __init__(self, deaths):
+        self.deaths = deaths
+
+    def load(self, adapter):
+        pass
+
+    def predict(self, prompts, images=None, progress=None):
+        for n in range(self.deaths):
+            try:
+                (out / f"death-{n}").touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [prompt.upper() for prompt in prompts]
+
+    def close(self):
+        pass
+
+once = ReplicatedStudent(partial(Mortal, 1), ReplicaConfig(count=2), shard=3).predict(prompts)
+for mark in out.glob("death-*"):
+    mark.unlink()
+try:
+    ReplicatedStudent(partial(Mortal, 99), ReplicaConfig(count=2), shard=3).predict(prompts)
+    error = None
+except DataEnvGymError as raised:
+    error = str(raised)
+deaths = len(list(out.glob("death-*")))
+print(json.dumps({"once": once == [p.upper() for p in prompts], "error": error, "deaths": deaths}))
+""",
+        tmp_path,
+    )
+    assert found["once"]
+    assert "died twice" in found["error"]
+    assert found["deaths"] == 4  # two replicas, each and its replacement
+
+
+def test_what_the_student_raises_comes_through_as_it_is(tmp_path: Path) -> None:
+    found = told(
+        """
+student = ReplicatedStudent(partial(make_student, single), ReplicaConfig(count=1))
+said = []
+for work in (
+    lambda: student.predict(prompts, images=["image"] * len(prompts)),
+    lambda: student.train([], out / "none", config=TrainConfig(), seed=0),
+    lambda: ReplicatedStudent(partial(make_student, single), ReplicaConfig(count=1, num_gpus=64)),
+):
+    try:
+        work()
+    except DataEnvGymError as error:
+        said.append([type(error).__name__, str(error)])
+print(json.dumps(said))
+""",
+        tmp_path,
+    )
+    assert [name for name, _ in found] == ["DataError", "DataError", "ConfigError"]
+    assert found[0][1] == "student 'tiny' reads text only, but images were given"
+    assert "64" in found[2][1] and "this machine has" in found[2][1]
+
+
+def test_training_may_ask_for_an_actor_of_its_own(tmp_path: Path) -> None:
+    found = told(
+        """
+student = ReplicatedStudent(partial(make_student, single), ReplicaConfig(count=2, train_gpus=0))
+before = student.predict(prompts)
+student.train(rows, out / "trained", config=TrainConfig(learning_rate=0.05), seed=0)
+student.load(out / "trained")
+changed = student.predict(prompts) != before
+student.close()
+student.load(None)
+print(json.dumps([changed, student.predict(prompts) == before]))
+""",
+        tmp_path,
+    )
+    assert found == [True, True]
