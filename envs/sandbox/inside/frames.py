@@ -111,7 +111,8 @@ def unpack(packed: Any, unknown: Unknown | None = None) -> Any:
         return {unpack(k, unknown): unpack(v, unknown) for k, v in value}
     if tag in ("tuple", "set", "frozenset", "iter"):
         items = [unpack(item, unknown) for item in value]
-        return {"tuple": tuple, "set": set, "frozenset": frozenset, "iter": iter}[tag](items)
+        made: Any = {"tuple": tuple, "set": set, "frozenset": frozenset, "iter": iter}[tag]
+        return made(items)
     if tag == "range":
         return range(*value)
     if tag in _PLAIN:

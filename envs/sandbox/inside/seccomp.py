@@ -9,6 +9,7 @@ import ctypes
 import errno
 import platform
 import struct
+from typing import Any
 
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, MODE_FILTER = 38, 22, 2
 ALLOW, REFUSE, MISSING = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
@@ -42,7 +43,7 @@ _ARM = {
         217, 218, 219, 241, 280, 282, 425, 426, 427, 279, 92, 105, 273, 104, 294, 265, 447,
     ],
 }  # fmt: skip
-_MACHINES = {"x86_64": (0xC000003E, _X86), "aarch64": (0xC00000B7, _ARM)}
+_MACHINES: dict[str, tuple[int, dict[str, Any]]] = {"x86_64": (0xC000003E, _X86), "aarch64": (0xC00000B7, _ARM)}
 
 
 class _Program(ctypes.Structure):
