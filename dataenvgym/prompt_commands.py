@@ -108,7 +108,7 @@ def _strays(overlay: Path) -> Iterator[Finding]:
     packaged = list_domains()
     for file in sorted(overlay.iterdir()) if overlay.is_dir() else []:
         if file.is_file() and file.suffix == SUFFIX:
-            right = overlay / packaged[0] / file.name
+            right = " or ".join(str(overlay / domain / file.name) for domain in packaged)
             yield Finding(file.stem, str(file), "unknown", f"is not read: it must stand in a domain, as {right}")
         if not file.is_dir() or file.name.startswith(("_", ".")):
             continue
