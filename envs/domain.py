@@ -72,7 +72,5 @@ class Domain:
         answers = [self.extract(text) for text in texts]
         found = [(item, answer) for item, answer in zip(items, answers, strict=True) if answer is not None]
         marks = iter(self.marks([item for item, _ in found], [answer for _, answer in found]))
-        return [
-            Scored(a, *next(marks)) if a is not None else Scored(None, False, "no answer in the text")
-            for a in answers
-        ]
+        nothing = "no answer in the text" if self.mark is not None else ""
+        return [Scored(a, *next(marks)) if a is not None else Scored(None, False, nothing) for a in answers]

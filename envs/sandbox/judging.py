@@ -135,7 +135,10 @@ class _Run:
             self._broken = found.ended if found.message is None else _error(found.message)
             return self._broken
         self._names = [name for name in names[:MOST_NAMES] if isinstance(name, str)]
-        return None
+        entry = self._program.entry.partition(".")[0]
+        if entry and entry not in self._names:  # nor may a builtin of that name stand in for it
+            self._broken = TestResult(status="error", detail=f"the program has no {entry!r}")
+        return self._broken
 
     def _open(self, number: int, role: str, code: str, **more: Any) -> Answer:
         return self._ask(*self._opening(number, role, code, **more))

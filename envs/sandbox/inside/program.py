@@ -62,7 +62,7 @@ def run(job: dict[str, Any], code: str, common: Names, inbox: int, outbox: int) 
         elif job["role"] == "call":
             _answer(_execute(code, "program", {}, common), inbox, outbox)
         else:
-            _test(code, job["names"], common, inbox, outbox)
+            _test(code, job["names"], inbox, outbox)
     except SystemExit:
         if job["role"] == "stdin":
             _finish()
@@ -168,7 +168,7 @@ class Kept:
         return f"<{self._kind} of the program>"
 
 
-def _test(code: str, names: list[str], common: Names, inbox: int, outbox: int) -> None:
+def _test(code: str, names: list[str], inbox: int, outbox: int) -> None:
     """Run a test script; it passes when it comes to its end."""
 
     def travel(value: Any) -> Any:
@@ -204,7 +204,8 @@ def _test(code: str, names: list[str], common: Names, inbox: int, outbox: int) -
 
         return stands_for
 
-    _execute(code, "test", {name: proxy(name) for name in names}, common)
+    # Not the common names: a script that asks for `gcd` means the program's.
+    _execute(code, "test", {name: proxy(name) for name in names}, vars(builtins))
     _say(outbox, {"done": True})
 
 

@@ -71,17 +71,24 @@ def test_methods_of_a_solution_class_and_common_imports(judged: Try) -> None:
     assert judged(power, call([5], [24, 5, 2.0, 3])).status == "passed"
 
 
-def test_scripts_of_assertions(isolation: Isolation, judged: Try) -> None:
+def test_a_common_import_is_not_what_the_program_was_asked_to_define(isolation: Isolation, quick: Limits) -> None:
+    for name, args, value in (("gcd", [4, 6], 2), ("add", [1, 2], 3), ("max", [1, 2], 2)):
+        call_test, script = call(args, value), ScriptTest(code=f"assert {name}(*{args}) == {value}")
+        programs = [Program(code="x = 1", entry=name, tests=(test,)) for test in (call_test, script)]
+        found = judge(programs, isolation=isolation, limits=quick)
+        assert [j.results[0].detail for j in found] == [f"the program has no {name!r}"] * 2
+
+
+def test_scripts_of_assertions(judged: Try) -> None:
     passed = ScriptTest(code="def check(candidate):\n    assert candidate(1, 2) == 3\n\ncheck(add)\n")
-    assert judged(ADD, passed).status == "passed"
-    failed = judged(ADD, ScriptTest(code="assert add(1, 2) == 3\nassert add(1, 1) == 3\n"))
+    assert judged(ADD, passed, "add").status == "passed"
+    failed = judged(ADD, ScriptTest(code="assert add(1, 2) == 3\nassert add(1, 1) == 3\n"), "add")
     assert (failed.status, failed.detail) == ("failed", "assert add(1, 1) == 3")
-    error = judged("def add(a, b):\n    return a / 0\n", ScriptTest(code="assert add(1, 2) == 3"))
+    error = judged("def add(a, b):\n    return a / 0\n", ScriptTest(code="assert add(1, 2) == 3"), "add")
     assert error.status == "error"
     assert error.detail.startswith("ZeroDivisionError (line 2): division by zero")
-    slow = judged(
-        "def add(a, b):\n    while True:\n        pass", ScriptTest(code="assert add(1, 2) == 3"), isolation
-    )
+    endless = "def add(a, b):\n    while True:\n        pass"
+    slow = judged(endless, ScriptTest(code="assert add(1, 2) == 3"), "add")
     assert slow.status == "timeout"
 
 
@@ -118,7 +125,7 @@ assert list(count(3)) == [0, 1, 2]
 helper = lambda x: x
 assert helper(4) == 4
 """
-    result = judged(code, ScriptTest(code=script))
+    result = judged(code, ScriptTest(code=script), "")
     assert result.status == "passed", result
 
 
