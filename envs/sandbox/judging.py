@@ -21,6 +21,7 @@ from dataenvgym.envs.sandbox.types import (
     Program,
     ScriptTest,
     StdinTest,
+    Test,
     TestResult,
 )
 
@@ -31,6 +32,8 @@ LONGEST_DETAIL = 600
 NOT_SET_UP = 77
 PROGRAM, SCRIPT = 0, 1
 MOST_NAMES = 10_000
+BATCH_BYTES = 1 << 16
+"""Arguments that are sent ahead, while the answer to the first call is still unknown."""
 
 
 class Answer(NamedTuple):
@@ -91,9 +94,11 @@ def _judged(program: Program, isolation: Isolation, limits: Limits, stop_at_firs
         try:
             with borrowed(isolation) as server:
                 run = _Run(server, program, limits)
-                for test in program.tests:
-                    results.append(run.test(test))
-                    if stop_at_first and results[-1].status != "passed":
+                while len(results) < len(program.tests):
+                    results += run.next(program.tests[len(results) :])
+                    wrong = next((n for n, r in enumerate(results, 1) if r.status != "passed"), None)
+                    if stop_at_first and wrong:
+                        del results[wrong:]
                         break
                 run.close()
             break
@@ -111,14 +116,16 @@ class _Run:
         self._names: list[str] | None = None
         self._broken: TestResult | None = None
 
-    def test(self, test: CallTest | StdinTest | ScriptTest) -> TestResult:
-        """The result of one test."""
-        if isinstance(test, StdinTest):
-            return self._stdin(test)
+    def next(self, tests: Sequence[Test]) -> list[TestResult]:
+        """The results of the first of these tests: of one, or of calls that were made in one go."""
+        if isinstance(tests[0], StdinTest):
+            return [self._stdin(tests[0])]
         broken = self._opened()
         if broken is not None:
-            return broken
-        return self._call(test) if isinstance(test, CallTest) else self._script(test)
+            return [broken]
+        if isinstance(tests[0], ScriptTest):
+            return [self._script(tests[0])]
+        return self._calls(tests)
 
     def close(self) -> None:
         """Leave nothing of the program behind."""
@@ -167,15 +174,38 @@ class _Run:
         return Answer(None, self._ended(header, answer))
 
     def _message(self, number: int, message: bytes) -> Answer:
-        return self._ask({"do": "ask", "id": number}, message)
+        return self._messages(number, [message])[0]
 
-    def _call(self, test: CallTest) -> TestResult:
-        try:
-            args = [frames.pack(value) for value in test.args]
-        except (TypeError, RecursionError) as error:
-            return TestResult(status="error", detail=f"the test's arguments cannot be given: {error}")
+    def _messages(self, number: int, messages: Sequence[bytes]) -> list[Answer]:
+        """Answers to the first of the messages; at least one, and the last may be how the process ended."""
+        sizes = [len(message) for message in messages]
+        header, body = self._send({"do": "ask", "id": number, "sizes": sizes}, b"".join(messages))
+        found, start = [], 0
+        for size in header["sizes"]:
+            found.append(_read(body[start : start + size]))
+            start += size
+        return found if header.get("frame") else [*found, Answer(None, self._ended(header, body[start:]))]
+
+    def _calls(self, tests: Sequence[Test]) -> list[TestResult]:
+        """The results of the first of these tests, at least of one."""
         path = self._program.entry.split(".")
-        found = self._message(PROGRAM, frames.dump({"path": path, "args": args, "keep": False}))
+        calls: list[CallTest] = []
+        messages: list[bytes] = []
+        for test in tests:
+            if not isinstance(test, CallTest) or sum(map(len, messages)) > BATCH_BYTES:
+                break
+            try:
+                args = [frames.pack(value) for value in test.args]
+            except (TypeError, RecursionError) as error:
+                if messages:
+                    break
+                return [TestResult(status="error", detail=f"the test's arguments cannot be given: {error}")]
+            calls.append(test)
+            messages.append(frames.dump({"path": path, "args": args, "keep": False}))
+        answers = self._messages(PROGRAM, messages)
+        return [self._called(path[-1], *pair) for pair in zip(calls, answers, strict=False)]
+
+    def _called(self, name: str, test: CallTest, found: Answer) -> TestResult:
         if found.message is None:
             self._names = None  # the process has ended; the next test gets another
             return found.ended
@@ -188,7 +218,7 @@ class _Run:
         if same_value(test.expected, got):
             return TestResult(status="passed")
         shown = ", ".join(_short(value) for value in test.args)
-        return _failed(f"{path[-1]}({shown})", _short(test.expected), _short(got))
+        return _failed(f"{name}({shown})", _short(test.expected), _short(got))
 
     def _stdin(self, test: StdinTest) -> TestResult:
         header, body = self._send(*self._opening(PROGRAM, "stdin", self._program.code, stdin=test.stdin))

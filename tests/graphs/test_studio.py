@@ -428,7 +428,8 @@ def test_an_episode_runs_with_the_edited_plan(studio: Studio) -> None:
     assert [r.provenance.request for r in rows_in(run)] == [r["id"] for r in plan["requests"][:2]]
     summary = json.loads((run / "summary.json").read_text())
     assert (summary["student"], summary["rows_accepted"]) == ("tiny", 2)
-    alone = client.runs.wait(None, assistant_id=studio.ask("skill_tree_teacher"), input={"run": str(run)})
+    unasked = studio.ask("skill_tree_teacher", approve=False)  # the run's own config has it
+    alone = client.runs.wait(None, assistant_id=unasked, input={"run": str(run)})
     assert rows_in(alone["folder"], 2), "what the episode saw next can be opened"
 
 

@@ -22,6 +22,8 @@ from . import frames, program, seccomp
 PR_SET_DUMPABLE, PR_SET_PDEATHSIG = 4, 1
 TICK = 0.05
 """Seconds between two looks at a process's clock."""
+BATCH_SECONDS = 0.05
+"""After which the rest of a batch waits: the parent may find an answer wrong and need no more."""
 
 
 class Child:
@@ -74,6 +76,7 @@ def serve(scratch: str, alone: bool) -> None:
     seccomp.LIBC.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     seccomp.LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     common = program.common_names()
+    seccomp.prepare()
     gc.collect()
     gc.freeze()
     frames.send(outbox, {"ready": True, "seccomp": seccomp.available()})
@@ -132,14 +135,29 @@ def open_child(job: Job, body: bytes, common: program.Names, scratch: str, null:
 
 
 def ask(job: Job, body: bytes) -> Reply:
-    """Pass a frame to a program's process and wait for its answer."""
+    """Pass messages, of `sizes` bytes each, to a program's process one after the other and collect its answers.
+
+    Those of the first messages come back, with their sizes: until the process ends (how it did comes with them),
+    or the batch's time or size is used up.
+    """
     child = children.get(job["id"])
     if child is None:
-        return {"ended": "gone"}, b""
-    child.clock = child.used()
-    with contextlib.suppress(OSError):  # it has ended; what is left in its pipe says how
-        frames.send(child.outbox, {}, body)
-    return wait(child, job)
+        return {"ended": "gone", "sizes": []}, b""
+    began, start, answers = time.monotonic(), 0, bytearray()
+    sizes: list[int] = []
+    for size in job["sizes"]:
+        child.clock = child.used()
+        with contextlib.suppress(OSError):  # it has ended; what is left in its pipe says how
+            frames.send(child.outbox, {}, body[start : start + size])
+        start += size
+        header, answer = wait(child, job)
+        answers += answer
+        if "frame" not in header:
+            return {**header, "sizes": sizes}, bytes(answers)
+        sizes.append(len(answer))
+        if time.monotonic() - began > BATCH_SECONDS or len(answers) > job["output"]:
+            break
+    return {"frame": True, "sizes": sizes}, bytes(answers)
 
 
 def wait(child: Child, job: Job) -> Reply:

@@ -9,7 +9,7 @@ from dataenvgym.envs.sandbox import CallTest, Isolation, Limits, Program, Test, 
 
 Try = Callable[..., TestResult]
 
-QUICK = Limits(cpu_seconds=1, wall_seconds=5, memory_mb=512, output_kb=64, file_mb=4)
+QUICK = Limits(cpu_seconds=1, wall_seconds=5, memory_mb=256, output_kb=64, file_mb=4)
 
 
 @pytest.fixture(params=["bubblewrap", "rlimits"])
