@@ -30,7 +30,7 @@ lint: $(READY)  ## Check style and formatting.
 docs: $(READY)  ## Build the documentation site into site/.
 	@$(BIN)/python docs/build.py
 
-wheel-check: $(READY)  ## Build the wheel and check types, imports, an episode and the fast tests against it.
+wheel-check: $(READY)  ## Build the wheel and check types, imports, an episode and tests against it.
 	@.ci/run wheel types imports episode wheel-tests
 
 clean:  ## Remove the environment, build output and caches. Runs stay.

@@ -178,7 +178,7 @@ def generating(student, prompts, new_tokens):  # type: ignore[no-untyped-def]
     ours = student.predict(prompts)
     our_seconds = time.perf_counter() - began
     model, tokenizer = student._base().eval(), student._get_tokenizer()  # as transformers loads it
-    ids = [student._prompt_ids(p) for p in prompts]
+    ids = [student.prompt_ids(p) for p in prompts]
     width = max(map(len, ids))
     import torch
 
@@ -229,9 +229,10 @@ def between(student, examples, prompts):  # type: ignore[no-untyped-def]
 def by_vllm(config, prompts):  # type: ignore[no-untyped-def]
     """Speed of vLLM's answers and the seconds until a new adapter gives its first; None where there is no vLLM."""
     python = os.environ.get("DATAENVGYM_VLLM_PYTHON")
-    if not python or "vllm" not in StudentConfig.model_fields:
+    if not python:
         return None
-    student = make_student(StudentConfig.model_validate({**config.model_dump(), "vllm": {"python": python}}))
+    settings = {**config.model_dump(), "engine": "vllm", "vllm": {"python": python}}
+    student = make_student(StudentConfig.model_validate(settings))
     try:
         student.predict(prompts[:2])
         began = time.perf_counter()

@@ -24,7 +24,7 @@ PYTHON = (3, 11)
 # (package, module, what it is for, how it is installed): none of it is needed by the defaults.
 OPTIONAL = (
     ("ray", "ray", "sweeps and student replicas on many GPUs and machines", "pip install 'dataenvgym[ray]'"),
-    ("vllm", "vllm", "fast generation; may live in another environment", "pip install vllm"),
+    ("vllm", "vllm", "student.engine=vllm; may be in another environment", "pip install 'dataenvgym[vllm]'"),
     ("accelerate", "accelerate", "training on several GPUs", "pip install accelerate"),
     ("liger-kernel", "liger_kernel", "faster training kernels on a GPU", "pip install liger-kernel"),
     ("pygraphviz", "pygraphviz", "drawing graphs", "pip install 'dataenvgym[draw]'"),

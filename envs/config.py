@@ -150,6 +150,36 @@ class ReplicaConfig(Section):
     )
 
 
+class VllmConfig(Section):
+    """The vLLM server that answers for the student (engine vllm)."""
+
+    python: str | None = Field(
+        None,
+        description="The python of the environment vLLM is in; null: this one.",
+    )
+    address: str | None = Field(
+        None,
+        description="A server that runs already, e.g. http://127.0.0.1:8000/v1, its key in VLLM_API_KEY; it must "
+        "see the run folder. null: one is started, and ended with the run.",
+    )
+    gpus: str | None = Field(
+        None,
+        description="GPUs of its own for the server, as CUDA_VISIBLE_DEVICES has them: '1' or '2,3'. null: those "
+        "of the training.",
+    )
+    sleep: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether the server gives the GPU's memory back while the student trains. auto: where it "
+        "shares the GPU.",
+    )
+    gpu_memory: float = Field(0.85, gt=0, le=1, description="Share of the GPU's memory for the server.")
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that the server spreads the model over.")
+    arguments: list[str] = Field(
+        default_factory=list, description="Further arguments of `vllm serve`, e.g. [--max-model-len, '8192']."
+    )
+    start_seconds: float = Field(900, gt=0, description="Within which the server must be ready.")
+
+
 class StudentConfig(Section):
     """Which model learns."""
 
@@ -164,6 +194,10 @@ class StudentConfig(Section):
         json_schema_extra={"examples": ["auto", "cpu", "cuda"]},
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is fast.")
+    engine: Literal["transformers", "vllm"] = Field(
+        "transformers", description="What answers: this process, or a vLLM server (faster on a GPU)."
+    )
     train: TrainConfig = Field(default_factory=TrainConfig, description="How it is trained.")
     generation: GenerationConfig = Field(default_factory=GenerationConfig, description="How it is asked.")
+    vllm: VllmConfig = Field(default_factory=VllmConfig, description="The server of engine vllm.")
     replicas: ReplicaConfig = Field(default_factory=ReplicaConfig, description="How many answer side by side.")

@@ -49,5 +49,9 @@ class DivergedError(TrainingError, FloatingPointError):
     """A training whose loss or weights became NaN or infinite."""
 
 
+class StudentError(DataEnvGymError):
+    """A student that cannot answer: its server does not start, or has died twice."""
+
+
 class TeacherError(DataEnvGymError):
     """A teacher that broke its contract or whose model cannot be reached."""

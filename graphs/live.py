@@ -74,10 +74,13 @@ def held_out_of(config: EpisodeConfig) -> HeldOut:
     return _once(key, lambda: HeldOut([*task.val, *task.test], overlap))
 
 
-def student_of(config: EpisodeConfig, report: Report | None = None) -> Student:
-    """The config's student; `report` hears of it being made, which may take minutes the first time."""
-    student = config.student_config()
-    return _once(("student", student.model_dump_json()), lambda: make_student(student, report))
+def student_of(config: EpisodeConfig, report: Report | None = None, run_dir: str | None = None) -> Student:
+    """The config's student; `report` hears of it being made, which may take minutes the first time.
+
+    A server that is started for it writes its log into the run that asks for it first.
+    """
+    student, folder = config.student_config(), None if run_dir is None else Path(run_dir)
+    return _once(("student", student.model_dump_json()), lambda: make_student(student, report, folder))
 
 
 def env_of(config: EpisodeConfig, run_dir: str, report: Report | None = None) -> TeacherEnv:
@@ -85,7 +88,7 @@ def env_of(config: EpisodeConfig, run_dir: str, report: Report | None = None) ->
     check_config(config, run_dir)
     return TeacherEnv(
         task_of(config),
-        student_of(config, report),
+        student_of(config, report, run_dir),
         config.student_config().train,
         Path(run_dir) / "students",
         seed=config.seed,

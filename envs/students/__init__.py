@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from dataenvgym.envs.config import ReplicaConfig, StudentConfig
-from dataenvgym.envs.errors import UnknownNameError
+from dataenvgym.envs.errors import ConfigError, UnknownNameError
 from dataenvgym.envs.students.base import Progress, Student, TrainSummary
 
 __all__ = ["STUDENTS", "Progress", "Student", "StudentSpec", "TrainSummary", "check_name", "make_student"]
@@ -66,23 +66,46 @@ def check_name(name: str) -> None:
         raise UnknownNameError("student", name, STUDENTS)
 
 
-def make_student(config: StudentConfig, report: Report | None = None) -> Student:
+def make_student(config: StudentConfig, report: Report | None = None, folder: Path | None = None) -> Student:
     """The student that `config.name` names: a registered one, a folder with a model, or a hub id `org/name`.
+
+    `folder`: where a server that is started for it writes its log; None: the cache folder.
 
     Raises:
         UnknownNameError: neither; the text names the nearest registered student.
         MissingDependencyError: the embedded weights are not installed.
+        ConfigError: engine vllm, for a student that is none of transformers.
     """
     check_name(config.name)
+    known = STUDENTS.get(config.name)
+    make = partial(_made, known.make if known else _plain, folder=folder)
     if config.replicas.count:
         from dataenvgym.envs.students.replicas import ReplicatedStudent
 
         single = config.model_copy(update={"replicas": ReplicaConfig()})
-        known = STUDENTS.get(config.name)
-        make = partial(known.make, single, None) if known else partial(make_student, single)
-        return ReplicatedStudent(make, config.replicas, config.generation.batch_size)
-    if config.name in STUDENTS:
-        return STUDENTS[config.name].make(config, report)
+        return ReplicatedStudent(partial(make, single, None), config.replicas, config.generation.batch_size)
+    return make(config, report)
+
+
+def _plain(config: StudentConfig, report: Report | None) -> Student:
     from dataenvgym.envs.students.hf import TransformersStudent
 
     return TransformersStudent(config.name, config.name, config)
+
+
+def _made(
+    make: Callable[[StudentConfig, Report | None], Student],
+    config: StudentConfig,
+    report: Report | None,
+    folder: Path | None,
+) -> Student:
+    """What `make` makes, behind the engine that the config asks for."""
+    student = make(config, report)
+    if config.engine == "transformers":
+        return student
+    from dataenvgym.envs.students.hf import TransformersStudent
+    from dataenvgym.envs.students.vllm import VllmStudent
+
+    if not isinstance(student, TransformersStudent):
+        raise ConfigError(f"student.engine is vllm, but student {config.name!r} is no model of transformers")
+    return VllmStudent(student, config, folder)

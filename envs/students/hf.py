@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from dataenvgym.envs.cache import cache_dir, made_once
 from dataenvgym.envs.config import ANSWER_TOKENS, ROW_TOKENS, StudentConfig, TrainConfig
 from dataenvgym.envs.errors import ConfigError, DataError
 from dataenvgym.envs.students import weights
@@ -37,9 +38,9 @@ class TransformersStudent:
         self, model: str | Path, identity: str, config: StudentConfig, adapter: Path | None = None
     ) -> None:
         self._path, self._name, self._config, self._base_adapter = str(model), identity, config, adapter
-        self._device = _device(config.device)
-        self._dtype = _dtype(config.dtype, self._device)
-        self.base_key = hashlib.sha256(f"{identity}|{self._dtype}".encode()).hexdigest()[:16]
+        self.device = _device(config.device)
+        self.dtype = _dtype(config.dtype, self.device)
+        self.base_key = hashlib.sha256(f"{identity}|{self.dtype}".encode()).hexdigest()[:16]
         self.generation_key = json.dumps(config.generation.model_dump(), sort_keys=True)
         self._tokenizer: Any = None
         self._model: Any = None
@@ -62,15 +63,14 @@ class TransformersStudent:
         generation = self._config.generation
         answers = greedy(
             model,
-            [self._prompt_ids(p) for p in prompts],
+            [self.prompt_ids(p) for p in prompts],
             max_new_tokens=generation.max_new_tokens or ANSWER_TOKENS,
-            end_tokens=_end_tokens(model, tokenizer),
+            end_tokens=_end_tokens(model.generation_config, tokenizer),
             pad_token=tokenizer.pad_token_id,
             batch_size=generation.batch_size,
             progress=progress,
         )
-        texts: list[str] = tokenizer.batch_decode(answers, skip_special_tokens=True)
-        return [t.strip() for t in texts]
+        return [self.text(tokens) for tokens in answers]
 
     def train(
         self,
@@ -108,15 +108,55 @@ class TransformersStudent:
                 out=out,
             )
             return train_apart(spec, config.launch, progress)
-        return self._train_here(examples, out, config, seed, start, Meter(self._device, progress, watch))
+        return self._train_here(examples, out, config, seed, start, Meter(self.device, progress, watch))
 
     def close(self) -> None:
         """Free the weights; they are read again when needed."""
         self._model, self._loaded = None, None
-        if self._device.startswith("cuda"):
+        if self.device.startswith("cuda"):
             import torch
 
             torch.cuda.empty_cache()
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """The one prompt form, in training and in scoring: a user turn, then the assistant's opening."""
+        tokenizer = self._get_tokenizer()
+        if tokenizer.chat_template is None:
+            text = f"{prompt}\n"
+        else:
+            text = tokenizer.apply_chat_template(
+                [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+            )
+        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """An answer's tokens as text, without special tokens and white space around it."""
+        found: str = self._get_tokenizer().decode(tokens, skip_special_tokens=True)
+        return found.strip()
+
+    def end_tokens(self) -> frozenset[int]:
+        """The tokens that end an answer, as predictions have them, without reading the weights."""
+        from transformers import AutoConfig, GenerationConfig
+
+        with weights.found(self._path):
+            try:
+                settings = GenerationConfig.from_pretrained(self._path)
+            except OSError:
+                settings = GenerationConfig.from_model_config(AutoConfig.from_pretrained(self._path))
+        return _end_tokens(settings, self._get_tokenizer())
+
+    def plain_model(self) -> str:
+        """The folder or hub id of the base as a model without an adapter: one that belongs to it is merged into a
+        copy in the cache, once."""
+        if self._base_adapter is None:
+            return self._path
+
+        def make(out: Path) -> None:
+            weights.write(self._base(), out, self.dtype)
+            self._get_tokenizer().save_pretrained(out)
+
+        return str(made_once(cache_dir() / "models" / f"{self._base_adapter.name}-{self.dtype}-merged", make))
 
     def _check(self, examples: Sequence[Example], config: TrainConfig) -> None:
         if not examples:
@@ -151,9 +191,9 @@ class TransformersStudent:
         rows = [row for row, _ in kept]
         # All weights in bfloat16 would lose most of their small steps to rounding; they are float32 then, and
         # only computed with in bfloat16.
-        mixed = config.adapter == "full" and self._dtype == "bfloat16"
+        mixed = config.adapter == "full" and self.dtype == "bfloat16"
         with quiet_transformers():
-            model = self._trainable(config, start, "float32" if mixed else self._dtype)
+            model = self._trainable(config, start, "float32" if mixed else self.dtype)
         tokenizer = self._get_tokenizer()
         gathered = None
         if config.method == "dpo":
@@ -174,7 +214,7 @@ class TransformersStudent:
             summary = _with_left_out(summary, encoded)
         if is_main():
             out.mkdir(parents=True, exist_ok=True)
-            weights.write(model, out, self._dtype, gathered)
+            weights.write(model, out, self.dtype, gathered)
             (out / SUMMARY).write_text(json.dumps(asdict(summary)))
             if processes() == 1:
                 self._keep(model.merge_and_unload() if config.adapter == "lora" else model, out)
@@ -191,21 +231,9 @@ class TransformersStudent:
             self._tokenizer = tokenizer
         return self._tokenizer
 
-    def _prompt_ids(self, prompt: str) -> list[int]:
-        """The one prompt form, in training and in scoring: a user turn, then the assistant's opening."""
-        tokenizer = self._get_tokenizer()
-        if tokenizer.chat_template is None:
-            text = f"{prompt}\n"
-        else:
-            text = tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-            )
-        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
-
     def _encode(self, example: Example, max_length: int) -> Encoded | None:
         """The tokens of a row, cut at `max_length`; None where the prompt alone fills it."""
-        prompt = self._prompt_ids(example.prompt)
+        prompt = self.prompt_ids(example.prompt)
         ids = [*prompt, *self._answer_ids(example.completion)][:max_length]
         return Encoded(ids, len(prompt)) if len(prompt) < len(ids) else None
 
@@ -218,26 +246,26 @@ class TransformersStudent:
         return [*ids, tokenizer.eos_token_id]
 
     def _base(self, dtype: str | None = None, **options: Any) -> Any:
-        return weights.read_model(self._path, dtype or self._dtype, self._device, self._base_adapter, **options)
+        return weights.read_model(self._path, dtype or self.dtype, self.device, self._base_adapter, **options)
 
     def _student(self, folder: Path | None, dtype: str, **options: Any) -> Any:
         """A trained student (None: the base) with its adapter merged in."""
         if folder is not None and weights.is_whole(folder):
-            return weights.read_model(folder, dtype, self._device, **options)
+            return weights.read_model(folder, dtype, self.device, **options)
         model = self._base(dtype, **options)
         return model if folder is None else weights.merge(model, folder)
 
     def _merged(self) -> Any:
         if self._model is None or self._loaded != weights.stamp(self._adapter):
             self.close()
-            self._keep(self._student(self._adapter, self._dtype), self._adapter)
+            self._keep(self._student(self._adapter, self.dtype), self._adapter)
         return self._model
 
     def _keep(self, merged: Any, adapter: Path | None) -> None:
         self._model, self._loaded = pack_linear(merged.eval()), weights.stamp(adapter)
 
     def _trainable(self, config: TrainConfig, start: Path | None, dtype: str) -> Any:
-        flash = weights.flash_attention() if config.backend == "trl" and self._device.startswith("cuda") else None
+        flash = weights.flash_attention() if config.backend == "trl" and self.device.startswith("cuda") else None
         options = {"attn_implementation": flash} if flash else {}
         base = self._student(start, dtype, **options) if config.adapter == "full" else self._base(dtype, **options)
         if config.liger == "auto":
@@ -245,8 +273,8 @@ class TransformersStudent:
         return weights.make_trainable(base, config, start)
 
 
-def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    named = model.generation_config.eos_token_id
+def _end_tokens(settings: Any, tokenizer: Any) -> frozenset[int]:
+    named = settings.eos_token_id
     ends = {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])}
     return frozenset(t for t in ends if t is not None)
 

@@ -42,7 +42,12 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command += ["--served-model-name", "smollm2", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--max-model-len", "2048", "--enforce-eager", "--enable-auto-tool-choice"]
     command += ["--tool-call-parser", "hermes", "--tool-strict-level", "parameter"]
-    settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+    settings = {
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
     with log.open("w") as out:
         server = subprocess.Popen(
             command, env={**os.environ, **settings}, stdout=out, stderr=out, start_new_session=True

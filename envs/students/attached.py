@@ -1,0 +1,63 @@
+"""A command that ends with the process that started it, however that ends.
+
+    python -I -S attached.py COMMAND...
+
+Standard library only, run as a script. Standard input is the tie: when it ends, the process at its other end is
+gone (also after SIGKILL), and the command's whole process group is ended, first with SIGTERM.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+
+GRACE = 10.0
+"""Seconds that the command has to end by itself after SIGTERM."""
+
+
+def main(command: list[str]) -> int:
+    """Run the command to its end, or to that of standard input; its exit status, 128 and more after a signal."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: os._exit(_end(child)))
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+    threading.Thread(target=_end_with_input, args=(child,), daemon=True).start()
+    status = child.wait()
+    _signal(child, signal.SIGKILL)  # what it has left running
+    return status if status >= 0 else 128 - status
+
+
+def _end_with_input(child: "subprocess.Popen[bytes]") -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(_end(child))
+
+
+def _end(child: "subprocess.Popen[bytes]") -> int:
+    _signal(child, signal.SIGTERM)
+    until = time.monotonic() + GRACE
+    while _alive(child) and time.monotonic() < until:
+        time.sleep(0.02)
+    _signal(child, signal.SIGKILL)
+    return 0
+
+
+def _alive(child: "subprocess.Popen[bytes]") -> bool:
+    """Whether anything of its process group is left."""
+    child.poll()
+    try:
+        os.killpg(child.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _signal(child: "subprocess.Popen[bytes]", number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,209 @@
+"""A student that answers through vLLM and is trained as without."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from pathlib import Path
+
+from dataenvgym.envs.cache import cache_dir
+from dataenvgym.envs.config import ANSWER_TOKENS, StudentConfig, TrainConfig
+from dataenvgym.envs.errors import DataError, StudentError
+from dataenvgym.envs.students import weights
+from dataenvgym.envs.students.base import Progress, TrainSummary
+from dataenvgym.envs.students.hf import TransformersStudent
+from dataenvgym.envs.students.vllm_server import LostError, Served, VllmServer, connect, room_for, start
+from dataenvgym.envs.types import Example
+
+log = logging.getLogger("dataenvgym.students")
+TOGETHER = 16
+"""Prompts of one request. Few, so that progress shows and little is asked again when the server dies."""
+LOG = "vllm.log"
+
+
+class VllmStudent:
+    """`trained` is the same student on transformers, which trains; its prompt form and tokenizer hold here too.
+
+    Each adapter is loaded into the server under a name it never had, since vLLM may answer from the cache of
+    an earlier adapter of that name, and unloaded for the next. A student trained whole gets a server of its own.
+
+    `folder`: where the server's log goes; None: the cache folder.
+    """
+
+    def __init__(self, trained: TransformersStudent, config: StudentConfig, folder: Path | None = None) -> None:
+        self._trained, self._config, self._settings = trained, config, config.vllm
+        self._log = (folder or cache_dir() / "vllm" / str(os.getpid())) / LOG
+        self.base_key = trained.base_key
+        # Sums are made in another order than by transformers, so near ties may fall otherwise.
+        self.generation_key = json.dumps({**json.loads(trained.generation_key), "engine": "vllm"}, sort_keys=True)
+        self._adapter: Path | None = None
+        self._server: VllmServer | None = None
+        self._serving: tuple[Served, tuple[int, int] | None] | None = None
+        self._named: tuple[tuple[int, int] | None, str] | None = None  # the adapter that is loaded, by its stamp
+        self._asleep = False
+
+    def load(self, adapter: Path | None) -> None:
+        """Answer with this adapter, or this whole model, from now on."""
+        self._adapter = None if adapter is None else adapter.resolve()
+
+    def predict(
+        self, prompts: Sequence[str], images: Sequence[str] | None = None, progress: Progress | None = None
+    ) -> list[str]:
+        """Greedy answers. A server that dies is started again once, and what it has not answered asked again.
+
+        Raises:
+            DataError: images, or a prompt that the server refuses.
+            StudentError: the server does not start, or dies twice; the text ends with its log.
+        """
+        if images is not None:
+            raise DataError(f"student {self._config.name!r} reads text only, but images were given")
+        asked = [self._trained.prompt_ids(prompt) for prompt in prompts]
+        found: list[list[int] | None] = [None] * len(asked)
+        for last in (False, True):
+            try:
+                self._answer(asked, found, progress)
+                break
+            except LostError as error:
+                if last:
+                    raise
+                log.warning("%s. It is tried once more.", str(error).splitlines()[0].partition("; its log")[0])
+                self._end_server()
+        return [self._trained.text(tokens or []) for tokens in found]
+
+    def train(
+        self,
+        examples: Sequence[Example],
+        out: Path,
+        *,
+        config: TrainConfig,
+        seed: int,
+        start: Path | None = None,
+        progress: Progress | None = None,
+    ) -> TrainSummary:
+        """As `TransformersStudent.train`, with the same result. A server that shares the GPU sleeps meanwhile."""
+        if self._sleeps:
+            self._rest()
+        try:
+            return self._trained.train(examples, out, config=config, seed=seed, start=start, progress=progress)
+        finally:
+            self._trained.close()
+
+    def close(self) -> None:
+        """End the server; it is started again when it is needed."""
+        self._end_server()
+        self._trained.close()
+
+    @property
+    def _sleeps(self) -> bool:
+        """Whether the server gives its GPU's memory back while the student is trained."""
+        if self._settings.sleep != "auto":
+            return self._settings.sleep == "on"
+        shared = self._settings.address is None and self._settings.gpus is None
+        return shared and self._trained.device.startswith("cuda")
+
+    def _answer(
+        self, asked: Sequence[list[int]], found: list[list[int] | None], progress: Progress | None
+    ) -> None:
+        """Put the answers that are still missing into `found`."""
+        missing = [number for number, tokens in enumerate(found) if tokens is None]
+        if not missing:
+            return
+        server, model = self._ready()
+        longest = self._config.generation.max_new_tokens or ANSWER_TOKENS
+        ends = sorted(self._trained.end_tokens())
+        lost = threading.Event()
+
+        def ask(numbers: Sequence[int]) -> Sequence[int]:
+            if lost.is_set():
+                return ()
+            try:
+                answers = server.answers(model, [asked[n] for n in numbers], longest, ends)
+            except BaseException:
+                lost.set()  # the others need not try
+                raise
+            for number, tokens in zip(numbers, answers, strict=True):
+                found[number] = _until(tokens, ends)
+            return numbers
+
+        # Long prompts first: the batch does not end with a few of them alone.
+        missing.sort(key=lambda number: -len(asked[number]))
+        parts = [missing[at : at + TOGETHER] for at in range(0, len(missing), TOGETHER)]
+        done = len(asked) - len(missing)
+        with ThreadPoolExecutor(
+            max(1, min(len(parts), self._config.generation.batch_size // TOGETHER))
+        ) as threads:
+            for future in as_completed([threads.submit(ask, part) for part in parts]):
+                done += len(future.result())
+                if progress:
+                    progress(done, len(asked))
+
+    def _ready(self) -> tuple[VllmServer, str]:
+        """The server, awake, with what is to answer loaded; and the name that has there."""
+        adapter = self._adapter
+        whole = adapter is not None and weights.is_whole(adapter)
+        stamp = weights.stamp(adapter)
+        wanted = self._served(adapter if whole else None), stamp if whole else None
+        if self._server is None or self._serving != wanted:
+            self._end_server()
+            self._server, self._serving = self._started(wanted[0]), wanted
+        if self._asleep:
+            self._server.wake()
+            self._asleep = False
+        if adapter is None or whole:
+            return self._server, self._server.name
+        if self._named is None or self._named[0] != stamp:
+            self._unload()
+            name = f"{adapter.name[:16]}-{secrets.token_hex(4)}"
+            self._server.load(name, adapter)
+            self._named = stamp, name
+        return self._server, self._named[1]
+
+    def _served(self, whole: Path | None) -> Served:
+        train, plain = self._config.train, self._trained.plain_model()
+        rank = room_for(train.lora_rank) if train.adapter == "lora" else 0
+        return Served(str(whole or plain), plain, self._trained.dtype, self._trained.device, rank)
+
+    def _started(self, served: Served) -> VllmServer:
+        if self._settings.address is not None:
+            if self._config.train.adapter == "full":
+                raise StudentError(
+                    "student.vllm.address: a student trained whole needs a server for each state it is in; leave "
+                    "address out, so that it is started here, or set student.train.adapter=lora"
+                )
+            return connect(self._settings.address, served)
+        log.warning("starting vLLM for the student, which takes half a minute or more; its log is %s", self._log)
+        return start(self._settings, served, self._sleeps, self._log)
+
+    def _rest(self) -> None:
+        if self._server is not None and not self._asleep:
+            try:
+                self._unload()
+                self._server.sleep()
+                self._asleep = True
+            except LostError:
+                self._end_server()  # it has given its memory back, too
+
+    def _unload(self) -> None:
+        if self._named is not None and self._server is not None:
+            name, self._named = self._named[1], None
+            self._server.unload(name)
+
+    def _end_server(self) -> None:
+        server, self._server = self._server, None
+        if server is not None and self._settings.address is not None and self._named is not None:
+            with suppress(StudentError, DataError):
+                server.unload(self._named[1])  # it goes on without us
+        self._serving, self._named, self._asleep = None, None, False
+        if server is not None:
+            server.close()
+
+
+def _until(tokens: list[int], ends: Sequence[int]) -> list[int]:
+    """The tokens before the first that ends an answer."""
+    return tokens[: next((at for at, token in enumerate(tokens) if token in ends), len(tokens))]
