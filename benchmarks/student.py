@@ -145,7 +145,7 @@ def trl_defaults(student, examples, ours):  # type: ignore[no-untyped-def]
             "completion_mask": [[0] * r.prompt + [1] * (len(r.ids) - r.prompt) for r in rows],
         }
     )
-    model = student._trainable(ours.model_copy(update={"liger": "off"}), None, student._dtype)
+    model = student._trainable(ours.model_copy(update={"liger": "off"}), None, student.dtype)
     with tempfile.TemporaryDirectory() as folder, quiet_transformers():
         trainer = SFTTrainer(
             model=model,
@@ -155,7 +155,7 @@ def trl_defaults(student, examples, ours):  # type: ignore[no-untyped-def]
                 output_dir=folder,
                 num_train_epochs=1,
                 per_device_train_batch_size=ours.batch_size,
-                bf16=student._dtype == "bfloat16",
+                bf16=student.dtype == "bfloat16",
                 completion_only_loss=True,
                 save_strategy="no",
                 report_to="none",

@@ -119,11 +119,11 @@ def test_a_node_that_dies_loses_no_episode(tmp_path: Path, nodes: Nodes) -> None
     out = tmp_path / "ray"
     sweep = sweeping(file, out, tmp_path / "cache", "--address", nodes.address)
 
-    def halfway() -> list[str]:
+    def halfway() -> list[str]:  # past the base, whose checkpoint is stored before a plan is made
         return [
             name
             for name in NAMES
-            if (out / name / "iterations" / "000" / "predictions.jsonl").exists()
+            if (out / name / "iterations" / "001" / "plan.jsonl").exists()
             and not (out / name / "summary.json").exists()
         ]
 
