@@ -180,10 +180,8 @@ class VllmServer:
         if self._log is None or not self._log.is_file():
             return ""
         lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
-        why = [line for line in lines[:-LAST_LINES] if _CAUSE.search(line)][
-            -1:
-        ]  # shutting down says much after it
-        told = "\n  ".join([*why, *lines[-LAST_LINES:]])
+        causes = [line for line in lines[:-LAST_LINES] if _CAUSE.search(line)]  # shutting down says much after it
+        told = "\n  ".join([*causes[-1:], *lines[-LAST_LINES:]])
         return f"; its log is {self._log} and ends:\n  {told}"
 
 
