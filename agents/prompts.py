@@ -11,13 +11,14 @@ A file starts with YAML front matter between `---` lines:
     ---
     Write {{ count }} questions on {{ skill }}.
 
-Files are read at each use, so an edit takes effect while a server runs.
+Files are read at each use, so an edit takes effect while a server runs; what is made of a text is kept.
 """
 
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -78,7 +79,7 @@ class PromptTemplate:
         digest = hashlib.sha256((system + text).encode()).hexdigest()[:16]
         return Prompt(self.name, system, text, self.head.tool, digest)
 
-    def used(self) -> set[str]:
+    def used(self) -> frozenset[str]:
         """The variables that the text or the system message uses."""
         return _used(self.head.system) | _used(self.body)
 
@@ -180,6 +181,8 @@ def _files(domain: str, overlay: Path | None) -> "dict[str, Traversable]":
     }
 
 
+# These three take some 20 ms for a prompt, which each call would pay again.
+@lru_cache(maxsize=256)
 def _front_matter(text: str, source: str) -> FrontMatter:
     try:
         return FrontMatter.model_validate(yaml.safe_load(text) or {})
@@ -195,6 +198,7 @@ def _front_matter(text: str, source: str) -> FrontMatter:
         ) from error
 
 
+@lru_cache(maxsize=256)
 def _compile(part: str, source: str) -> "Template":
     from jinja2 import StrictUndefined, TemplateSyntaxError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -211,13 +215,14 @@ def _compile(part: str, source: str) -> "Template":
         raise TeacherError(f"prompt file {source}: template line {error.lineno}: {error.message}") from error
 
 
-def _used(part: str) -> set[str]:
+@lru_cache(maxsize=256)
+def _used(part: str) -> frozenset[str]:
     from jinja2 import meta
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     # Globals such as `range` are in every template's reach and need no declaration.
     environment = ImmutableSandboxedEnvironment()
-    return meta.find_undeclared_variables(environment.parse(part)) - set(environment.globals)
+    return frozenset(meta.find_undeclared_variables(environment.parse(part)) - set(environment.globals))
 
 
 def hint(name: str, known: Iterable[str]) -> str:

@@ -12,6 +12,9 @@ CACHE = "DATAENVGYM_CACHE"
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
 
+# Read when the hub's library is loaded: no test asks the hub, and one that would waits for no retries.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 # No deadline per example: the first one may import scipy or SymPy, and no test may depend on a clock.
 settings.register_profile("dataenvgym", deadline=None)
 settings.load_profile("dataenvgym")

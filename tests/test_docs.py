@@ -139,7 +139,6 @@ def test_the_python_of_a_page_runs(
     for key in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY"):
         monkeypatch.delenv(key, raising=False)
     monkeypatch.setenv("DATAENVGYM_CACHE", str(tmp_path / "cache"))  # an example's student is nobody else's
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("LANGSMITH_TRACING", "false")
     ended = subprocess.run([sys.executable, script], cwd=work, capture_output=True, text=True, timeout=600)
     assert ended.returncode == 0, f"{name(page)}\n{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"

@@ -23,11 +23,10 @@ Said = tuple[int, str, str]
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key and no setting of the shell reaches a test; no network is tried."""
+    """No key and no setting of the shell reaches a test."""
     for name in list(os.environ):
         if name.upper().endswith("_API_KEY") or name.startswith("OPENAI_"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("LANGSMITH_TRACING", "false")
 
 

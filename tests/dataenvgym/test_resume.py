@@ -179,13 +179,11 @@ def driver(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     """The process that runs the commands to be killed, see DRIVER."""
     script = tmp_path_factory.mktemp("driver") / "driver.py"
     script.write_text(DRIVER)
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}  # read when the libraries are loaded
     with subprocess.Popen(
         [sys.executable, str(script)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=environment,
     ) as process:
         yield process
         process.kill()

@@ -297,7 +297,7 @@ def test_a_student_trained_whole_is_written_and_read(backend: str, dtype: str, t
     learner = tiny(dtype)
     base = learner.predict(["A", "B"])
     few = [Example("A", "one"), Example("B", "two")]
-    settings = config(backend=backend, adapter="full", epochs=40, learning_rate=1e-2)
+    settings = config(backend=backend, adapter="full", epochs=120, learning_rate=1e-2)
     learner.train(few, tmp_path / "a.partial", config=settings, seed=0)
     (tmp_path / "a.partial").rename(tmp_path / "a")
     assert weights.is_whole(tmp_path / "a")
