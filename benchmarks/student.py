@@ -1,11 +1,12 @@
 """A student's speed: training against TRL's own defaults, generation, and what is lost between iterations.
 
-    python benchmarks/student.py [--student smollm2] [--rows 32] [--prompts 64] [--batch-size 4]
+    python benchmarks/student.py [--student smollm2] [--rows 32] [--prompts 64] [--batch-size 4] [--rounds 3]
     python benchmarks/student.py --big       a Llama of a billion random weights too; on a GPU that is the default
     python benchmarks/student.py --toy       all of it in a size that a CPU does in a minute, to see that it runs
 
-Prints a table and, as its last line, one JSON object. Pairs are measured one after the other in this process,
-after a warm-up; tokens are those of the rows, without padding. Run it on an idle machine. Generation by vLLM is
+Prints a table and, as its last line, one JSON object. What is compared is measured in turn in this process, after
+a warm-up, as many rounds as asked; shown are medians, and of the ratios in each round the median and the range.
+Tokens are those of the rows, without padding. Run it on an idle machine. Generation by vLLM is
 measured as well where DATAENVGYM_VLLM_PYTHON is the python of an environment with vLLM.
 """
 
@@ -18,6 +19,7 @@ import random
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 from rich.console import Console
 from rich.table import Table
@@ -57,6 +59,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--new-tokens", type=int, default=24)
     parser.add_argument("--batch-size", type=int, default=4, help="rows per step")
+    parser.add_argument("--rounds", type=int, default=3, help="how often the kinds of training are measured")
     parser.add_argument("--big", action="store_true", help="the billion-weight model also without a GPU")
     parser.add_argument("--big-rows", type=int, default=1000)
     parser.add_argument("--big-batch-size", type=int, default=16)
@@ -65,6 +68,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.toy:
         given.student, given.rows, given.prompts, given.new_tokens, given.big_rows = "tiny", 12, 8, 6, 24
+        given.rounds = 1
 
     import torch
 
@@ -86,7 +90,13 @@ def main() -> None:
         "student": given.student,
         "rows": len(examples),
         "prompts": len(prompts),
-        "training": training(student, examples, TrainConfig(batch_size=given.batch_size)),
+        "training": training(student, examples, TrainConfig(batch_size=given.batch_size), given.rounds),
+        "training_mixed": training(
+            student,
+            mixed_rows(given.rows // 2, 40 if given.toy else 900),
+            TrainConfig(batch_size=given.batch_size),
+            given.rounds,
+        ),
         "generation": generating(student, prompts, given.new_tokens),
         "between_iterations": between(student, examples[:8], prompts[:2]),
     }
@@ -106,22 +116,33 @@ def spread(items, count):  # type: ignore[no-untyped-def]
     return items[:: max(1, len(items) // count)][:count]
 
 
-def training(student, examples, ours):  # type: ignore[no-untyped-def]
+def training(student, examples, ours, rounds):  # type: ignore[no-untyped-def]
     """Tokens per second of our settings and of TRL's defaults, on the same rows with the same adapter."""
-    figures = {}
-    for name, config in {
-        "ours": ours,
-        "ours, last half of the layers": ours.model_copy(update={"last_layers": layers(student) // 2}),
-        "ours, backend trl": ours.model_copy(update={"backend": "trl"}),
-    }.items():
-        with tempfile.TemporaryDirectory() as out:
-            student.train(examples[: 2 * ours.batch_size], Path(out) / "warm", config=config, seed=0)
-            summary = student.train(examples, Path(out) / "adapter", config=config, seed=0)
-        figures[name] = summary.tokens / summary.seconds
-    trl_defaults(student, examples[: 2 * ours.batch_size], ours)
-    figures["TRL defaults"] = trl_defaults(student, examples, ours)
-    rounded = {name: round(speed, 2) for name, speed in figures.items()}
-    return {"tokens_per_second": rounded, "over_trl_defaults": round(figures["ours"] / figures["TRL defaults"], 3)}
+
+    def by_us(config):  # type: ignore[no-untyped-def]
+        def speed(some):  # type: ignore[no-untyped-def]
+            with tempfile.TemporaryDirectory() as out:
+                summary = student.train(some, Path(out) / "adapter", config=config, seed=0)
+            return summary.tokens / summary.seconds
+
+        return speed
+
+    ways = {
+        "ours": by_us(ours),
+        "ours, last half of the layers": by_us(ours.model_copy(update={"last_layers": layers(student) // 2})),
+        "ours, backend trl": by_us(ours.model_copy(update={"backend": "trl"})),
+        "TRL defaults": lambda some: trl_defaults(student, some, ours),
+    }
+    for way in ways.values():
+        way(examples[: 2 * ours.batch_size])
+    measured = [{name: way(examples) for name, way in ways.items()} for _ in range(rounds)]
+    ratios = [one["ours"] / one["TRL defaults"] for one in measured]
+    return {
+        "tokens_per_second": {name: round(median(one[name] for one in measured), 2) for name in ways},
+        "over_trl_defaults": round(median(ratios), 3),
+        "range": [round(min(ratios), 3), round(max(ratios), 3)],
+        "rounds": rounds,
+    }
 
 
 def layers(student):  # type: ignore[no-untyped-def]
@@ -269,7 +290,7 @@ def billion(given, shape, peak):  # type: ignore[no-untyped-def]
         ours = TrainConfig(
             batch_size=given.big_batch_size, max_length=1024, lora_layers="all", learning_rate=1e-4, warmup_steps=1
         )
-        speeds = training(student, examples[: max(4, given.big_rows // 5)], ours)
+        speeds = training(student, examples[: max(4, given.big_rows // 5)], ours, given.rounds)
         began = time.perf_counter()
         summary = student.train(examples, Path(folder) / "student", config=ours, seed=0)
         trained = time.perf_counter() - began
@@ -334,8 +355,11 @@ def show(found):  # type: ignore[no-untyped-def]
         base = part["tokens_per_second"]["TRL defaults"]
         for name, speed in part["tokens_per_second"].items():
             table.add_row(f"{what}, {name}", f"{speed:,.1f} tokens/s", f"{speed / base:.2f} of TRL's defaults")
+        low, high = part["range"]
+        table.add_row("", "", f"rounds: {part['rounds']}, ours {low} to {high}")
 
     speeds("training", found["training"])
+    speeds("training, rows of mixed lengths", found["training_mixed"])
     generation = found["generation"]
     for name, speed in generation["tokens_per_second"].items():
         table.add_row(
