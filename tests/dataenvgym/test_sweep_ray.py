@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,13 +30,15 @@ SWEEP = {
 }
 NAMES = ["state_true-s0", "state_true-s1", "state_false-s0", "state_false-s1"]
 
-# Two nodes on this machine, of one processor each. Prints the address, and kills the second at a line on stdin.
+# Two nodes on this machine, of one processor each. Prints the process of the second and the address, and kills the
+# second at a line on stdin.
 CLUSTER = """
 import sys
 from ray.cluster_utils import Cluster
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
 second = cluster.add_node(num_cpus=1)
+print("second", second.all_processes["raylet"][0].process.pid, flush=True)
 print("address", cluster.address, flush=True)
 sys.stdin.readline()
 cluster.remove_node(second, allow_graceful=False)
@@ -46,10 +49,11 @@ cluster.shutdown()
 
 
 class Nodes(NamedTuple):
-    """A cluster of two nodes, and how one of them is killed."""
+    """A cluster of two nodes, the process of the second, and how that is killed."""
 
     address: str
-    kill_one: Callable[[], None]
+    second: int
+    kill_second: Callable[[], None]
 
 
 def environment(cache: Path) -> dict[str, str]:
@@ -77,13 +81,14 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
     def heard(word: str) -> str:
         return next(line for line in stdout if line.startswith(word)).split()[-1]
 
-    def kill_one() -> None:
+    def kill_second() -> None:
         stdin.write("\n")
         stdin.flush()
         heard("killed")
 
     try:
-        yield Nodes(heard("address"), kill_one)
+        second = int(heard("second"))
+        yield Nodes(heard("address"), second, kill_second)
     finally:
         stdin.close()
         process.wait(60)
@@ -113,25 +118,42 @@ def made(out: Path) -> dict[str, Any]:
     return {"figures": figures, "files": files}
 
 
+def ancestors(process: int) -> Iterator[int]:
+    """A process, its parent, and so on; nothing of one that is gone."""
+    with suppress(OSError):
+        while process > 1:
+            yield process
+            process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
 def test_a_node_that_dies_loses_no_episode(tmp_path: Path, nodes: Nodes) -> None:
-    file = tmp_path / "four.yaml"
-    file.write_text(yaml.safe_dump(SWEEP, sort_keys=False))
+    slowly = {
+        "model": "scripted",
+        "max_concurrency": 1,
+        "scripted": {"delay_seconds": 0.2},
+    }  # 12 calls an iteration
+    file, at_once = tmp_path / "four.yaml", tmp_path / "at_once.yaml"
+    file.write_text(
+        yaml.safe_dump({**SWEEP, "base": {**SWEEP["base"], "teacher": {"llm": slowly}}}, sort_keys=False)
+    )
+    at_once.write_text(yaml.safe_dump(SWEEP, sort_keys=False))
     out = tmp_path / "ray"
     sweep = sweeping(file, out, tmp_path / "cache", "--address", nodes.address)
 
-    def halfway() -> list[str]:  # past the base, whose checkpoint is stored before a plan is made
-        return [
-            name
-            for name in NAMES
-            if (out / name / "iterations" / "001" / "plan.jsonl").exists()
-            and not (out / name / "summary.json").exists()
-        ]
+    def halfway(name: str) -> bool:
+        """Whether an episode is on the second node, past its base, which is stored before a plan is made."""
+        log, steps = out / "logs" / f"{name}.log", out / name / "iterations"
+        if not (steps / "001" / "plan.jsonl").exists() or (steps / "001" / "predictions.jsonl").exists():
+            return False
+        process = int(log.read_text().splitlines()[0].rpartition(" ")[2])
+        return nodes.second in ancestors(process)
 
     until = time.monotonic() + LIMIT
-    while len(halfway()) < 2:  # one on each node
+    while not any(map(halfway, NAMES)):
         assert sweep.poll() is None and time.monotonic() < until, sweep.communicate()[0]
         time.sleep(0.02)
-    nodes.kill_one()
+    nodes.kill_second()
     said = sweep.communicate(timeout=LIMIT)[0]
     assert sweep.returncode == 0, said
 
@@ -141,7 +163,7 @@ def test_a_node_that_dies_loses_no_episode(tmp_path: Path, nodes: Nodes) -> None
     log = (out / "logs" / f"{again}.log").read_text()
     assert log.count("base: validation accuracy") == 1, "it went on where it had stood"
 
-    alone = sweeping(file, tmp_path / "alone", tmp_path / "cache-of-its-own")
+    alone = sweeping(at_once, tmp_path / "alone", tmp_path / "cache-of-its-own")
     assert alone.wait(LIMIT) == 0, alone.communicate()[0]
     assert made(out) == made(tmp_path / "alone")
 
