@@ -16,7 +16,7 @@ from dataenvgym.agents.similarity import HeldOut, SeenRows
 from dataenvgym.agents.solve import check_solve
 from dataenvgym.envs.domain import Domain
 from dataenvgym.envs.errors import ConfigError
-from dataenvgym.envs.types import Row, Verdict
+from dataenvgym.envs.types import Report, Row, Verdict, on_part
 
 LONGEST = 8_000  # characters of question, solution and answer together; longer rows would be cut in training
 
@@ -37,6 +37,7 @@ class CheckContext:
     seen: SeenRows
     asker: Asker | None = None
     student: Answers | None = None
+    report: Report | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ async def check_execute(rows: Sequence[Row], context: CheckContext) -> list[Verd
     """The row's program passes the row's tests, and no program that solves nothing does (sandboxed)."""
     if context.domain.vet is None:
         raise ConfigError(f"the check 'execute' has nothing to run in the domain {context.domain.name!r}")
-    reasons = await asyncio.to_thread(context.domain.vet, rows)
+    progress = on_part(context.report, "programs of new rows")
+    reasons = await asyncio.to_thread(context.domain.vet, rows, progress)
     return [Verdict(check="execute", passed=not reason, reason=reason) for reason in reasons]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -17,6 +19,9 @@ from rich.progress import (
 )
 
 from dataenvgym.runs import Event, OnEvent
+
+QUIET = 2.0
+"""Seconds that a piece of work may take without a word."""
 
 
 @contextmanager
@@ -33,14 +38,15 @@ def live(console: Console) -> Iterator[OnEvent]:
         disable=not console.is_terminal,
     )
     task = bar.add_task("starting", total=None)
-    reached: dict[str, int] = {}
+    pieces: dict[str, _Piece] = {}
 
     def show(event: Event) -> None:
         kind = event["event"]
         if kind == "progress":
             _advance(bar, task, event)
-            _say_progress(console, reached, event)
+            _say_progress(console, pieces, event)
         elif kind == "phase":
+            pieces.clear()
             bar.reset(task, total=None, description=_phase(event))
         elif line := _line(event):
             console.print(line)
@@ -55,13 +61,22 @@ def _advance(bar: Progress, task: Any, event: Event) -> None:
     bar.update(task, completed=event["done"], total=event["total"])
 
 
-def _say_progress(console: Console, reached: dict[str, int], event: Event) -> None:
-    """Where there is no terminal to draw a bar on: one line for each quarter of a long piece of work."""
-    if console.is_terminal or event["total"] < 20:
-        return
-    quarter = 4 * event["done"] // event["total"]
-    if event["done"] and quarter > reached.get(event["what"], 0):
-        reached[event["what"]] = quarter % 4
+@dataclass
+class _Piece:
+    """A piece of work of the current phase: when it was first heard of, and the last quarter that was told."""
+
+    began: float
+    quarter: int = 0
+
+
+def _say_progress(console: Console, pieces: dict[str, _Piece], event: Event) -> None:
+    """Where there is no terminal to draw a bar on: one line for each quarter of what takes longer than a look."""
+    quarter = 4 * event["done"] // max(event["total"], 1)
+    piece = pieces.get(event["what"])
+    if piece is None or quarter < piece.quarter:  # work of that name, again
+        piece = pieces[event["what"]] = _Piece(time.monotonic())
+    if not console.is_terminal and quarter > piece.quarter and time.monotonic() - piece.began > QUIET:
+        piece.quarter = quarter
         console.print(f"  {event['what']}: {event['done']}/{event['total']}")
 
 

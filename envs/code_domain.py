@@ -15,7 +15,7 @@ from dataenvgym.envs.errors import DataError
 from dataenvgym.envs.private_tests import Case, cases, has_private_tests, private_tests
 from dataenvgym.envs.sandbox.types import CallTest, Judgement, Limits, Program, ScriptTest, StdinTest, Test
 from dataenvgym.envs.tasks.code_columns import entry_point
-from dataenvgym.envs.types import Instance, Row
+from dataenvgym.envs.types import Instance, Progress, Row
 
 INSTRUCTION = "The answer is complete Python code with the given names: no fence, no tests, no words."
 MAX_CODE = 100_000
@@ -83,11 +83,11 @@ class CodeRow(BaseModel):
 def code_domain(config: TaskConfig, prompt: Callable[[Item], str]) -> Domain:
     """The code domain of a task that asks its problems with `prompt`; programs run as `config` says."""
 
-    def run(programs: Sequence[Program]) -> list[Judgement]:
+    def run(programs: Sequence[Program], progress: Progress | None) -> list[Judgement]:
         from dataenvgym.envs.sandbox import judge
 
         limits = Limits(cpu_seconds=config.cpu_seconds)
-        return judge(programs, isolation=config.sandbox, limits=limits, stop_at_first=True)
+        return judge(programs, isolation=config.sandbox, limits=limits, stop_at_first=True, progress=progress)
 
     return Domain(
         name="code",
@@ -97,17 +97,17 @@ def code_domain(config: TaskConfig, prompt: Callable[[Item], str]) -> Domain:
         extract=extract_code,
         equal=lambda gold, other: same_code(gold) == same_code(other),
         row_model=CodeRow,
-        mark=lambda items, answers: mark(items, answers, run),
-        vet=lambda rows: vet(rows, run),
+        mark=lambda items, answers, progress: mark(items, answers, run, progress),
+        vet=lambda rows, progress: vet(rows, run, progress),
     )
 
 
-Run = Callable[[Sequence[Program]], list[Judgement]]
+Run = Callable[[Sequence[Program], Progress | None], list[Judgement]]
 
 
-def mark(items: Sequence[Item], answers: Sequence[str], run: Run) -> list[Mark]:
+def mark(items: Sequence[Item], answers: Sequence[str], run: Run, progress: Progress | None = None) -> list[Mark]:
     """Whether each program passes all tests of its item. Private tests are unpacked for those alone that pass the
-    others, a few at a time.
+    others, a few at a time. In `progress` a program counts once more for its private tests.
 
     Raises:
         DataError: the tests of an instance are not in their form. A row with such tests is marked as wrong.
@@ -122,7 +122,7 @@ def mark(items: Sequence[Item], answers: Sequence[str], run: Run) -> list[Mark]:
                 raise
             faults[number] = str(error)
             programs.append(Program(code="", tests=()))
-    marks = [_mark(judgement) for judgement in run(programs)]
+    marks = [_mark(judgement) for judgement in run(programs, progress)]
     for number, fault in faults.items():
         marks[number] = Mark(False, fault)
     left = [
@@ -138,7 +138,8 @@ def mark(items: Sequence[Item], answers: Sequence[str], run: Run) -> list[Mark]:
         hidden = [
             programs[n].model_copy(update={"tests": _tests(items[n], private_tests(items[n]))}) for n in chosen
         ]
-        for n, judgement in zip(chosen, run(hidden), strict=True):
+        told = _further(progress, len(programs) + start, len(programs) + len(left))
+        for n, judgement in zip(chosen, run(hidden, told), strict=True):
             marks[n] = _mark(judgement, before=len(programs[n].tests))
     return marks
 
@@ -157,7 +158,7 @@ def program_of(item: Item, code: str) -> Program:
     return Program(code=f"{given}\n\n{code}" if given else code, tests=tests, entry=entry_point(item))
 
 
-def vet(rows: Sequence[Row], run: Run) -> list[str]:
+def vet(rows: Sequence[Row], run: Run, progress: Progress | None = None) -> list[str]:
     """What is wrong with rows, "" for a sound one: the answer fails, or a program that solves nothing passes.
 
     All programs of all rows are run together.
@@ -175,7 +176,7 @@ def vet(rows: Sequence[Row], run: Run) -> list[str]:
         kinds.append(list(trivial))
         if not reasons[-1]:
             programs += [answer, *(answer.model_copy(update={"code": code}) for code in trivial.values())]
-    judged = iter(run(programs))
+    judged = iter(run(programs, progress))
     for number, reason in enumerate(reasons):
         if reason:
             continue
@@ -186,6 +187,11 @@ def vet(rows: Sequence[Row], run: Run) -> list[str]:
         elif passed:
             reasons[number] = f"its tests show nothing: a program that {passed[0]} passes them"
     return reasons
+
+
+def _further(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """Progress on a part of a longer piece of work."""
+    return None if progress is None else lambda done, _: progress(before + done, total)
 
 
 def _fits(code: str) -> bool:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from dataenvgym.envs.types import Example, Instance, Row
+from dataenvgym.envs.types import Example, Instance, Progress, Row
 
 Item = Instance | Row
 
@@ -43,9 +43,9 @@ class Domain:
     """The fields the teacher's model fills in for one row: at least question, solution, answer."""
     form: Callable[[Item], str] | None = None
     """The user message for an instance or a row; None: the instruction, then the question."""
-    mark: Callable[[Sequence[Item], Sequence[str]], list[Mark]] | None = None
+    mark: Callable[[Sequence[Item], Sequence[str], Progress | None], list[Mark]] | None = None
     """Whether answers to items are right, all at once, where running them decides; None: `equal` does."""
-    vet: Callable[[Sequence[Row]], list[str]] | None = None
+    vet: Callable[[Sequence[Row], Progress | None], list[str]] | None = None
     """What is wrong with rows, found by running them ("" for nothing); None: there is nothing to run."""
 
     def prompt(self, item: Item) -> str:
@@ -61,16 +61,16 @@ class Domain:
         answer = self.extract(text)
         return answer, answer is not None and self.equal(gold, answer)
 
-    def marks(self, items: Sequence[Item], answers: Sequence[str]) -> list[Mark]:
-        """Whether each answer to each item is right."""
+    def marks(self, items: Sequence[Item], answers: Sequence[str], progress: Progress | None = None) -> list[Mark]:
+        """Whether each answer to each item is right. `progress` hears of it where answers are run."""
         if self.mark is not None:
-            return self.mark(items, answers)
+            return self.mark(items, answers, progress)
         return [Mark(self.equal(item.answer, answer)) for item, answer in zip(items, answers, strict=True)]
 
-    def score(self, items: Sequence[Item], texts: Sequence[str]) -> list[Scored]:
-        """What a student's texts say to items, and whether it is right."""
+    def score(self, items: Sequence[Item], texts: Sequence[str], progress: Progress | None = None) -> list[Scored]:
+        """What a student's texts say to items, and whether it is right. `progress` as for `marks`."""
         answers = [self.extract(text) for text in texts]
         found = [(item, answer) for item, answer in zip(items, answers, strict=True) if answer is not None]
-        marks = iter(self.marks([item for item, _ in found], [answer for _, answer in found]))
+        marks = iter(self.marks([item for item, _ in found], [answer for _, answer in found], progress))
         nothing = "no answer in the text" if self.mark is not None else ""
         return [Scored(a, *next(marks)) if a is not None else Scored(None, False, nothing) for a in answers]

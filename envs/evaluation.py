@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataenvgym.envs.cache import cache_dir
 from dataenvgym.envs.domain import Domain
 from dataenvgym.envs.store import write_json
-from dataenvgym.envs.students.base import Progress, Student
-from dataenvgym.envs.types import Instance, Prediction
+from dataenvgym.envs.students.base import Student
+from dataenvgym.envs.types import Instance, Prediction, Progress
 
 UNSKILLED = "other"
 
@@ -33,9 +33,14 @@ def predict_cached(
 
 
 def score(
-    domain: Domain, instances: Sequence[Instance], texts: Sequence[str], skills: Mapping[str, str]
+    domain: Domain,
+    instances: Sequence[Instance],
+    texts: Sequence[str],
+    skills: Mapping[str, str],
+    progress: Progress | None = None,
 ) -> list[Prediction]:
-    """One scored prediction per instance; `skills` maps instance ids to skill names."""
+    """One scored prediction per instance; `skills` maps instance ids to skill names. `progress` hears of answers
+    that are run."""
     return [
         Prediction(
             id=item.id,
@@ -47,7 +52,7 @@ def score(
             correct=found.correct,
             detail=found.detail,
         )
-        for item, text, found in zip(instances, texts, domain.score(instances, texts), strict=True)
+        for item, text, found in zip(instances, texts, domain.score(instances, texts, progress), strict=True)
     ]
 
 

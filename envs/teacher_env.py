@@ -15,9 +15,9 @@ from dataenvgym.envs.config import TrainConfig
 from dataenvgym.envs.evaluation import accuracy, by_skill, predict_cached, score
 from dataenvgym.envs.observation import CurvePoint, Lesson, Observation, SkillState, subskills
 from dataenvgym.envs.store import write_json
-from dataenvgym.envs.students.base import Progress, Student
+from dataenvgym.envs.students.base import Student
 from dataenvgym.envs.tasks.base import Task
-from dataenvgym.envs.types import Example, Instance, Prediction, Row
+from dataenvgym.envs.types import Example, Instance, Prediction, Progress, Report, Row, on_part
 
 # The files whose presence says that a training has finished; the folder is renamed into place after them.
 TRAINED = "train.json"
@@ -33,7 +33,7 @@ class TeacherEnv:
         self._students, self._seed = students, seed
 
     def train(
-        self, lessons: Sequence[Sequence[Row]], parent: str | None, progress: Progress | None = None
+        self, lessons: Sequence[Sequence[Row]], parent: str | None, report: Report | None = None
     ) -> str | None:
         """Train on the rows and return the new student's key; returns at once when that student exists.
 
@@ -48,7 +48,7 @@ class TeacherEnv:
         """
         fresh = self.train_config.start == "base"
         start = None if fresh else parent
-        learnt = [self._learnt(lesson, start) for lesson in (lessons if fresh else lessons[-1:])]
+        learnt = [self._learnt(lesson, start, report) for lesson in (lessons if fresh else lessons[-1:])]
         examples = [example for lesson in learnt for example in lesson if example is not None]
         if not examples and self.train_config.method == "dpo":
             return start  # the student is right on every row
@@ -63,7 +63,7 @@ class TeacherEnv:
                 config=self.train_config,
                 seed=self._seed,
                 start=None if start is None else self._students / start,
-                progress=progress,
+                progress=on_part(report, "training steps"),
             )
             if self.train_config.method == "dpo":  # which rows were known has been seen; the trainer cannot tell
                 summary = json.loads((partial / TRAINED).read_text())
@@ -92,17 +92,20 @@ class TeacherEnv:
         }
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
 
-    def _learnt(self, rows: Sequence[Row], start: str | None) -> list[Example | None]:
+    def _learnt(
+        self, rows: Sequence[Row], start: str | None, report: Report | None = None
+    ) -> list[Example | None]:
         """One example per row. For `method: dpo` each has the wrong answer of the student that training starts
         from as its rejected text; None where that student is right."""
         domain = self.task.domain
         examples = [domain.example(row) for row in rows]
         if self.train_config.method == "sft" or not rows:
             return list(examples)
-        texts = self.texts(start, [example.prompt for example in examples])
+        texts = self.texts(start, [example.prompt for example in examples], on_part(report, "answers to the rows"))
+        scored = domain.score(rows, texts, on_part(report, "programs among them"))
         return [
             None if found.correct else example._replace(rejected=text)
-            for example, text, found in zip(examples, texts, domain.score(rows, texts), strict=True)
+            for example, text, found in zip(examples, texts, scored, strict=True)
         ]
 
     def training(self, key: str) -> dict[str, Any]:
@@ -121,11 +124,14 @@ class TeacherEnv:
         key: str | None,
         instances: Sequence[Instance],
         skills: Mapping[str, str],
-        progress: Progress | None = None,
+        report: Report | None = None,
     ) -> list[Prediction]:
-        """Score a student (None: the base) on instances, with the prompt it is trained with."""
-        texts = self.texts(key, [self.task.domain.prompt(item) for item in instances], progress)
-        return score(self.task.domain, instances, texts, skills)
+        """Score a student (None: the base) on instances, with the prompt it is trained with.
+
+        `report` hears of the answers and, where they are run to be scored, of the programs.
+        """
+        texts = self.texts(key, [self.task.domain.prompt(item) for item in instances], on_part(report, "answers"))
+        return score(self.task.domain, instances, texts, skills, on_part(report, "programs"))
 
     def texts(self, key: str | None, prompts: Sequence[str], progress: Progress | None = None) -> list[str]:
         """What a student (None: the base) says to prompts; what it said before is not asked again."""

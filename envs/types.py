@@ -1,9 +1,21 @@
 """The nouns that every room shares, as pydantic models. On disk each is one line of JSON."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) while something works."""
+
+Report = Callable[[str, int, int], None]
+"""Called with (what is being done, done, total), where the work has several parts."""
+
+
+def on_part(report: Report | None, what: str) -> Progress | None:
+    """The progress of one part of the work."""
+    return None if report is None else lambda done, total: report(what, done, total)
 
 
 class Frozen(BaseModel):

@@ -30,13 +30,17 @@ from dataenvgym.graphs.episode import budget_left, find_skills
 from dataenvgym.graphs.live import env_of, held_out_of, task_of
 
 Reset = tuple[Observation, dict[str, Any]]
+FIELDS = ("question", "solution", "answer", "skill")
+"""What a row of every domain has."""
+
 Step = tuple[Observation, float, bool, bool, dict[str, Any]]
 
 
 class DataEnv:
     """An episode driven by hand, with Gymnasium's five-tuple (https://gymnasium.farama.org/api/env/).
 
-    The rows given to `step` pass the config's free checks; rejected ones come back in `info` with their reasons.
+    The rows given to `step` pass those of the config's checks that ask no model; rejected ones come back in `info`
+    with their reasons.
     """
 
     def __init__(self, config: EpisodeConfig, out: Path | None = None) -> None:
@@ -71,6 +75,13 @@ class DataEnv:
     def skills(self) -> tuple[str, ...]:
         """The skills of the val split, in order; found at the first use."""
         return tuple(sorted(set(self._skills_of().values())))
+
+    @property
+    def row_fields(self) -> dict[str, bool]:
+        """What a row of this domain has beside question, solution, answer and skill: name -> whether it holds more
+        than a text."""
+        fields = self._env.task.domain.row_model.model_fields
+        return {name: field.annotation is not str for name, field in fields.items() if name not in FIELDS}
 
     def step(self, rows: Iterable[Row | Mapping[str, Any]]) -> Step:
         """Train the student on rows and evaluate it on val.
@@ -169,12 +180,15 @@ class DataEnv:
                 continue
             rows.append(row)
         checks = self.config.teacher.checks
-        free = checks.model_copy(update={"names": [n for n in checks.names if CHECKS[n].cost == "free"]})
+        own = [name for name in checks.names if CHECKS[name].cost in ("free", "sandbox")]
         seen = SeenRows(checks.similarity)
         for row in (row for lesson in self._lessons for row in lesson.rows):
             seen.add(row.id, row.question)
         task = task_of(self.config)
-        found = run_now(verify(rows, CheckContext(task.domain, free, held_out_of(self.config), seen)))
+        context = CheckContext(
+            task.domain, checks.model_copy(update={"names": own}), held_out_of(self.config), seen
+        )
+        found = run_now(verify(rows, context))
         room = self._budget()
         over = [
             _refused(row.model_dump(), "budget", f"over the iteration's budget of {room} rows")

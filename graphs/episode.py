@@ -22,7 +22,7 @@ from dataenvgym.envs.types import Plan, Prediction, Ref, Row
 from dataenvgym.graphs.compose import compiled
 from dataenvgym.graphs.config import CONFIG_FILE, EpisodeConfig, Structure, config_for, dump_config
 from dataenvgym.graphs.contract import check_delivery
-from dataenvgym.graphs.live import env_of, gateway_of, in_student_thread, task_of
+from dataenvgym.graphs.live import env_of, gateway_of, in_student_thread, task_of, told
 from dataenvgym.graphs.state import EpisodeInput, EpisodeState, Step
 from dataenvgym.graphs.summary import best_step, summarise
 from dataenvgym.graphs.teacher import build_teacher
@@ -42,12 +42,9 @@ async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
     write = runtime.stream_writer
     write({"event": "phase", "name": "reset"})
 
-    def report(what: str, done: int, total: int) -> None:
-        write({"event": "progress", "what": what, "done": done, "total": total})
-
     with measured(run_dir, "setup", "reset"):
         await (await asyncio.to_thread(gateway_of, config, run_dir)).ready()
-        await in_student_thread(lambda: env_of(config, run_dir, report))
+        await in_student_thread(lambda: env_of(config, run_dir, told(write)))
         skills = await find_skills(config, run_dir)
         await asyncio.to_thread(write_json, Path(run_dir) / SKILLS, skills)
     with measured(run_dir, "evaluate", "reset"):
@@ -83,7 +80,7 @@ async def train(state: EpisodeState, runtime: Context) -> EpisodeState:
             return parent, None  # nothing new to learn
         env = env_of(config, run_dir)
         try:
-            student = env.train(rows, parent, _progress(write, "training steps"))
+            student = env.train(rows, parent, told(write))
         except DivergedError as error:
             return parent, f"the training of iteration {state['iteration']} diverged: {error}"
         if student is not None and student != parent:
@@ -110,11 +107,11 @@ async def finish(state: EpisodeState, runtime: Context) -> EpisodeState:
     def score() -> None:
         env, store = env_of(config, run_dir), Store(Path(run_dir))
         test = env.task.test
-        base = env.evaluate(None, test, {}, _progress(write, "base on test"))
+        base = env.evaluate(None, test, {}, told(write, "base on test: "))
         store.save("test/base.jsonl", base)
         scored = base
         if best["student"] is not None:
-            scored = env.evaluate(best["student"], test, {}, _progress(write, "best on test"))
+            scored = env.evaluate(best["student"], test, {}, told(write, "best on test: "))
         store.save("test/best.jsonl", scored)
 
     def sum_up() -> None:
@@ -193,7 +190,7 @@ async def _evaluated(
     def work() -> tuple[Step, Ref]:
         env = env_of(config, run_dir)
         skills = _read_skills(store.path(SKILLS))
-        found = env.evaluate(student, env.task.val, skills, _progress(write, "val instances"))
+        found = env.evaluate(student, env.task.val, skills, told(write, "val: "))
         predictions = store.save(Store.iteration(iteration, "predictions.jsonl"), found)
         step = Step(
             iteration=iteration,
@@ -287,7 +284,3 @@ def _read_skills(path: Path) -> dict[str, str]:
     if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()):
         raise RunFolderError(f"{path}: expected a JSON object of instance id -> skill name")
     return data
-
-
-def _progress(write: Write, what: str) -> Callable[[int, int], None]:
-    return lambda done, total: write({"event": "progress", "what": what, "done": done, "total": total})

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import string
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dataenvgym.envs.errors import MissingDependencyError
 from dataenvgym.envs.observation import Observation
-from dataenvgym.graphs.environment import DataEnv
+from dataenvgym.graphs.environment import FIELDS, DataEnv
 
 if TYPE_CHECKING:
     import gymnasium
 
-FIELDS = ("question", "solution", "answer", "skill")
 LONGEST = 2_000  # characters of a field that the space admits; DataEnv itself takes what the checks take
 
 
 def gym_env(env: DataEnv) -> gymnasium.Env[Any, Any]:
     """`env` with spaces; it passes `gymnasium.utils.env_checker.check_env`.
 
-    The action is a tuple of rows, each a dict of the texts question, solution, answer and skill. The
-    observation holds numbers between 0 and 1: `accuracy` (1,), `skills` (k,) in the order of
-    `env.unwrapped.skills`, and `used`, the share of iterations done. `info["observation"]` is the whole
-    observation.
+    The action is a tuple of rows, each a dict of texts: question, solution, answer, skill, and what else a row of
+    the domain has (code: `starter`, and `tests` as JSON, `[{"input": "1", "output": "2"}]`). The observation
+    holds numbers between 0 and 1: `accuracy` (1,), `skills` (k,) in the order of `env.unwrapped.skills`, and
+    `used`, the share of iterations done. `info["observation"]` is the whole observation.
 
     Raises:
         MissingDependencyError: gymnasium is not installed.
@@ -44,7 +45,7 @@ def gym_env(env: DataEnv) -> gymnasium.Env[Any, Any]:
                 {name: spaces.Box(0.0, 1.0, (size,), np.float32) for name, size in unit.items()}
             )
             text = spaces.Text(LONGEST, min_length=0, charset=string.printable)
-            self.action_space = spaces.Sequence(spaces.Dict(dict.fromkeys(FIELDS, text)))
+            self.action_space = spaces.Sequence(spaces.Dict(dict.fromkeys([*FIELDS, *env.row_fields], text)))
 
         def reset(
             self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -54,7 +55,7 @@ def gym_env(env: DataEnv) -> gymnasium.Env[Any, Any]:
             return self._numbers(observation), {**info, "observation": observation}
 
         def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-            observation, reward, terminated, truncated, info = env.step(action)
+            observation, reward, terminated, truncated, info = env.step([_decoded(row, env) for row in action])
             return self._numbers(observation), reward, terminated, truncated, {**info, "observation": observation}
 
         def close(self) -> None:
@@ -71,3 +72,15 @@ def gym_env(env: DataEnv) -> gymnasium.Env[Any, Any]:
             return {name: np.array(value, dtype=np.float32) for name, value in values.items()}
 
     return TeachingEnv()
+
+
+def _decoded(row: Mapping[str, str], env: DataEnv) -> dict[str, Any]:
+    """The row with its JSON read; text that is none is left to the checks, which say what is wrong with it."""
+    return {name: _value(text) if env.row_fields.get(name) else text for name, text in row.items()}
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

@@ -17,9 +17,10 @@ from dataenvgym.agents.response_cache import ResponseCache
 from dataenvgym.agents.similarity import HeldOut
 from dataenvgym.agents.spending import Caps
 from dataenvgym.envs.errors import RunFolderError
-from dataenvgym.envs.students import Report, Student, make_student
+from dataenvgym.envs.students import Student, make_student
 from dataenvgym.envs.tasks import Task, load_task
 from dataenvgym.envs.teacher_env import TeacherEnv
+from dataenvgym.envs.types import Report
 from dataenvgym.graphs.config import CONFIG_FILE, EpisodeConfig, changed_keys, load_config
 from dataenvgym.graphs.state import TeacherState
 
@@ -37,6 +38,15 @@ async def in_student_thread(work: Callable[[], T]) -> T:
     """The result of `work`, run off the event loop in the thread that all students share."""
     context = copy_context()  # as asyncio.to_thread does: the graph's stream writer is found through it
     return await asyncio.get_running_loop().run_in_executor(_student_thread, lambda: context.run(work))
+
+
+def told(write: Callable[[Any], None], before: str = "") -> Report:
+    """A report that becomes progress events of the graph's stream; each name begins with `before`."""
+
+    def report(what: str, done: int, total: int) -> None:
+        write({"event": "progress", "what": f"{before}{what}", "done": done, "total": total})
+
+    return report
 
 
 def task_of(config: EpisodeConfig) -> Task:

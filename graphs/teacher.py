@@ -28,7 +28,7 @@ from dataenvgym.agents.similarity import SeenRows
 from dataenvgym.agents.verifier import missing, verify
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.store import Store, read_jsonl
-from dataenvgym.envs.types import Plan
+from dataenvgym.envs.types import Plan, on_part
 from dataenvgym.graphs.config import EpisodeConfig, Structure, config_for
 from dataenvgym.graphs.files import (
     accepted_of,
@@ -40,7 +40,7 @@ from dataenvgym.graphs.files import (
     rejected_of,
     save,
 )
-from dataenvgym.graphs.live import asker_of, env_of, held_out_of, in_student_thread, task_of
+from dataenvgym.graphs.live import asker_of, env_of, held_out_of, in_student_thread, task_of, told
 from dataenvgym.graphs.state import TeacherInput, TeacherOutput, TeacherState
 from dataenvgym.graphs.timing import timed
 
@@ -147,7 +147,6 @@ async def generate_data(state: TeacherState, runtime: Context) -> TeacherState:
     plan = await asyncio.to_thread(plan_of, state)
     accepted = await asyncio.to_thread(accepted_of, state)
     rejected = await asyncio.to_thread(rejected_of, state) if turn else []
-    write = runtime.stream_writer
     result = await generate(
         missing(plan.requests, accepted),
         feedback,
@@ -155,7 +154,7 @@ async def generate_data(state: TeacherState, runtime: Context) -> TeacherState:
         round_number=turn,
         written=accepted,
         seed=config.seed,
-        progress=lambda done, total: write({"event": "progress", "what": "calls", "done": done, "total": total}),
+        progress=on_part(told(runtime.stream_writer), "calls"),
     )
     return {
         "generated": await asyncio.to_thread(save, state, f"generated-{turn}", result.rows),
@@ -170,17 +169,19 @@ async def verify_data(state: TeacherState, runtime: Context) -> TeacherState:
     config, turn = runtime.context, state["round"]
     plan = await asyncio.to_thread(plan_of, state)
     asker = await asker_of(config, state, "verify_data")
+    report = told(runtime.stream_writer)
 
     async def answers(prompts: Sequence[str]) -> list[str]:
         env, key = env_of(config, state["run_dir"]), state.get("student")
-        return await in_student_thread(lambda: env.texts(key, prompts))
+        progress = on_part(report, "the student's answers to new rows")
+        return await in_student_thread(lambda: env.texts(key, prompts, progress))
 
     def context() -> CheckContext:
         seen = SeenRows(config.teacher.checks.similarity)
         for row in [*earlier_of(state), *accepted_of(state)]:
             seen.add(row.id, row.question)
         return CheckContext(
-            task_of(config).domain, config.teacher.checks, held_out_of(config), seen, asker, answers
+            task_of(config).domain, config.teacher.checks, held_out_of(config), seen, asker, answers, report
         )
 
     fresh = await asyncio.to_thread(generated_of, state)

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from dataenvgym.envs.sandbox.types import (
     Test,
     TestResult,
 )
+from dataenvgym.envs.types import Progress
 
 GRACE = 10.0
 """Seconds that a server may take beyond the limits of what runs in it."""
@@ -53,7 +54,7 @@ def judge(
     limits: Limits | None = None,
     stop_at_first: bool = True,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Judgement]:
     """Run each program on its tests; the verdicts, in order. May be called from several threads.
 

@@ -9,12 +9,10 @@ from pathlib import Path
 
 from dataenvgym.envs.config import ReplicaConfig, StudentConfig
 from dataenvgym.envs.errors import ConfigError, UnknownNameError
-from dataenvgym.envs.students.base import Progress, Student, TrainSummary
+from dataenvgym.envs.students.base import Student, TrainSummary
+from dataenvgym.envs.types import Report, on_part
 
-__all__ = ["STUDENTS", "Progress", "Student", "StudentSpec", "TrainSummary", "check_name", "make_student"]
-
-Report = Callable[[str, int, int], None]
-"""Called with (what is being made, done, total)."""
+__all__ = ["STUDENTS", "Student", "StudentSpec", "TrainSummary", "check_name", "make_student"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ def _uneven(config: StudentConfig, report: Report | None) -> Student:
     from dataenvgym.envs.students.smollm import smollm_folder
     from dataenvgym.envs.students.uneven import schooled_adapter, schooling_key
 
-    progress = None if report is None else lambda done, total: report("schooling the uneven student", done, total)
+    progress = on_part(report, "schooling the uneven student")
     folder = smollm_folder()
     return TransformersStudent(folder, schooling_key(), config, schooled_adapter(config, progress))
 

@@ -23,9 +23,9 @@ from dataenvgym.envs.errors import (
     TrainingError,
 )
 from dataenvgym.envs.store import write_bytes
-from dataenvgym.envs.students.base import Progress, TrainSummary
+from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.meter import note
-from dataenvgym.envs.types import Example
+from dataenvgym.envs.types import Example, Progress
 
 WORKER = "dataenvgym.envs.students.worker"
 EVENTS, SPEC, LOG = "train_log.jsonl", "spec.json", "worker.log"

@@ -1,15 +1,12 @@
 """What the environment asks of a student, whatever it runs on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from dataenvgym.envs.config import TrainConfig
-from dataenvgym.envs.types import Example
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total) while a student works."""
+from dataenvgym.envs.types import Example, Progress
 
 
 @dataclass(frozen=True)

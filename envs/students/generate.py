@@ -12,7 +12,7 @@ import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dataenvgym.envs.students.base import Progress
+from dataenvgym.envs.types import Progress
 
 if TYPE_CHECKING:
     import torch

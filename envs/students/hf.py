@@ -14,7 +14,7 @@ from dataenvgym.envs.config import ANSWER_TOKENS, ROW_TOKENS, StudentConfig, Tra
 from dataenvgym.envs.errors import ConfigError, DataError
 from dataenvgym.envs.students import weights
 from dataenvgym.envs.students.apart import TrainSpec, train_apart
-from dataenvgym.envs.students.base import Progress, TrainSummary
+from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.generate import greedy
 from dataenvgym.envs.students.loop import Encoded, fit
 from dataenvgym.envs.students.meter import Meter, Watch
@@ -22,7 +22,7 @@ from dataenvgym.envs.students.packed import pack_linear
 from dataenvgym.envs.students.preference import Pair, fit_dpo
 from dataenvgym.envs.students.quiet import quiet_transformers
 from dataenvgym.envs.students.trl_backend import fit_trl, is_main, processes
-from dataenvgym.envs.types import Example
+from dataenvgym.envs.types import Example, Progress
 
 SUMMARY = "train.json"
 

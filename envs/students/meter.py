@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dataenvgym.envs.students.base import Progress
+from dataenvgym.envs.types import Progress
 
 log = logging.getLogger("dataenvgym.students")
 Watch = Callable[[dict[str, Any]], None]

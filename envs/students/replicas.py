@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from dataenvgym.envs.config import ReplicaConfig, TrainConfig
 from dataenvgym.envs.errors import ConfigError, DataEnvGymError, TrainingError
-from dataenvgym.envs.students.base import Progress, Student, TrainSummary
+from dataenvgym.envs.students.base import Student, TrainSummary
 from dataenvgym.envs.students.ray_session import check_room, connect
-from dataenvgym.envs.types import Example
+from dataenvgym.envs.types import Example, Progress
 
 POLL = 0.5  # seconds between two looks at how far a training is
 WORK = "work"

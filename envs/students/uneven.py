@@ -8,9 +8,9 @@ from pathlib import Path
 
 from dataenvgym.envs.cache import cache_dir, made_once
 from dataenvgym.envs.config import StudentConfig, TaskConfig, TrainConfig
-from dataenvgym.envs.students.base import Progress
 from dataenvgym.envs.students.hf import TransformersStudent
 from dataenvgym.envs.students.smollm import smollm_folder
+from dataenvgym.envs.types import Progress
 
 # What the schooling is: change any of it and another student is made, under another key.
 SCHOOLING = TrainConfig(batch_size=4, learning_rate=1.5e-3, max_length=512)

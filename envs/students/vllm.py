@@ -16,10 +16,10 @@ from dataenvgym.envs.cache import cache_dir
 from dataenvgym.envs.config import ANSWER_TOKENS, StudentConfig, TrainConfig
 from dataenvgym.envs.errors import DataError, StudentError
 from dataenvgym.envs.students import weights
-from dataenvgym.envs.students.base import Progress, TrainSummary
+from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.hf import TransformersStudent
 from dataenvgym.envs.students.vllm_server import LostError, Served, VllmServer, connect, room_for, start
-from dataenvgym.envs.types import Example
+from dataenvgym.envs.types import Example, Progress
 
 log = logging.getLogger("dataenvgym.students")
 TOGETHER = 16

@@ -17,8 +17,7 @@ from dataenvgym.envs.errors import DataEnvGymError, RunFolderError
 from dataenvgym.envs.observation import Observation
 from dataenvgym.envs.store import read_jsonl
 from dataenvgym.envs.students import STUDENTS, StudentSpec, TrainSummary
-from dataenvgym.envs.students.base import Progress
-from dataenvgym.envs.types import Example, Plan, Row
+from dataenvgym.envs.types import Example, Plan, Progress, Row
 from dataenvgym.forking import fork
 from dataenvgym.graphs import live
 from dataenvgym.graphs.config import load_config

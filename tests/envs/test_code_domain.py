@@ -62,11 +62,13 @@ class Stub:
     def __call__(self, programs: Sequence[Program], **settings: Any) -> list[Judgement]:
         self.calls.append(list(programs))
         self.settings = settings
-        found = []
+        found: list[Judgement] = []
         for program in programs:
             results = tuple(self.tell(program, test) for test in program.tests)
             passed = bool(results) and all(result.status == "passed" for result in results)
             found.append(Judgement(results=results, passed=passed))
+            if settings.get("progress"):
+                settings["progress"](len(found), len(programs))
         return found
 
 
@@ -231,13 +233,27 @@ def test_private_tests_are_run_for_programs_that_pass_the_others(stub: Stub) -> 
     assert [[t.stdin for t in p.tests] for p in stub.calls[1]] == [["7\n"], ["7\n"]]  # type: ignore[union-attr]
 
 
+def test_progress_counts_programs_and_those_that_go_on_to_private_tests(stub: Stub) -> None:
+    coded = json.dumps([{"input": "7\n", "output": "14\n"}])
+    item = instance(tests=[{"input": "1\n", "output": "2\n"}], private={"coded": coded})
+    stub.tell = lambda program, test: TestResult(status="failed" if "bad" in program.code else "passed")
+    told: list[tuple[int, int]] = []
+    domain().score([item] * 3, ["good", "bad", "good"], lambda *now: told.append(now))
+    assert told == [(1, 3), (2, 3), (3, 3), (4, 5), (5, 5)]
+    told.clear()
+    vet = domain().vet
+    assert vet is not None
+    vet([row()], lambda *now: told.append(now))
+    assert told[-1] == (len(stub.calls[-1]),) * 2
+
+
 # --- what is wrong with rows ---
 
 
 def test_all_programs_of_all_rows_are_run_together(stub: Stub) -> None:
     vet = domain().vet
     assert vet is not None
-    vet([row(), row(tests="none"), row(starter="", tests=DOUBLES)])
+    vet([row(), row(tests="none"), row(starter="", tests=DOUBLES)], None)
     assert len(stub.calls) == 1
     assert len(stub.calls[0]) > 6
 
@@ -246,7 +262,7 @@ def test_all_programs_of_all_rows_are_run_together(stub: Stub) -> None:
 def test_rows_with_no_tests_that_can_be_read_are_named(stub: Stub, tests: Any) -> None:
     vet = domain().vet
     assert vet is not None
-    reasons = vet([row(tests=tests)])
+    reasons = vet([row(tests=tests)], None)
     assert reasons[0]
     assert not stub.calls[0]
 
@@ -272,7 +288,7 @@ def test_the_sandbox_finds_sound_rows_wrong_answers_and_tests_that_show_nothing(
         (row(starter="", tests=[("1\n", "1\n"), ("2\n", "2\n")], answer="print(input())"), "prints its input"),
         (row(starter="", tests=DOUBLES[:1], answer="print(2)"), "prints the first test's output"),
     ]
-    reasons = vet([one for one, _ in cases])
+    reasons = vet([one for one, _ in cases], None)
     for (one, says), reason in zip(cases, reasons, strict=True):
         assert (says in reason) if says else not reason, (one.answer, one.extra["tests"], reason)
 

@@ -9,10 +9,10 @@ import pytest
 
 from dataenvgym.envs.cache import cache_dir
 from dataenvgym.envs.config import TaskConfig, TrainConfig
-from dataenvgym.envs.students.base import Progress, TrainSummary
+from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.tasks.arithmetic import load
 from dataenvgym.envs.teacher_env import TeacherEnv
-from dataenvgym.envs.types import Example, Provenance, Row
+from dataenvgym.envs.types import Example, Progress, Provenance, Row
 
 TASK = load(TaskConfig(name="arithmetic", val_size=2, test_size=1))
 

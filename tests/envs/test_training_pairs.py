@@ -9,11 +9,11 @@ import pytest
 
 from dataenvgym.envs.config import GenerationConfig, StudentConfig, TaskConfig, TrainConfig
 from dataenvgym.envs.students import make_student
-from dataenvgym.envs.students.base import Progress, TrainSummary
+from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.hf import TransformersStudent
 from dataenvgym.envs.tasks.arithmetic import load
 from dataenvgym.envs.teacher_env import TeacherEnv
-from dataenvgym.envs.types import Example, Provenance, Row
+from dataenvgym.envs.types import Example, Progress, Provenance, Row
 
 TASK = load(TaskConfig(name="arithmetic", val_size=1, test_size=1))
 PAIRS = [Example(f"Add {n} and {n}.", f"Answer: {2 * n}", None, f"I think {n}, or so") for n in range(8)]

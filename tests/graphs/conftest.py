@@ -9,9 +9,8 @@ import pytest
 
 from dataenvgym.envs.config import StudentConfig, TaskConfig, TrainConfig
 from dataenvgym.envs.students import STUDENTS, StudentSpec, TrainSummary
-from dataenvgym.envs.students.base import Progress
 from dataenvgym.envs.tasks import load_task
-from dataenvgym.envs.types import Example
+from dataenvgym.envs.types import Example, Progress
 from dataenvgym.graphs.config import EpisodeConfig, load_config
 from dataenvgym.runs import Outcome, run
 

@@ -1,5 +1,7 @@
 """The bare environment: Gymnasium's five-tuple without a graph."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,6 +65,41 @@ def test_what_cannot_be_trained_on_comes_back_with_its_reason(env: Any) -> None:
     failed = [r.verdicts[-1].check for r in info["rejected"]]
     assert failed == ["schema", "schema", "duplicate", "contamination", "format", "budget"]
     assert all(r.verdicts[-1].reason for r in info["rejected"])
+
+
+def test_rows_of_programs_are_run_before_they_are_trained_on() -> None:
+    isolation = "bubblewrap" if shutil.which("bwrap") else "rlimits"
+    env = dataenvgym.make("code/skill_list", student="tiny", task__sandbox=isolation, **SMALL)
+    tests = [{"input": "1\n2", "output": "3"}, {"input": "5\n6", "output": "11"}]
+    sound = {
+        "question": "Write a function add that returns the sum of two numbers.",
+        "starter": "def add(a, b):",
+        "tests": tests,
+        "solution": "",
+        "answer": "def add(a, b):\n    return a + b",
+        "skill": "arithmetic",
+    }
+    rows = [
+        sound,
+        {**sound, "question": "What is twice a number?", "answer": "def add(a, b):\n    return 2 * a"},
+        {**sound, "question": "Which tests say nothing?", "tests": []},
+        {**sound, "question": "And which are none?", "tests": "none"},
+    ]
+    assert env.row_fields == {"starter": False, "tests": True}
+    env.reset()
+    *_, info = env.step(rows)
+    assert [r.answer for r in info["accepted"]] == [sound["answer"]]
+    assert {r.verdicts[-1].check for r in info["rejected"]} == {"execute"}
+    assert "does not pass its own tests" in info["rejected"][0].verdicts[-1].reason
+    pytest.importorskip("gymnasium")
+    adapter = dataenvgym.gym_env(env)
+    adapter.reset()
+    texts = [row["tests"] if isinstance(row["tests"], str) else json.dumps(row["tests"]) for row in rows]
+    action = tuple({**row, "tests": text} for row, text in zip(rows, texts, strict=True))
+    assert adapter.action_space.contains(action)
+    *_, info = adapter.step(action)
+    assert [r.extra["tests"] for r in info["accepted"]] == [tests] and len(info["rejected"]) == 3
+    adapter.close()
 
 
 def test_reset_begins_again(env: Any) -> None:
