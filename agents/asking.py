@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -11,8 +13,25 @@ from dataenvgym.agents.config import TeacherConfig
 from dataenvgym.agents.gateway import Gateway, Items
 from dataenvgym.agents.prompts import Prompt, load_prompt
 from dataenvgym.envs.domain import Domain
+from dataenvgym.envs.types import Progress
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+
+
+async def all_at_once(calls: Sequence[Coroutine[Any, Any, T]], progress: Progress | None = None) -> list[T]:
+    """The results of the calls, in order; `progress` is told whenever one has ended."""
+    done = 0
+
+    async def counted(call: Coroutine[Any, Any, T]) -> T:
+        nonlocal done
+        result = await call
+        done += 1
+        if progress:
+            progress(done, len(calls))
+        return result
+
+    return await asyncio.gather(*map(counted, calls))
 
 
 class Asker(NamedTuple):

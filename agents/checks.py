@@ -131,7 +131,7 @@ async def check_execute(rows: Sequence[Row], context: CheckContext) -> list[Verd
 async def _solve(rows: Sequence[Row], context: CheckContext) -> list[Verdict]:
     if context.asker is None:
         raise ConfigError("the check 'solve' needs a model to ask, and here is none")
-    return await check_solve(rows, context.asker)
+    return await check_solve(rows, context.asker, context.report)
 
 
 CHECKS: dict[str, Check] = {

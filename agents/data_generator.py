@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from dataenvgym.agents.asking import Asker
+from dataenvgym.agents.asking import Asker, all_at_once
 from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
-from dataenvgym.envs.types import DataRequest, Instance, Provenance, Rejected, Row, Verdict
+from dataenvgym.envs.types import DataRequest, Instance, Progress, Provenance, Rejected, Row, Verdict
 
 # Questions of the same request shown as "already written", so that a call does not repeat them.
 AVOIDED = 10
@@ -58,7 +57,7 @@ async def generate(
     round_number: int,
     written: Sequence[Row],
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Generated:
     """Candidate rows for the requests, unverified. A call that the model's server fails is a record in `failed`.
 
@@ -71,11 +70,9 @@ async def generate(
         TeacherError: every call failed so: the server is out of reach or refuses.
     """
     calls = calls_for(requests, asker.config.rows_per_call)
-    done = 0
     errors: list[TeacherError] = []
 
     async def one(call: Call) -> Generated:
-        nonlocal done
         try:
             result = await _call(call, feedback, asker, round_number, written, seed)
         except TeacherError as error:
@@ -83,12 +80,9 @@ async def generate(
             result = Generated([], [_failed_call(call, "call", str(error))])
         except BudgetReachedError as error:
             result = Generated([], [_failed_call(call, "budget", str(error))], str(error))
-        done += 1
-        if progress:
-            progress(done, len(calls))
         return result
 
-    results = await asyncio.gather(*(one(call) for call in calls))
+    results = await all_at_once([one(call) for call in calls], progress)
     if errors and len(errors) == len(calls):
         raise errors[0]
     return Generated(

@@ -6,14 +6,13 @@ oracle. The result is a mapping from instance id to skill, saved in the run.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
-from dataenvgym.agents.asking import Asker
+from dataenvgym.agents.asking import Asker, all_at_once
 from dataenvgym.agents.schemas import CategoryItem, LabelItem
 from dataenvgym.envs.evaluation import UNSKILLED
-from dataenvgym.envs.types import Instance
+from dataenvgym.envs.types import Instance, Report, on_part
 
 BATCH = 20  # instances per labelling call
 
@@ -23,10 +22,12 @@ def gold_skills(instances: Sequence[Instance]) -> dict[str, str]:
     return {item.id: item.skill or UNSKILLED for item in instances}
 
 
-async def discover_skills(instances: Sequence[Instance], asker: Asker, max_skills: int) -> dict[str, str]:
+async def discover_skills(
+    instances: Sequence[Instance], asker: Asker, max_skills: int, report: Report | None = None
+) -> dict[str, str]:
     """Label, merge, assign. An instance the model leaves out, or whose label it puts in no category, is asked
     for once more (then with the categories to choose from) and at last put in "other"."""
-    labels = await _label(instances, asker, known=[])
+    labels = await _label(instances, asker, known=[], report=report)
     left = [item for item in instances if item.id not in labels]
     if left:
         labels |= await _label(left, asker, known=sorted(set(labels.values())))
@@ -40,7 +41,9 @@ async def discover_skills(instances: Sequence[Instance], asker: Asker, max_skill
     return {item.id: found.get(item.id, UNSKILLED) for item in instances}
 
 
-async def _label(instances: Sequence[Instance], asker: Asker, known: list[str]) -> dict[str, str]:
+async def _label(
+    instances: Sequence[Instance], asker: Asker, known: list[str], report: Report | None = None
+) -> dict[str, str]:
     batches = [instances[i : i + BATCH] for i in range(0, len(instances), BATCH)]
 
     async def one(batch: Sequence[Instance]) -> dict[str, str]:
@@ -50,7 +53,7 @@ async def _label(instances: Sequence[Instance], asker: Asker, known: list[str]) 
         return {label.id: label.skill for label in answer.valid if label.id in asked}
 
     found: dict[str, str] = {}
-    for labels in await asyncio.gather(*(one(batch) for batch in batches)):
+    for labels in await all_at_once([one(batch) for batch in batches], on_part(report, "calls to find skills")):
         found |= labels
     return found
 

@@ -6,17 +6,17 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
-from dataenvgym.agents.asking import Asker
+from dataenvgym.agents.asking import Asker, all_at_once
 from dataenvgym.agents.schemas import SolutionItem
 from dataenvgym.envs.code_text import without_fence
 from dataenvgym.envs.domain import Domain
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
-from dataenvgym.envs.types import Row, Verdict
+from dataenvgym.envs.types import Report, Row, Verdict, on_part
 
 SOLUTIONS = "solutions"
 
 
-async def check_solve(rows: Sequence[Row], asker: Asker) -> list[Verdict]:
+async def check_solve(rows: Sequence[Row], asker: Asker, report: Report | None = None) -> list[Verdict]:
     """One verdict per row: most of its solutions agree with its answer, as the task's own scorer says: the same
     answer, or a program that passes the row's tests.
 
@@ -56,8 +56,9 @@ async def check_solve(rows: Sequence[Row], asker: Asker) -> list[Verdict]:
             if name in given:
                 votes[row.id].append(given[name])
 
-    await asyncio.gather(*(one(group, sample) for group in groups for sample in range(config.solve_samples)))
-    return await asyncio.to_thread(_verdicts, rows, votes, faults, asker.domain)
+    calls = [one(group, sample) for group in groups for sample in range(config.solve_samples)]
+    await all_at_once(calls, on_part(report, "calls for solutions"))
+    return await asyncio.to_thread(_verdicts, rows, votes, faults, asker.domain, report)
 
 
 def _stored(row: Row) -> list[str]:
@@ -66,11 +67,16 @@ def _stored(row: Row) -> list[str]:
 
 
 def _verdicts(
-    rows: Sequence[Row], votes: dict[str, list[str]], faults: Sequence[str], domain: Domain
+    rows: Sequence[Row],
+    votes: dict[str, list[str]],
+    faults: Sequence[str],
+    domain: Domain,
+    report: Report | None,
 ) -> list[Verdict]:
     """All votes are marked together: where programs are run, at the same time."""
     pairs = [(row, vote) for row in rows for vote in votes[row.id]]
-    marks = iter(domain.marks([row for row, _ in pairs], [vote for _, vote in pairs]))
+    progress = on_part(report, "programs among the solutions")
+    marks = iter(domain.marks([row for row, _ in pairs], [vote for _, vote in pairs], progress))
     right = {row.id: [next(marks).correct for _ in votes[row.id]] for row in rows}
     return [_verdict(row, votes[row.id], right[row.id], faults) for row in rows]
 

@@ -189,8 +189,9 @@ def _verify(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from dataenvgym import report
+    from dataenvgym.display import live
     from dataenvgym.graphs.config import load_config
-    from dataenvgym.graphs.live import task_of
+    from dataenvgym.graphs.live import task_of, told
     from dataenvgym.verifying import verify_file, write_verified
 
     changes = [*arguments.set]
@@ -200,8 +201,8 @@ def _verify(arguments: argparse.Namespace) -> int:
         changes.append(f"teacher.checks.names=[{arguments.checks}]")
     config = load_config(arguments.run / "config.yaml" if arguments.run else None, changes)
     console = Console()
-    with console.status("checking the rows"):
-        found = asyncio.run(verify_file(arguments.rows, config, arguments.run))
+    with live(console) as show:
+        found = asyncio.run(verify_file(arguments.rows, config, arguments.run, told(show)))
     if arguments.out:
         write_verified(found, arguments.out)
     report.show_verified(found, config.teacher.checks, task_of(config).domain, console)

@@ -17,7 +17,7 @@ from dataenvgym.agents.similarity import SeenRows
 from dataenvgym.agents.verifier import Verified, verify
 from dataenvgym.envs.errors import DataError
 from dataenvgym.envs.store import Store
-from dataenvgym.envs.types import Provenance, Rejected, Row, Verdict
+from dataenvgym.envs.types import Provenance, Rejected, Report, Row, Verdict, on_part
 from dataenvgym.graphs.config import EpisodeConfig
 from dataenvgym.graphs.live import RESPONSES, held_out_of, in_student_thread, student_of, task_of
 
@@ -51,7 +51,9 @@ def read_rows(path: Path) -> tuple[list[Row], list[Rejected]]:
     return rows, broken
 
 
-async def verify_file(path: Path, config: EpisodeConfig, run_dir: Path | None) -> Verified:
+async def verify_file(
+    path: Path, config: EpisodeConfig, run_dir: Path | None, report: Report | None = None
+) -> Verified:
     """Run the config's checks on the rows of a file.
 
     `run_dir`: a run whose response cache answers what was asked before and takes in what is
@@ -65,7 +67,8 @@ async def verify_file(path: Path, config: EpisodeConfig, run_dir: Path | None) -
     gateway = Gateway(teacher.llm, seed=config.seed, cache=cache, ledger=None)
 
     async def answers(prompts: Sequence[str]) -> list[str]:
-        return await in_student_thread(lambda: student_of(config).predict(prompts))
+        progress = on_part(report, "the student's answers")
+        return await in_student_thread(lambda: student_of(config, report).predict(prompts, progress=progress))
 
     context = CheckContext(
         task.domain,
@@ -74,6 +77,7 @@ async def verify_file(path: Path, config: EpisodeConfig, run_dir: Path | None) -
         SeenRows(teacher.checks.similarity),
         Asker(gateway, task.domain, teacher, "verify", 0),
         answers,
+        report,
     )
     found = await verify(rows, context)
     return Verified(found.accepted, [*broken, *found.rejected])

@@ -18,7 +18,7 @@ from dataenvgym.envs.evaluation import accuracy
 from dataenvgym.envs.observation import Lesson, Observation
 from dataenvgym.envs.store import Store, write_bytes, write_json
 from dataenvgym.envs.tasks import TASKS
-from dataenvgym.envs.types import Plan, Prediction, Ref, Row
+from dataenvgym.envs.types import Plan, Prediction, Ref, Report, Row
 from dataenvgym.graphs.compose import compiled
 from dataenvgym.graphs.config import CONFIG_FILE, EpisodeConfig, Structure, config_for, dump_config
 from dataenvgym.graphs.contract import check_delivery
@@ -45,7 +45,7 @@ async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
     with measured(run_dir, "setup", "reset"):
         await (await asyncio.to_thread(gateway_of, config, run_dir)).ready()
         await in_student_thread(lambda: env_of(config, run_dir, told(write)))
-        skills = await find_skills(config, run_dir)
+        skills = await find_skills(config, run_dir, told(write))
         await asyncio.to_thread(write_json, Path(run_dir) / SKILLS, skills)
     with measured(run_dir, "evaluate", "reset"):
         found = await _evaluated({**state, "run_dir": run_dir}, runtime, iteration=0, student=None)
@@ -253,7 +253,7 @@ def _lessons(store: Store, steps: list[Step], hits: Callable[[str], list[bool] |
     return lessons
 
 
-async def find_skills(config: EpisodeConfig, run_dir: str) -> dict[str, str]:
+async def find_skills(config: EpisodeConfig, run_dir: str, report: Report | None = None) -> dict[str, str]:
     """Instance id -> skill for val, as `skills` in the config says."""
     task = await asyncio.to_thread(task_of, config)
     gold = TASKS[config.task.name].gold_skills
@@ -264,7 +264,7 @@ async def find_skills(config: EpisodeConfig, run_dir: str) -> dict[str, str]:
     if config.skills in ("auto", "llm"):
         gateway = await asyncio.to_thread(gateway_of, config, run_dir)
         asker = Asker(gateway, task.domain, config.teacher, "discover_skills", 0)
-        return await discover_skills(task.val, asker, config.max_skills)
+        return await discover_skills(task.val, asker, config.max_skills, report)
     saved = await asyncio.to_thread(_read_skills, Path(config.skills))
     lacking = [item.id for item in task.val if item.id not in saved]
     if lacking:

@@ -57,6 +57,14 @@ def test_the_majority_decides_by_the_tasks_own_scorer(answers: list[str], passes
         assert "'7'" in verdict.reason and "'\\\\frac{1}{2}'" in verdict.reason
 
 
+def test_its_calls_are_counted_as_they_end() -> None:
+    asker, _ = fake_asker(lambda asked: [{"id": "p1", "answer": "5"}], config(solve_samples=3, solve_per_call=1))
+    told: list[tuple[str, int, int]] = []
+    rows = [row("2 + 3?", "5", "a"), row("1 + 4?", "5", "b")]
+    asyncio.run(check_solve(rows, asker, lambda *now: told.append(now)))
+    assert told == [("calls for solutions", done, 6) for done in range(1, 7)]
+
+
 def test_a_sample_has_one_vote_and_unknown_ids_none() -> None:
     stuffed = [{"id": "p1", "answer": "7"}, *({"id": "p1", "answer": "5"} for _ in range(9))]
     replies = [stuffed, votes("7")[0], [{"id": "p9", "answer": "5"}]]
