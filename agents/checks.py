@@ -1,6 +1,6 @@
 """The named checks that a generated row must pass. Each gives a verdict with its reason.
 
-One is added by an entry in `CHECKS` and its name in `CheckName`: what it costs decides when it runs.
+One is added by an entry in `CHECKS`: what it costs decides when it runs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataenvgym.agents.config import CheckConfig
 from dataenvgym.agents.similarity import HeldOut, SeenRows
 from dataenvgym.agents.solve import check_solve
 from dataenvgym.envs.domain import Domain
-from dataenvgym.envs.errors import ConfigError
+from dataenvgym.envs.errors import ConfigError, UnknownNameError
 from dataenvgym.envs.types import Report, Row, Verdict, on_part
 
 LONGEST = 8_000  # characters of question, solution and answer together; longer rows would be cut in training
@@ -152,7 +152,18 @@ COSTS: tuple[Cost, ...] = get_args(Cost)
 def configured(config: CheckConfig, domain: Domain, cost: Cost) -> list[Check]:
     """The config's checks of that cost, in its order; without `execute` where the domain has nothing to run."""
     names = [name for name in config.names if name != "execute" or domain.vet is not None]
-    return [CHECKS[name] for name in names if CHECKS[name].cost == cost]
+    return [check for check in map(find_check, names) if check.cost == cost]
+
+
+def find_check(name: str) -> Check:
+    """The check of that name.
+
+    Raises:
+        UnknownNameError: there is none; the text names the nearest.
+    """
+    if name not in CHECKS:
+        raise UnknownNameError("check", name, CHECKS)
+    return CHECKS[name]
 
 
 def _passed(check: str) -> Verdict:

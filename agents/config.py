@@ -72,16 +72,14 @@ class TeacherModelConfig(Section):
     )
 
 
-CheckName = Literal["format", "answer", "duplicate", "contamination", "student", "execute", "solve"]
-
-
 class CheckConfig(Section):
     """Which checks a generated row must pass, and how strict they are."""
 
-    names: list[CheckName] = Field(
+    names: list[str] = Field(
         default=["format", "answer", "duplicate", "contamination", "execute"],
-        description="The checks. Those that cost nothing run first, in this order; `student` asks the student, "
-        "`execute` runs programs (where the domain has any), `solve` asks the model.",
+        description="The checks; `dataenvgym list checks` names them. Those that cost nothing run first, in this "
+        "order; `student` asks the student, `execute` runs programs (where the domain has any), `solve` asks the "
+        "model.",
     )
     student_known: Literal["keep", "drop"] = Field(
         "keep", description="student: rows the student answers already are marked and kept, or dropped."

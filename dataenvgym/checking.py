@@ -133,8 +133,8 @@ def _command(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
+    from dataenvgym.envs.loading import load_object
     from dataenvgym.graphs.config import load_config
-    from dataenvgym.loading import load_object
 
     config = load_config(arguments.config, arguments.set)
     teacher = load_object(arguments.teacher)

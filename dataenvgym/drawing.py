@@ -71,8 +71,8 @@ def _own(name: str) -> Graph:
     from langgraph.graph import StateGraph
     from langgraph.pregel import Pregel
 
+    from dataenvgym.envs.loading import load_object
     from dataenvgym.graphs.compose import compiled
-    from dataenvgym.loading import load_object
 
     found = load_object(name)
     if not isfunction(found) and not isinstance(found, StateGraph | Pregel):

@@ -27,7 +27,7 @@ examples:
 """
 LEDGER = "ledger.jsonl"
 # What may differ from the parent, and why all else may not.
-FREE = ("budget.", "teacher.", "approve")
+FREE = ("budget.", "teacher.", "approve", "imports")
 FIXED = {
     "task.": "what came before was measured on its instances",
     "student.": "what came before was measured on it",
@@ -45,7 +45,7 @@ def add_parser(commands: Any, go_on: Callable[[Path], int]) -> None:
         "fork",
         help="a new run from an iteration of another, with another plan or settings",
         description="Make a new run that starts at an iteration of RUN, and run it. What the iterations before "
-        "have made is shared, RUN itself stays as it is. budget.*, teacher.* and approve may be changed.",
+        "have made is shared, RUN itself stays as it is. budget.*, teacher.*, approve and imports may be changed.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from dataenvgym.envs.config import Section
 from dataenvgym.envs.errors import ConfigError, UnknownNameError
+from dataenvgym.envs.loading import is_file
 from dataenvgym.graphs.config import EpisodeConfig, describe, parse_config
 
 LOGS = "logs"
@@ -159,6 +160,8 @@ def _config(sweep: Sweep, settings: Mapping[str, Any]) -> EpisodeConfig:
             if key == "student.name" and _is_registered(value):
                 continue
             _put(data, key, str(Path(value).absolute()))
+    if isinstance(data.get("imports"), list):
+        data["imports"] = [str(Path(one).absolute()) if is_file(str(one)) else one for one in data["imports"]]
     config = parse_config(data, "the config")
     if config.approve:
         raise ConfigError("approve: a sweep runs without a person; set it to false")

@@ -13,10 +13,12 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model
 
 from dataenvgym.agents.chat_models import provider_of
+from dataenvgym.agents.checks import find_check
 from dataenvgym.agents.config import TeacherConfig
 from dataenvgym.agents.policies import find_policy
 from dataenvgym.envs.config import Section, StudentConfig, TaskConfig
 from dataenvgym.envs.errors import ConfigError, UnknownNameError
+from dataenvgym.envs.loading import import_once
 from dataenvgym.envs.students import check_name
 from dataenvgym.envs.tasks import TASKS
 
@@ -90,6 +92,11 @@ class EpisodeConfig(Section):
         json_schema_extra={"langgraph_nodes": ["teach", "plan_data", "approve_plan"]},
     )
     seed: int = Field(0, description="Everything drawn at random comes from it.")
+    imports: list[str] = Field(
+        default_factory=list,
+        description="Your own modules or .py files, run whenever this config is read: they register tasks, "
+        "students or checks that the config then names.",
+    )
 
     def student_config(self) -> StudentConfig:
         """The section `student`, with the task's own lengths where it does not say."""
@@ -142,15 +149,23 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> EpisodeConf
 
 
 def parse_config(data: Mapping[str, Any], source: str = "config") -> EpisodeConfig:
-    """Validate a mapping as a config; names that only registries know (task, student, policy, provider) too."""
+    """Validate a mapping as a config; names that only registries know (task, student, policy, check) too.
+
+    What it names under `imports` is run before, so that it can register them. A config that comes over the network
+    (Studio) does not pass here: nothing is imported for it.
+    """
     try:
         config = EpisodeConfig.model_validate(dict(data))
     except ValidationError as error:
         raise ConfigError("\n".join([f"{source} is not valid:", *map(_explain, error.errors())])) from None
+    for module in config.imports:
+        import_once(module)
     if config.task.name not in TASKS:
         raise UnknownNameError("task", config.task.name, TASKS)
     check_name(config.student.name)
     find_policy(config.structure, config.teacher.policy, config.state)
+    for name in config.teacher.checks.names:
+        find_check(name)
     provider_of(config.teacher.llm)
     if config.teacher.prompts is not None and not Path(config.teacher.prompts).is_dir():
         raise ConfigError(f"teacher.prompts: {config.teacher.prompts} does not exist or is no folder")

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dataenvgym.agents.checks import CHECKS, CheckContext
+from dataenvgym.agents.checks import CheckContext, find_check
 from dataenvgym.agents.loops import run_now
 from dataenvgym.agents.similarity import SeenRows
 from dataenvgym.agents.verifier import verify
@@ -180,7 +180,7 @@ class DataEnv:
                 continue
             rows.append(row)
         checks = self.config.teacher.checks
-        own = [name for name in checks.names if CHECKS[name].cost in ("free", "sandbox")]
+        own = [name for name in checks.names if find_check(name).cost in ("free", "sandbox")]
         seen = SeenRows(checks.similarity)
         for row in (row for lesson in self._lessons for row in lesson.rows):
             seen.add(row.id, row.question)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from dataenvgym.agents.chat_models import SCRIPTED
-from dataenvgym.agents.checks import CHECKS
+from dataenvgym.agents.checks import find_check
 from dataenvgym.envs.evaluation import score
 from dataenvgym.envs.store import Store
 from dataenvgym.envs.students import Student
@@ -21,7 +21,7 @@ from dataenvgym.graphs.state import TeacherInput
 def offline(config: EpisodeConfig) -> EpisodeConfig:
     """The config with the scripted model, no cap, no question to a person and no check that needs a student."""
     llm = config.teacher.llm.model_copy(update={"model": SCRIPTED, "base_url": None, "cache": False})
-    names = [name for name in config.teacher.checks.names if CHECKS[name].cost != "student"]
+    names = [name for name in config.teacher.checks.names if find_check(name).cost != "student"]
     checks = config.teacher.checks.model_copy(update={"names": names})
     teacher = config.teacher.model_copy(update={"llm": llm, "checks": checks})
     uncapped = config.budget.model_copy(update={"max_calls": None, "max_tokens": None, "max_cost": None})

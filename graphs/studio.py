@@ -24,7 +24,7 @@ from langgraph.runtime import Runtime
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from dataenvgym.agents.checks import CHECKS
+from dataenvgym.agents.checks import find_check
 from dataenvgym.envs.errors import ConfigError, RunFolderError
 from dataenvgym.envs.observation import Observation
 from dataenvgym.envs.store import Store, copy_database, read_jsonl, write_bytes
@@ -261,7 +261,7 @@ def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_student(config: EpisodeConfig) -> EpisodeConfig:
     """The config without the checks that ask a student."""
-    names = [name for name in config.teacher.checks.names if CHECKS[name].cost != "student"]
+    names = [name for name in config.teacher.checks.names if find_check(name).cost != "student"]
     checks = config.teacher.checks.model_copy(update={"names": names})
     return config.model_copy(update={"teacher": config.teacher.model_copy(update={"checks": checks})})
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from dataenvgym.envs.errors import ConfigError, MissingDependencyError
+from dataenvgym.envs.loading import OWN
 
 LOCAL = "local"
 # Ray keeps 30% of the memory for objects by default; here only texts and paths are passed on.
@@ -52,6 +53,8 @@ def connect(address: str) -> tuple[Any, bool]:
         raise MissingDependencyError(
             "Ray is not installed. Install it with: pip install 'dataenvgym[ray]'"
         ) from None
+    for name in [name for name in sys.modules if name.startswith(OWN)]:  # sent whole: no worker can import it
+        ray.cloudpickle.register_pickle_by_value(sys.modules[name])
     if ray.is_initialized():
         return ray, False
     settings: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}

@@ -290,7 +290,7 @@ def test_without_a_name_it_lies_beside_the_parent(parent: Path, monkeypatch: pyt
         (["--at", 1, "--set", "task.val_size=2"], "task.val_size: what came before was measured on its instances"),
         (["--at", 1, "--set", "student.train.steps=2"], "unknown key"),
         (["--at", 1, "--set", "student.name=tiny"], "student.name: what came before was measured on it"),
-        (["--at", 1, "--set", "structure=skill_list"], "May change: budget.*, teacher.*, approve."),
+        (["--at", 1, "--set", "structure=skill_list"], "May change: budget.*, teacher.*, approve, imports."),
         (["--at", 2, "--set", "budget.rows=12"], "would not begin: row budget of 12 used"),
         (["--at", 2, "--set", "budget.max_calls=2"], "would not begin: budget of 2 calls used"),
         (["--at", 1, "--plan", "none.yaml"], "none.yaml: cannot be read"),

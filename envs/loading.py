@@ -1,20 +1,25 @@
-"""Objects of the user's by name: `my_module:graph` or `path/to/file.py:graph`."""
+"""The user's own Python by name: `my_module` or `path/to/file.py`, and what stands in it: `my_module:graph`.
+
+It is run by this, as by `python`.
+"""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from dataenvgym.envs.errors import ConfigError, UnknownNameError
 
+OWN = "_of_the_user_"
+"""How the names of modules begin that were made of a file: no other process finds them by name."""
+
 
 def load_object(spec: str) -> Any:
     """The object that `module:attribute` or `file.py:attribute` names; modules of the current folder are found.
-
-    The user's own code is run by this, as by `python`.
 
     Raises:
         ConfigError: no such module or file, or it fails when it is imported.
@@ -23,10 +28,29 @@ def load_object(spec: str) -> Any:
     where, colon, name = spec.rpartition(":")
     if not colon or not where or not name:
         raise ConfigError(f"{spec!r}: expected module:attribute or file.py:attribute, e.g. my_teacher:graph")
-    module = _file(Path(where)) if where.endswith(".py") else _module(where)
+    module = _file(Path(where)) if is_file(where) else _module(where)
     if not hasattr(module, name):
         raise UnknownNameError(f"attribute of {where}", name, [n for n in vars(module) if not n.startswith("_")])
     return getattr(module, name)
+
+
+def import_once(where: str) -> None:
+    """Run a module or a file, once per process; it registers what it has under a name.
+
+    Raises:
+        ConfigError: as for `load_object`.
+    """
+    _imported(str(Path(where).resolve()) if is_file(where) else where)
+
+
+def is_file(where: str) -> bool:
+    """Whether the path of a file is meant, and not a module."""
+    return where.endswith(".py")
+
+
+@cache
+def _imported(where: str) -> Any:
+    return _file(Path(where)) if is_file(where) else _module(where)
 
 
 def _module(name: str) -> Any:
@@ -45,7 +69,7 @@ def _module(name: str) -> Any:
 def _file(path: Path) -> Any:
     if not path.is_file():
         raise ConfigError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(f"_of_the_user_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{OWN}{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
