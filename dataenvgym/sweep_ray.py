@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dataenvgym.envs.students.ray_session import check_room, connected
+from dataenvgym.envs.students.ray_session import check_room, connected, hide_gpus
 from dataenvgym.sweep_episode import Ended, run_episode
 from dataenvgym.sweep_local import Change, Stop
 from dataenvgym.sweep_plan import LOGS, Episode, Resources
@@ -67,6 +67,7 @@ def run_on_ray(
 
 def episode_task(out: str, name: str, config: str, stamp: str) -> Ended:
     """What a Ray worker does: run one episode, if this node sees the sweep's folder."""
+    hide_gpus()
     folder = Path(out)
     if stamp_of(folder) != stamp:
         where = socket.gethostname()

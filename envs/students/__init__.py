@@ -87,8 +87,9 @@ def make_student(config: StudentConfig, report: Report | None = None, folder: Pa
 
 def _plain(config: StudentConfig, report: Report | None) -> Student:
     from dataenvgym.envs.students.hf import TransformersStudent
+    from dataenvgym.envs.students.identity import model_identity
 
-    return TransformersStudent(config.name, config.name, config)
+    return TransformersStudent(config.name, model_identity(config.name, report), config)
 
 
 def _made(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from dataenvgym.envs.students.meter import Meter, Watch
 from dataenvgym.envs.students.packed import pack_linear
 from dataenvgym.envs.students.preference import Pair, fit_dpo
 from dataenvgym.envs.students.quiet import quiet_transformers
-from dataenvgym.envs.students.trl_backend import fit_trl, is_main, processes
+from dataenvgym.envs.students.trl_backend import fit_trl, is_main, processes, sharded
 from dataenvgym.envs.types import Example, Progress
 
 SUMMARY = "train.json"
@@ -113,6 +114,7 @@ class TransformersStudent:
     def close(self) -> None:
         """Free the weights; they are read again when needed."""
         self._model, self._loaded = None, None
+        gc.collect()  # TRL's trainers leave a model that refers to itself
         if self.device.startswith("cuda"):
             import torch
 
@@ -167,6 +169,12 @@ class TransformersStudent:
             raise DataError("student.train.method is dpo, but a row has no rejected text to prefer its own to")
         if processes() > 1 and config.method == "sft" and config.backend == "loop":
             raise ConfigError("student.train.backend: the own loop trains in one process; several need trl")
+        trl = config.method == "dpo" or config.backend == "trl"
+        if trl and self.device.startswith("cuda") and self.device not in ("cuda", "cuda:0"):
+            raise ConfigError(
+                f"student.device is {self.device!r}, but TRL (method dpo, backend trl) trains on the first GPU "
+                f"that it sees. Use device 'cuda' with CUDA_VISIBLE_DEVICES={self.device[5:]} in the environment"
+            )
 
     def _train_here(
         self,
@@ -246,12 +254,17 @@ class TransformersStudent:
         return [*ids, tokenizer.eos_token_id]
 
     def _base(self, dtype: str | None = None, **options: Any) -> Any:
-        return weights.read_model(self._path, dtype or self.dtype, self.device, self._base_adapter, **options)
+        return weights.read_model(self._path, dtype or self.dtype, self._place, self._base_adapter, **options)
+
+    @property
+    def _place(self) -> str:
+        """Where weights are read to: accelerate puts each process's share on its GPU, which may not hold all."""
+        return "cpu" if sharded() else self.device
 
     def _student(self, folder: Path | None, dtype: str, **options: Any) -> Any:
         """A trained student (None: the base) with its adapter merged in."""
         if folder is not None and weights.is_whole(folder):
-            return weights.read_model(folder, dtype, self.device, **options)
+            return weights.read_model(folder, dtype, self._place, **options)
         model = self._base(dtype, **options)
         return model if folder is None else weights.merge(model, folder)
 
@@ -269,8 +282,10 @@ class TransformersStudent:
         options = {"attn_implementation": flash} if flash else {}
         base = self._student(start, dtype, **options) if config.adapter == "full" else self._base(dtype, **options)
         if config.liger == "auto":
-            weights.apply_liger(base)
-        return weights.make_trainable(base, config, start)
+            weights.apply_liger(base, self.device)
+        # The own loop keeps copies in float32 of weights in bfloat16; FSDP wants one number format for all.
+        own_loop = config.method == "sft" and config.backend == "loop"
+        return weights.make_trainable(base, config, start, exact=not own_loop and not sharded())
 
 
 def _end_tokens(settings: Any, tokenizer: Any) -> frozenset[int]:

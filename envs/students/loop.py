@@ -29,8 +29,10 @@ T = TypeVar("T")
 GRADIENT_CLIP = 1.0
 # Batches are cut from pools of this many batches sorted by length: little padding, still shuffled.
 POOL = 8
-# How far, in standard deviations of the logits, rounding may move them when rows are packed (bfloat16: 0.01).
-PACKING_TOLERANCE = 0.03
+# How far, in standard deviations of the logits, they may move when rows are packed: by rounding, in the mean
+# (bfloat16: 0.02), and by what stands in the rows before, at any position (where nothing leaks: not at all).
+ROUNDING = 0.1
+LEAK = 0.001
 # Rows packed into one sequence are masked from one another, at a cost that grows as the square of its length.
 PACKED_TOKENS = 4096
 DIVERGED = "the training loss became {}"
@@ -92,7 +94,10 @@ def fit(
 
     meter = meter or Meter(str(model.device))
     trainable = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trainable, lr=config.learning_rate, weight_decay=0.0, fused=True)
+    # In bfloat16 most small steps would be lost to rounding, so they are made on copies in float32.
+    exact = [p if p.dtype == torch.float32 else p.detach().float().requires_grad_() for p in trainable]
+    copied = [(p, copy) for p, copy in zip(trainable, exact, strict=True) if copy is not p]
+    optimiser = torch.optim.AdamW(exact, lr=config.learning_rate, weight_decay=0.0, fused=True)
     plan = [b for epoch in range(config.epochs) for b in batches(rows, config.batch_size, seed * 1009 + epoch)]
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule(config, len(plan)))
     hits: list[bool | None] = [None] * len(rows)
@@ -101,6 +106,8 @@ def fit(
 
     def free() -> None:
         optimiser.zero_grad(set_to_none=True)
+        for weight, _ in copied:
+            weight.grad = None
 
     with precision:
         micro, prefix = halving(
@@ -121,8 +128,13 @@ def fit(
         for position, index in enumerate(chosen):
             if hits[index] is None:
                 hits[index] = position not in missed
-        torch.nn.utils.clip_grad_norm_(trainable, GRADIENT_CLIP)
+        for weight, copy in copied:
+            copy.grad = None if weight.grad is None else weight.grad.float()
+        torch.nn.utils.clip_grad_norm_(exact, GRADIENT_CLIP)
         optimiser.step()
+        with torch.no_grad():
+            for weight, copy in copied:
+                weight.copy_(copy)
         scheduler.step()
         free()
         size = sum(len(row.ids) for row in batch)
@@ -247,29 +259,74 @@ def completion_logits(
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     hidden = base.get_decoder()(input_ids=ids, use_cache=False, **inputs).last_hidden_state
     logits = base.get_output_embeddings()(hidden.flatten(0, 1)[at])
-    cap = getattr(base.config, "final_logit_softcapping", None)
+    settings = base.config.get_text_config()
+    scale = _logit_scale(settings)
+    if scale != 1:
+        logits = logits * scale
+    cap = getattr(settings, "final_logit_softcapping", None)
     if cap:  # Gemma 2 squashes its logits after the head
         logits = torch.tanh(logits / cap) * cap
     row = torch.tensor([number for number, span in enumerate(spans) for _ in span], device=device)
     return logits, ids.flatten()[at + 1], row
 
 
+def _logit_scale(settings: Any) -> float:
+    """What a family multiplies its logits with after the head: Cohere, Muse Glimmer, Falcon-H1, Granite, MiniCPM3,
+    HyperCLOVA X, in this order, by the keys of their configs (as TRL's `add_fused_lm_head` reads them)."""
+    for key in ("logit_scale", "output_multiplier", "lm_head_multiplier"):
+        if getattr(settings, key, None) is not None:
+            return float(getattr(settings, key))
+    scaling = getattr(settings, "logits_scaling", None)
+    if scaling is None:
+        return 1.0
+    return float(scaling if settings.model_type == "hyperclovax" else 1 / scaling)
+
+
 def packing_prefix(model: Any, rows: Sequence[Encoded], size: int, pad_token: int) -> int | None:
     """The prefix to pack batches with, or None where this model cannot be packed.
 
-    Some models mix neighbouring tokens outside their attention (convolutions, state spaces) or ignore a mask of
-    their own, and rows would leak into each other: so the first batch is tried both ways.
+    Some models mix neighbouring tokens outside their attention (convolutions, state spaces) or ignore a mask or
+    positions of their own, and rows would leak into each other: their configs tell it, and the first batch is
+    tried. It must come out as when padded, and its last row as after other rows of the same lengths, which is no
+    question of rounding: where nothing leaks, the same sums are made.
     """
     import torch
 
+    if not _attends_freely(model.config.get_text_config(), max(len(r.ids) for r in rows)):
+        return None
     prefix = shared_prefix([r.ids[: r.prompt] for r in rows])
-    trial = rows[:size]
+    first = next(parts([len(r.ids) - prefix for r in rows], size, PACKED_TOKENS))
+    trial = [rows[i] for i in first]
     with torch.no_grad():
         try:
             packed = completion_logits(model, trial, pad_token, prefix)[0].float()
+            others = completion_logits(model, _others(model, trial, prefix), pad_token, prefix)[0].float()
         except torch.OutOfMemoryError:
             raise  # it is a RuntimeError too
         except (ValueError, RuntimeError, TypeError, NotImplementedError):
             return None  # a model that takes no mask of this form says so in one of these; padded, it trains
         padded = completion_logits(model, trial, pad_token)[0].float()
-    return prefix if float((packed - padded).abs().mean() / padded.std()) < PACKING_TOLERANCE else None
+    last = len(trial[-1].ids) - trial[-1].prompt
+    moved = float((packed - padded).abs().mean() / padded.std())
+    leaked = float((packed - others)[-last:].abs().mean(-1).max() / padded.std())
+    return prefix if moved < ROUNDING and leaked < LEAK else None
+
+
+def _others(model: Any, rows: Sequence[Encoded], prefix: int) -> list[Encoded]:
+    """Rows of the same lengths with other tokens after the prefix, but for the last, which stays."""
+    size = model.get_input_embeddings().weight.shape[0]
+    return [
+        *(Encoded([*r.ids[:prefix], *((t + 1) % size for t in r.ids[prefix:])], r.prompt) for r in rows[:-1]),
+        rows[-1],
+    ]
+
+
+def _attends_freely(settings: Any, longest: int) -> bool:
+    """Whether all that mixes the tokens of a row of that length is attention without a window."""
+    kinds = set(getattr(settings, "layer_types", None) or ())
+    if kinds - {"full_attention", "sliding_attention", "attention"}:
+        return False
+    if any(key.startswith(("mamba", "ssm", "conv", "linear_")) for key in settings.to_dict()):
+        return False
+    window = getattr(settings, "sliding_window", None) if not kinds or "sliding_attention" in kinds else None
+    return window is None or longest <= window

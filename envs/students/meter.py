@@ -26,7 +26,7 @@ class Meter:
     """Measures from its making on. `device` is torch's name of where the training runs."""
 
     def __init__(self, device: str, progress: Progress | None = None, watch: Watch | None = None) -> None:
-        self._began, self._device = time.perf_counter(), device
+        self._began, self.device = time.perf_counter(), device
         self._progress, self._watch = progress, watch
         self._tokens = 0
         self._losses: list[float] = []
@@ -34,7 +34,7 @@ class Meter:
         if device.startswith("cuda"):
             import torch
 
-            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.reset_peak_memory_stats(device)
 
     def step(self, done: int, total: int, loss: float, tokens: int) -> None:
         """An optimiser step is done: the `done`-th of `total`, on rows of so many tokens."""
@@ -45,6 +45,11 @@ class Meter:
             self._watch({"done": done, "total": total, "loss": loss, **now})
         if self._progress:
             self._progress(done, total)
+
+    @property
+    def last_loss(self) -> float:
+        """Of the last step; 0 before the first."""
+        return self._losses[-1] if self._losses else 0.0
 
     def again(self) -> None:
         """The steps so far are thrown away: the training begins anew."""
@@ -73,10 +78,10 @@ class Meter:
 
     def _peak_memory(self) -> float:
         """Megabytes: of tensors on the GPU since the start, on a CPU of the whole process in its life."""
-        if self._device.startswith("cuda"):
+        if self.device.startswith("cuda"):
             import torch
 
-            return round(torch.cuda.max_memory_allocated() / 1e6, 1)
+            return round(torch.cuda.max_memory_allocated(self.device) / 1e6, 1)
         import resource
         import sys
 

@@ -13,7 +13,7 @@ from dataenvgym.envs.config import TrainConfig
 from dataenvgym.envs.errors import ConfigError
 from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.meter import Meter
-from dataenvgym.envs.students.trl_backend import Weights, arguments, processes, run
+from dataenvgym.envs.students.trl_backend import Weights, arguments, one_gpu, processes, run
 
 
 class Pair(NamedTuple):
@@ -68,11 +68,13 @@ def fit_dpo(
             model=model,
             processing_class=tokenizer,
             train_dataset=data,
-            args=DPOConfig(
-                **arguments(model, config, seed, folder, micro, accumulation, mixed),
-                beta=config.beta,
-                max_length=None,  # the rows are cut already
-                precompute_ref_log_probs=not adapter,
+            args=one_gpu(
+                DPOConfig(
+                    **arguments(meter.device, config, seed, folder, micro, accumulation, mixed),
+                    beta=config.beta,
+                    max_length=None,  # the rows are cut already
+                    precompute_ref_log_probs=not adapter,
+                )
             ),
         )
 

@@ -77,6 +77,14 @@ def connect(address: str) -> tuple[Any, bool]:
     return ray, True
 
 
+def hide_gpus() -> None:
+    """In a worker that asked for no GPU: let torch see none. Ray leaves all of the node's visible to it."""
+    import ray
+
+    if not ray.get_gpu_ids():
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 def check_room(ray: Any, asked: Mapping[str, float], address: str, what: str) -> None:
     """Refuse, with a ConfigError, what one machine can never give; on a cluster, which may grow, wait for it."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]

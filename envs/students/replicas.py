@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from dataenvgym.envs.config import ReplicaConfig, TrainConfig
 from dataenvgym.envs.errors import ConfigError, DataEnvGymError, TrainingError
 from dataenvgym.envs.students.base import Student, TrainSummary
-from dataenvgym.envs.students.ray_session import check_room, connect
+from dataenvgym.envs.students.ray_session import check_room, connect, hide_gpus
 from dataenvgym.envs.types import Example, Progress
 
 POLL = 0.5  # seconds between two looks at how far a training is
@@ -22,6 +22,7 @@ class Replica:
     """What an actor holds: one student. All its work is done in one thread, `done` answers in another."""
 
     def __init__(self, make: Callable[[], Student]) -> None:
+        hide_gpus()
         self._make = make  # called later: what it raises would be lost in the actor's creation
         self._made: Student | None = None
         self._loaded: Path | None = None

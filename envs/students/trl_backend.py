@@ -57,15 +57,30 @@ def fit_trl(
             model=model,
             processing_class=tokenizer,
             train_dataset=data,
-            args=SFTConfig(
-                **arguments(model, config, seed, folder, micro, accumulation, mixed),
-                max_length=None,  # the rows are cut already
-                padding_free=flat,
+            args=one_gpu(
+                SFTConfig(
+                    **arguments(meter.device, config, seed, folder, micro, accumulation, mixed),
+                    max_length=None,  # the rows are cut already
+                    padding_free=flat,
+                )
             ),
         )
 
     tokens = config.epochs * sum(len(r.ids) for r in rows)
     return run(model, trainer, config=config, meter=meter, rows=len(rows), tokens=tokens)
+
+
+def sharded() -> bool:
+    """Whether accelerate spreads the weights over the GPUs of several processes (FSDP)."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
+
+
+def one_gpu(args: Any) -> Any:
+    """The trainer's arguments, for one GPU per process: with more in sight a Trainer would use DataParallel, which
+    TRL refuses."""
+    if args.n_gpu > 1:
+        args._n_gpu = 1
+    return args
 
 
 def flattens(model: Any) -> bool:
@@ -74,7 +89,7 @@ def flattens(model: Any) -> bool:
 
 
 def arguments(
-    model: Any, config: TrainConfig, seed: int, folder: str, micro: int, accumulation: int, mixed: bool
+    device: str, config: TrainConfig, seed: int, folder: str, micro: int, accumulation: int, mixed: bool
 ) -> dict[str, Any]:
     """What both trainers are told."""
     return {
@@ -96,7 +111,7 @@ def arguments(
         "report_to": "none",
         "disable_tqdm": True,
         "seed": seed,
-        "use_cpu": model.device.type == "cpu",
+        "use_cpu": device == "cpu",
     }
 
 
@@ -153,11 +168,13 @@ def run(
         micro, (found, gathered) = halving(work, micro, meter, free, whole=share)
     if gathered is None:
         check_finite(list(trainable.values()), found.global_step)
+    elif is_main():
+        check_finite(list(gathered.values()), found.global_step)
     summary = TrainSummary(
         rows=rows,
         steps=found.global_step,
         tokens=tokens,
-        final_loss=float(found.training_loss),
+        final_loss=meter.last_loss,
         micro_batch=micro,
         **meter.measured(),
     )

@@ -55,8 +55,11 @@ def merge(model: Any, adapter: Path) -> Any:
     return adapted.merge_and_unload()
 
 
-def make_trainable(base: Any, config: TrainConfig, start: Path | None) -> Any:
+def make_trainable(base: Any, config: TrainConfig, start: Path | None, exact: bool) -> Any:
     """What training changes: an adapter on the base, that of `start` or a fresh one, or all weights of the base.
+
+    `exact`: the adapter is in float32 whatever the base is in. In bfloat16 most small steps are lost to rounding,
+    unless the trainer makes them on copies.
 
     Raises:
         ConfigError: an adapter is to be trained on from a folder that holds a whole model.
@@ -70,7 +73,7 @@ def make_trainable(base: Any, config: TrainConfig, start: Path | None) -> Any:
             raise ConfigError(
                 f"student.train.adapter is lora, but {start} holds a whole model to go on from; use full"
             )
-        return peft.PeftModel.from_pretrained(base, str(start), is_trainable=True, autocast_adapter_dtype=False)
+        return peft.PeftModel.from_pretrained(base, str(start), is_trainable=True, autocast_adapter_dtype=exact)
     layers: int = base.config.num_hidden_layers
     lora = peft.LoraConfig(
         r=config.lora_rank,
@@ -83,7 +86,7 @@ def make_trainable(base: Any, config: TrainConfig, start: Path | None) -> Any:
         task_type="CAUSAL_LM",
     )
     with quiet_transformers():
-        return peft.get_peft_model(base, lora, autocast_adapter_dtype=False)
+        return peft.get_peft_model(base, lora, autocast_adapter_dtype=exact)
 
 
 def write(model: Any, folder: Path, dtype: str, gathered: dict[str, Any] | None = None) -> None:
@@ -143,14 +146,14 @@ def flash_attention() -> str | None:
     return "flash_attention_2" if is_flash_attn_2_available() else None
 
 
-def apply_liger(model: Any) -> bool:
-    """Put Liger's kernels into the layers of a model on a GPU, where the package is installed; whether it did.
+def apply_liger(model: Any, device: str) -> bool:
+    """Put Liger's kernels into the layers of a model for a GPU, where the package is installed; whether it did.
 
     The loss is left alone: both backends compute it without the logits of all positions anyway.
     """
     from transformers.utils import is_liger_kernel_available
 
-    if model.device.type != "cuda" or not is_liger_kernel_available():
+    if not device.startswith("cuda") or not is_liger_kernel_available():
         return False
     from transformers.integrations.liger import apply_liger_kernel
 

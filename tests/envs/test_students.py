@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -320,6 +321,87 @@ def test_a_model_that_mixes_neighbours_is_not_packed(wild: Path) -> None:
     rows = [Encoded([5, 9, 7, 8, 3], 3), Encoded([5, 9, 6, 4, 11], 3)]
     assert packing_prefix(model, rows, 2, 0) is None
     assert math.isfinite(fit(model, rows, config=TRAIN, seed=0, pad_token=0).final_loss)
+
+
+FAMILIES = {
+    "cohere": ("CohereConfig", {"logit_scale": 0.25}),
+    "granite": ("GraniteConfig", {"logits_scaling": 8.0}),
+    "gemma2": ("Gemma2Config", {"final_logit_softcapping": 2.0, "head_dim": 8}),
+    "gemma3": ("Gemma3TextConfig", {"sliding_window": 64, "head_dim": 8}),
+    "lfm2": ("Lfm2Config", {"full_attn_idxs": [1]}),
+}
+
+
+def of_family(name: str) -> Any:
+    """A random model of two layers."""
+    import torch
+    import transformers
+
+    kind, settings = FAMILIES[name]
+    sizes = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "pad_token_id": 0}
+    torch.manual_seed(0)
+    return transformers.AutoModelForCausalLM.from_config(
+        getattr(transformers, kind)(**sizes, **heads, **settings)
+    ).eval()
+
+
+@pytest.mark.parametrize("name", list(FAMILIES))
+def test_what_a_family_does_to_its_logits_is_learnt_too(name: str) -> None:
+    import torch
+
+    model, row = of_family(name), Encoded([5, 9, 7, 8, 3, 11, 12], 3)
+    logits, labels, _ = completion_logits(model, [row], 0)
+    whole = model(torch.tensor([row.ids])).logits[0, row.prompt - 1 : -1]
+    assert labels.tolist() == row.ids[row.prompt :]
+    torch.testing.assert_close(logits, whole)
+
+
+def test_windows_and_convolutions_are_not_packed_where_they_would_be_felt() -> None:
+    rng = random.Random(0)
+
+    def rows(length: int) -> list[Encoded]:
+        return [Encoded([5, 6, *(rng.randrange(5, 90) for _ in range(length - n))], length - 4) for n in range(4)]
+
+    gemma = of_family("gemma3")
+    assert packing_prefix(gemma, rows(30), 4, 0) == 2
+    assert packing_prefix(gemma, rows(80), 4, 0) is None
+    assert packing_prefix(gemma, [*rows(30), *rows(80)], 4, 0) is None  # long rows that come later
+    assert packing_prefix(of_family("lfm2"), rows(80), 4, 0) is None
+
+
+def test_small_steps_are_not_lost_in_bfloat16(own_cache: bool) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    changed = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        model = AutoModelForCausalLM.from_pretrained(smollm.tiny_folder(), dtype=dtype)
+        before = {name: p.detach().float().clone() for name, p in model.named_parameters()}
+        rows = [Encoded([5 + n, 6, 7, 8, 9], 3) for n in range(4)]
+        fit(model, rows * 16, config=TrainConfig(batch_size=4, epochs=8, learning_rate=2e-5), seed=0, pad_token=0)
+        moved = [(p.detach().float() - before[name]).norm() for name, p in model.named_parameters()]
+        changed[dtype] = float(torch.stack(moved).norm())
+    assert changed[torch.bfloat16] == pytest.approx(changed[torch.float32], rel=0.2)
+
+
+def test_a_folder_is_known_by_its_content(own_cache: bool, tmp_path: Path) -> None:
+    folder, copy = tmp_path / "mine", tmp_path / "copy"
+    shutil.copytree(smollm.tiny_folder(), folder)
+    shutil.copytree(folder, copy)
+
+    def key(of: Path) -> str:
+        return make_student(StudentConfig(name=str(of), device="cpu")).base_key
+
+    first = key(folder)
+    assert first == key(folder) == key(copy)
+    (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
+    assert key(folder) != first
+    weights = copy / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert key(copy) != first
 
 
 def test_keys_name_what_makes_answers_equal() -> None:

@@ -371,7 +371,6 @@ def test_liger_is_used_on_a_gpu_where_it_is_installed(monkeypatch: pytest.Monkey
     import sys
     from types import ModuleType
 
-    import torch
     from transformers import AutoModelForCausalLM, utils
 
     asked: list[dict[str, Any]] = []
@@ -380,15 +379,14 @@ def test_liger_is_used_on_a_gpu_where_it_is_installed(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "liger_kernel", ModuleType("liger_kernel"))
     monkeypatch.setitem(sys.modules, "liger_kernel.transformers", module)
     model = AutoModelForCausalLM.from_pretrained(smollm.tiny_folder())
-    assert not weights.apply_liger(model)  # on the CPU
-    monkeypatch.setattr(type(model), "device", torch.device("cuda"))
+    assert not weights.apply_liger(model, "cpu")
     monkeypatch.setattr(utils, "is_liger_kernel_available", lambda: False)
-    assert not weights.apply_liger(model)
+    assert not weights.apply_liger(model, "cuda")
     monkeypatch.setattr(utils, "is_liger_kernel_available", lambda: True)
     from transformers.integrations import liger
 
     monkeypatch.setattr(liger, "is_liger_kernel_available", lambda: True)
-    assert weights.apply_liger(model)
+    assert weights.apply_liger(model, "cuda")
     assert [g["model"] for g in asked] == [model]
     assert not asked[0]["fused_linear_cross_entropy"] and not asked[0]["cross_entropy"]
 
