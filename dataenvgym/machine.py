@@ -85,9 +85,9 @@ def gpus() -> tuple[list[Gpu], str]:
     if program is not None:
         query = "--query-gpu=name,memory.total,memory.free,driver_version"
         said = run([program, query, "--format=csv,noheader,nounits"])
-        found = [_gpu(line) for line in said.splitlines()] if said is not None else []
+        found = [gpu for line in (said or "").splitlines() if (gpu := _gpu(line)) is not None]
         if found:
-            return [gpu for gpu in found if gpu is not None], "nvidia-smi"
+            return found, "nvidia-smi"
     if not torch_build() or torch_build() == "cpu":
         return [], "no nvidia-smi" if program is None else "nvidia-smi finds none"
     import torch  # slow, and only where a GPU may be that nvidia-smi does not know

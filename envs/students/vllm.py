@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dataenvgym.envs.cache import cache_dir
 from dataenvgym.envs.config import ANSWER_TOKENS, StudentConfig, TrainConfig
-from dataenvgym.envs.errors import DataError, StudentError
+from dataenvgym.envs.errors import ConfigError, DataError, StudentError
 from dataenvgym.envs.students import weights
 from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.hf import TransformersStudent
@@ -41,7 +41,8 @@ class VllmStudent:
         self._log = (folder or cache_dir() / "vllm" / str(os.getpid())) / LOG
         self.base_key = trained.base_key
         # Sums are made in another order than by transformers, so near ties may fall otherwise.
-        self.generation_key = json.dumps({**json.loads(trained.generation_key), "engine": "vllm"}, sort_keys=True)
+        told = {"engine": "vllm", "arguments": self._settings.arguments, "address": self._settings.address}
+        self.generation_key = json.dumps({**json.loads(trained.generation_key), **told}, sort_keys=True)
         self._adapter: Path | None = None
         self._server: VllmServer | None = None
         self._serving: tuple[Served, tuple[int, int] | None] | None = None
@@ -176,7 +177,10 @@ class VllmStudent:
                     "student.vllm.address: a student trained whole needs a server for each state it is in; leave "
                     "address out, so that it is started here, or set student.train.adapter=lora"
                 )
-            return connect(self._settings.address, served)
+            server = connect(self._settings.address, served)
+            if self._sleeps:  # a run that ended badly may have left it asleep
+                server.wake()
+            return server
         log.warning("starting vLLM for the student, which takes half a minute or more; its log is %s", self._log)
         return start(self._settings, served, self._sleeps, self._log)
 
@@ -196,9 +200,12 @@ class VllmStudent:
 
     def _end_server(self) -> None:
         server, self._server = self._server, None
-        if server is not None and self._settings.address is not None and self._named is not None:
-            with suppress(StudentError, DataError):
-                server.unload(self._named[1])  # it goes on without us
+        if server is not None and self._settings.address is not None:  # it goes on without us
+            with suppress(StudentError, DataError, ConfigError):
+                if self._asleep:
+                    server.wake()
+                if self._named is not None:
+                    server.unload(self._named[1])
         self._serving, self._named, self._asleep = None, None, False
         if server is not None:
             server.close()

@@ -13,6 +13,7 @@ import sys
 import time
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,6 +40,10 @@ _running: weakref.WeakSet[VllmServer] = weakref.WeakSet()
 
 class LostError(StudentError):
     """The server does not answer any more."""
+
+
+class AbsentError(ConfigError):
+    """It has no such address, or no such model."""
 
 
 class Served(NamedTuple):
@@ -71,7 +76,7 @@ class VllmServer:
         """Token ids of the greedy answers to prompts of token ids, in order.
 
         Raises:
-            LostError: the server is gone.
+            LostError: the server is gone, or another one that does not know the model.
             DataError: it refuses the prompts, e.g. one that is too long for it.
             StudentError: it does not say which tokens it wrote (vLLM before 0.10.2).
         """
@@ -86,7 +91,10 @@ class VllmServer:
             "add_special_tokens": False,
             **plain,
         }
-        found = self._post(f"{self.url}/completions", body, ANSWER_SECONDS).json()
+        try:
+            found = self._post(f"{self.url}/completions", body, ANSWER_SECONDS).json()
+        except AbsentError as error:  # it has been started again, by its owner, without what was loaded into it
+            raise LostError(f"vLLM at {self.url} no longer knows {model!r}") from error
         choices = sorted(found["choices"], key=lambda choice: choice["index"])
         if len(choices) != len(prompts) or any(choice.get("token_ids") is None for choice in choices):
             raise StudentError(f"{self.url} does not return token ids; the student needs vLLM 0.10.2 or later")
@@ -97,8 +105,9 @@ class VllmServer:
         self._post(f"{self.url}/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
 
     def unload(self, name: str) -> None:
-        """Forget an adapter."""
-        self._post(f"{self.url}/unload_lora_adapter", {"lora_name": name})
+        """Forget an adapter, if it knows it."""
+        with suppress(AbsentError):
+            self._post(f"{self.url}/unload_lora_adapter", {"lora_name": name})
 
     def sleep(self) -> None:
         """Give the GPU's memory back: the weights go to the machine's memory, the cache of keys is dropped."""
@@ -167,7 +176,7 @@ class VllmServer:
         if response.status_code == 401:
             raise ConfigError(f"the vLLM server at {self.url} refuses the key in {KEY}")
         if response.status_code == 404:
-            raise ConfigError(
+            raise AbsentError(
                 f"the vLLM server at {url} answers 404 ({_told(response)}). Adapters need it to be started with "
                 "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True and --enable-lora; sleeping needs VLLM_SERVER_DEV_MODE=1 "
                 "and --enable-sleep-mode"
@@ -208,6 +217,7 @@ def start(settings: VllmConfig, served: Served, sleeps: bool, log: Path) -> Vllm
     python = settings.python or sys.executable
     _check_installed(python)
     key = secrets.token_hex(32)
+    gpus = settings.gpus if settings.gpus is not None else _gpu_of(served.device)
     environment = {
         **os.environ,
         KEY: key,
@@ -215,7 +225,7 @@ def start(settings: VllmConfig, served: Served, sleeps: bool, log: Path) -> Vllm
         "VLLM_HOST_IP": "127.0.0.1",
         "VLLM_NO_USAGE_STATS": "1",
         **({"VLLM_SERVER_DEV_MODE": "1"} if sleeps else {}),
-        **({"CUDA_VISIBLE_DEVICES": settings.gpus} if settings.gpus is not None else {}),
+        **({"CUDA_VISIBLE_DEVICES": gpus} if gpus is not None else {}),
     }
     environment.pop("PYTHONPATH", None)  # it may be another environment than ours
     if served.device == "cpu":
@@ -242,6 +252,15 @@ def start(settings: VllmConfig, served: Served, sleeps: bool, log: Path) -> Vllm
         server.close()
         raise
     return server
+
+
+def _gpu_of(device: str) -> str | None:
+    """What CUDA_VISIBLE_DEVICES must name for a server to run on torch's `cuda:N`; None: nothing else than now."""
+    _, _, number = device.partition("cuda:")
+    if not number:
+        return None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return number if visible is None else visible.split(",")[int(number)].strip()
 
 
 def _arguments(settings: VllmConfig, served: Served, sleeps: bool, port: int) -> list[str]:

@@ -155,3 +155,37 @@ print(json.dumps([changed, student.predict(prompts) == before]))
         tmp_path,
     )
     assert found == [True, True]
+
+
+def test_a_replica_sees_the_gpus_that_it_asked_for_and_no_others(tmp_path: Path) -> None:
+    """Ray takes our word for the GPUs; what it tells a worker of them is all that is looked at."""
+    found = told(
+        """
+os.environ["CUDA_VISIBLE_DEVICES"] = "0,1"
+import ray
+
+ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+
+class Sees:
+    base_key, generation_key = "sees", "sees"
+
+    def load(self, adapter):
+        pass
+
+    def predict(self, prompts, images=None, progress=None):
+        return [os.environ["CUDA_VISIBLE_DEVICES"]] * len(prompts)
+
+    def close(self):
+        pass
+
+seen = []
+for gpus in (0, 1):
+    student = ReplicatedStudent(Sees, ReplicaConfig(count=2, num_gpus=gpus), shard=1)
+    seen.append(sorted(set(student.predict(prompts))))
+    student.close()
+print(json.dumps(seen))
+""",
+        tmp_path,
+    )
+    assert found[0] == [""]
+    assert found[1] and set(found[1]) <= {"0", "1"}  # a slow starter may be left without a prompt

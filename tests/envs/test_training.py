@@ -1,5 +1,6 @@
 """Training: what happens when memory runs out or the loss is no number, and what is trained in which way."""
 
+import gc
 import json
 import logging
 import math
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from dataenvgym.envs.config import GenerationConfig, StudentConfig, TrainConfig
 from dataenvgym.envs.errors import ConfigError, DataError, DivergedError, TrainingError
-from dataenvgym.envs.students import loop, make_student, smollm, trl_backend, weights
+from dataenvgym.envs.students import loop, make_student, preference, smollm, trl_backend, weights
 from dataenvgym.envs.students.hf import TransformersStudent
 from dataenvgym.envs.students.loop import Encoded, accumulate, completion_logits, parts
 from dataenvgym.envs.types import Example
@@ -364,6 +365,43 @@ def test_both_backends_have_the_same_loss(tmp_path: Path) -> None:
         settings = config(backend=backend, batch_size=len(EXAMPLES))
         first.append(tiny().train(EXAMPLES, tmp_path / backend, config=settings, seed=0).losses[0])
     assert first[0] == pytest.approx(first[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("settings", [{"backend": "trl"}, {"method": "dpo"}])
+def test_one_process_trains_on_one_gpu_though_it_sees_two(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No GPU is needed: TRL refuses by the number that its arguments tell."""
+    real = trl_backend.one_gpu
+
+    def with_two(args: Any) -> Any:
+        assert args.n_gpu <= 1
+        args._n_gpu = 2
+        return real(args)
+
+    for module in (trl_backend, preference):
+        monkeypatch.setattr(module, "one_gpu", with_two)
+    rows = [e._replace(rejected="no") for e in EXAMPLES]
+    assert tiny().train(rows, tmp_path / "out", config=config(**settings), seed=0).steps > 0
+
+
+def test_trl_is_refused_on_another_gpu_than_the_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    student = tiny()
+    monkeypatch.setattr(student, "device", "cuda:1")
+    with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=1"):
+        student.train(EXAMPLES, tmp_path / "out", config=config(backend="trl"), seed=0)
+
+
+def test_nothing_of_a_training_stays_in_memory(tmp_path: Path) -> None:
+    from transformers import PreTrainedModel
+
+    def models() -> int:
+        return sum(issubclass(type(one), PreTrainedModel) for one in gc.get_objects())
+
+    student, before = tiny(), models()
+    student.train(EXAMPLES, tmp_path / "out", config=config(backend="trl"), seed=0)
+    student.close()
+    assert models() == before
 
 
 def test_liger_is_used_on_a_gpu_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

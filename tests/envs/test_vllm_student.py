@@ -16,9 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from dataenvgym.envs.config import StudentConfig, TrainConfig
+from dataenvgym.envs.config import StudentConfig, TrainConfig, VllmConfig
 from dataenvgym.envs.errors import ConfigError, DataError, MissingDependencyError, StudentError
 from dataenvgym.envs.students import Student, make_student, vllm_server
 from dataenvgym.envs.types import Example
@@ -222,6 +223,26 @@ def test_what_is_refused_is_said(student: Make, fake: Path, tmp_path: Path) -> N
         student(train={"lora_rank": 600}).predict(PROMPTS[:1])
 
 
+@pytest.mark.parametrize(
+    ("device", "visible", "told"), [("cuda:1", None, "1"), ("cuda:1", "4, 6", "6"), ("cuda", "4,6", "4,6")]
+)
+def test_the_server_runs_on_the_students_gpu(
+    device: str, visible: str | None, told: str, fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    settings = VllmConfig(python=str(fake / "python"))
+    served = vllm_server.Served("base", "base", "bfloat16", device, 8)
+    server = vllm_server.start(settings, served, False, tmp_path / "log")
+    try:
+        (start,) = said(fake, "starts")
+        environment = Path(f"/proc/{start['pid']}/environ").read_bytes().decode().split("\0")
+        assert f"CUDA_VISIBLE_DEVICES={told}" in environment
+    finally:
+        server.close()
+
+
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")
 def test_vllm_that_is_not_installed_here(student: Make) -> None:
     with pytest.raises(MissingDependencyError, match=r"student\.vllm\.python"):
@@ -259,6 +280,19 @@ def test_a_server_at_an_address(
         one.close()
         assert server.poll() is None, "it is not ours to end"
         assert paths(fake)[-1] == "unload_lora_adapter", "nor is anything left in it"
+        again = student(address=f"http://127.0.0.1:{port}", sleep="on")
+        again.load(tmp_path / "a")
+        assert again.predict(PROMPTS[:1]) == answers(PROMPTS[:1], 4)
+        forgetful = httpx.Client(headers={"Authorization": "Bearer a key"})
+        loaded = said(fake, "calls")[-1]["model"]
+        forgetful.post(f"http://127.0.0.1:{port}/v1/unload_lora_adapter", json={"lora_name": loaded})
+        assert again.predict(PROMPTS[:3]) == answers(PROMPTS[:3], 4), "its owner has started it anew"
+        forgetful.post(f"http://127.0.0.1:{port}/sleep")  # and a run before this was killed while it trained
+        late = student(address=f"http://127.0.0.1:{port}", sleep="on")
+        assert late.predict(PROMPTS[:1]) == answers(PROMPTS[:1])
+        late._rest()  # type: ignore[attr-defined]
+        late.close()
+        assert paths(fake)[-2:] == ["/sleep?level=1", "/wake_up"], "it is left as it was found"
         with pytest.raises(StudentError, match="trained whole"):
             student(train={"adapter": "full"}, address=f"http://127.0.0.1:{port}/v1").predict(PROMPTS[:1])
         monkeypatch.setenv(vllm_server.KEY, "another")
