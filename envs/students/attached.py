@@ -20,9 +20,20 @@ GRACE = 10.0
 
 def main(command: list[str]) -> int:
     """Run the command to its end, or to that of standard input; its exit status, 128 and more after a signal."""
+    asked: list[int] = []
+    started: list[subprocess.Popen[bytes]] = []
+
+    def end(number: int, _: object) -> None:
+        asked.append(number)
+        if started:
+            os._exit(_end(started[0]))
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: os._exit(_end(child)))
+        signal.signal(number, end)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+    started.append(child)
+    if asked:  # while it was being started
+        return _end(child)
     threading.Thread(target=_end_with_input, args=(child,), daemon=True).start()
     status = child.wait()
     _signal(child, signal.SIGKILL)  # what it has left running

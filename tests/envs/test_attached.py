@@ -47,3 +47,10 @@ def test_what_the_command_leaves_running_ends_with_it(tmp_path: Path) -> None:
 def test_its_exit_status_is_the_commands() -> None:
     assert tied("sh", "-c", "exit 3").wait(30) == 3
     assert tied("sh", "-c", "kill -9 $$").wait(30) == 137
+
+
+def test_a_signal_while_the_command_is_being_started_ends_it_too(tmp_path: Path) -> None:
+    # The shell's parent is the one to be ended: it may not yet know what it has started.
+    process = tied("sh", "-c", f"echo $$ > {tmp_path}/child; kill -TERM $PPID; sleep 600")
+    assert process.wait(30) == 0
+    assert gone(tmp_path / "child")
