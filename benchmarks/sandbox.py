@@ -109,8 +109,8 @@ def fork(made: list[Program]) -> int:
 def _processor() -> float:
     """Processor seconds so far: of this process, of the sandbox's servers and of all programs in them."""
     with ExitStack() as stack:
-        servers = [stack.enter_context(borrowed("bubblewrap")) for _ in range(CORES)]
-        replies = [server.ask({"do": "close"}, b"", 10)[0] for server in servers]
+        servers = [stack.enter_context(borrowed("bubblewrap", "programs")) for _ in range(CORES)]
+        replies = [server.clean() for server in servers]
     return time.process_time() + sum(reply["own"] + reply["programs"] for reply in replies)
 
 

@@ -5,33 +5,61 @@ are compared as JSON writes them, since expected values are JSON.
 """
 
 import decimal
+import fractions
 import math
+from collections.abc import Callable
 from typing import Any
 
 TOLERANCE = 1e-6
 """Relative for large numbers, absolute for those below one."""
 
 
+class Items(tuple[Any, ...]):
+    """The items of a dict that a program gave. They are not hashed: it may have chosen them to collide."""
+
+    def __repr__(self) -> str:
+        """As a dict is written."""
+        return "{" + ", ".join(f"{key!r}: {value!r}" for key, value in self) + "}"
+
+
+class Bag(tuple[Any, ...]):
+    """The items of a set or an iterator that a program gave, which is equal to no JSON value."""
+
+    def __repr__(self) -> str:
+        """As a set is written, which says that it is no list."""
+        return "{" + ", ".join(map(repr, self)) + "}" if self else "set()"
+
+
+MADE: dict[str, Callable[[Any], Any]] = {"tuple": tuple, "dict": Items, "set": Bag, "frozenset": Bag, "iter": Bag}
+"""What becomes of a program's containers here."""
+
+
 def same_value(expected: Any, got: Any) -> bool:
     """Compare a returned value with a JSON value. A tuple counts as a list; a set does not."""
     try:
         return _same(expected, got)
-    except RecursionError:
+    except (RecursionError, ArithmeticError):  # the latter of decimals that are no number
         return False
 
 
 def _same(expected: Any, got: Any) -> bool:
-    if isinstance(got, tuple):
+    if isinstance(got, Bag):
+        return False
+    if isinstance(got, dict):
+        got = Items(got.items())
+    if isinstance(got, tuple) and not isinstance(got, Items):
         got = list(got)
     if isinstance(expected, list) and isinstance(got, list):
         return len(expected) == len(got) and all(_same(e, g) for e, g in zip(expected, got, strict=True))
-    if isinstance(expected, dict) and isinstance(got, dict):
-        by_name = {_json_key(key): value for key, value in got.items()}
+    if isinstance(expected, dict) and isinstance(got, Items):
+        by_name = {_json_key(key): value for key, value in got}
         return (
-            len(by_name) == len(got)
+            len(got) == len(by_name) == len(expected)
             and by_name.keys() == expected.keys()
             and all(_same(value, by_name[key]) for key, value in expected.items())
         )
+    if isinstance(got, decimal.Decimal | fractions.Fraction) and _numbers(expected):
+        return bool(expected == got) or (isinstance(expected, float) and _close(expected, float(got)))
     if isinstance(expected, float) or isinstance(got, float):
         return _numbers(expected) and _numbers(got) and _close(expected, got)
     return bool(expected == got)
@@ -52,10 +80,13 @@ def _close(expected: float, got: float) -> bool:
         return False
 
 
-def _json_key(key: Any) -> Any:
+def _json_key(key: Any) -> str | None:
+    """A key as JSON writes it; None for what is no JSON key."""
     if key is None or isinstance(key, bool):
         return {None: "null", True: "true", False: "false"}[key]
-    return repr(key) if isinstance(key, int | float) and abs(key) < 1e300 else key
+    if isinstance(key, int | float) and abs(key) < 1e300:
+        return repr(key)
+    return key if isinstance(key, str) else None
 
 
 def same_output(expected: str, got: str) -> bool:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import builtins
+import json
 import os
 import re
 import signal
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
-from dataenvgym.envs.sandbox.compare import same_output, same_value
+from dataenvgym.envs.sandbox.compare import MADE, same_output, same_value
 from dataenvgym.envs.sandbox.inside import frames
 from dataenvgym.envs.sandbox.servers import LostError, Server, borrowed
 from dataenvgym.envs.sandbox.types import (
@@ -35,6 +39,8 @@ PROGRAM, SCRIPT = 0, 1
 MOST_NAMES = 10_000
 BATCH_BYTES = 1 << 16
 """Arguments that are sent ahead, while the answer to the first call is still unknown."""
+SLACK_BYTES = 1 << 16
+"""What may come back, whatever the limit, beyond four times what is expected (a value travels with its types)."""
 
 
 class Answer(NamedTuple):
@@ -42,6 +48,17 @@ class Answer(NamedTuple):
 
     message: dict[str, Any] | None
     ended: TestResult
+
+
+class Clock:
+    """What is left of a test's time, where more than one process runs for it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.cpu, self._end = limits.cpu_seconds, time.monotonic() + limits.wall_seconds
+
+    def wall(self) -> float:
+        """Seconds left by the clock."""
+        return max(0.0, self._end - time.monotonic())
 
 
 _NONE = TestResult(status="error", detail="")
@@ -93,15 +110,17 @@ def _judged(program: Program, isolation: Isolation, limits: Limits, stop_at_firs
     for _ in range(2):  # a server may be lost through no fault of the program; lost twice, it is the program
         results: list[TestResult] = []
         try:
-            with borrowed(isolation) as server:
-                run = _Run(server, program, limits)
+            with ExitStack() as stack:
+                servers = {PROGRAM: stack.enter_context(borrowed(isolation, "programs"))}
+                if any(isinstance(test, ScriptTest) for test in program.tests):
+                    servers[SCRIPT] = stack.enter_context(borrowed(isolation, "scripts"))
+                run = _Run(servers, program, limits)
                 while len(results) < len(program.tests):
                     results += run.next(program.tests[len(results) :])
                     wrong = next((n for n, r in enumerate(results, 1) if r.status != "passed"), None)
                     if stop_at_first and wrong:
                         del results[wrong:]
                         break
-                run.close()
             break
         except LostError as error:
             results.append(TestResult(status="refused", detail=f"it brought its sandbox down: {error}"))
@@ -110,10 +129,10 @@ def _judged(program: Program, isolation: Isolation, limits: Limits, stop_at_firs
 
 
 class _Run:
-    """One program on one server."""
+    """One program on its server, and the test scripts on another."""
 
-    def __init__(self, server: Server, program: Program, limits: Limits) -> None:
-        self._server, self._program, self._limits = server, program, limits
+    def __init__(self, servers: dict[int, Server], program: Program, limits: Limits) -> None:
+        self._servers, self._program, self._limits = servers, program, limits
         self._names: list[str] | None = None
         self._broken: TestResult | None = None
 
@@ -128,10 +147,6 @@ class _Run:
             return [self._script(tests[0])]
         return self._calls(tests)
 
-    def close(self) -> None:
-        """Leave nothing of the program behind."""
-        self._server.ask({"do": "close"}, b"", GRACE)
-
     def _opened(self) -> TestResult | None:
         """The program's process, once run to its end and ready for calls; or why it is not."""
         if self._names is not None or self._broken is not None:
@@ -142,14 +157,16 @@ class _Run:
             # That the program does not even load will not change for the next test.
             self._broken = found.ended if found.message is None else _error(found.message)
             return self._broken
-        self._names = [name for name in names[:MOST_NAMES] if isinstance(name, str)]
         entry = self._program.entry.partition(".")[0]
+        self._names = [name for name in names[:MOST_NAMES] if isinstance(name, str)]
         if entry and entry not in self._names:  # nor may a builtin of that name stand in for it
             self._broken = TestResult(status="error", detail=f"the program has no {entry!r}")
         return self._broken
 
-    def _open(self, number: int, role: str, code: str, **more: Any) -> Answer:
-        return self._ask(*self._opening(number, role, code, **more))
+    def _open(self, number: int, role: str, code: str, clock: Clock | None = None, **more: Any) -> Answer:
+        job, body = self._opening(number, role, code, **more)
+        header, answer = self._send(job, body, clock=clock)
+        return _read(answer) if header.get("frame") else Answer(None, self._ended(header, answer))
 
     def _opening(self, number: int, role: str, code: str, **more: Any) -> tuple[dict[str, Any], bytes]:
         limits = self._limits
@@ -163,24 +180,28 @@ class _Run:
         }
         return job, code.encode("utf-8", "replace")
 
-    def _send(self, job: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
-        limits = self._limits
-        within = {"cpu": limits.cpu_seconds, "wall": limits.wall_seconds, "output": limits.output_kb * 1024}
-        return self._server.ask({**job, **within}, body, limits.wall_seconds + GRACE)
+    def _send(
+        self, job: dict[str, Any], body: bytes, *, tests: Iterable[Test] = (), clock: Clock | None = None
+    ) -> tuple[dict[str, Any], bytes]:
+        """Ask the process's server. `tests`: whose answers come back; `clock`: None: a test's whole time."""
+        clock = clock or Clock(self._limits)
+        wall = clock.wall()
+        output = max(self._limits.output_kb * 1024, *(4 * _size(test) + SLACK_BYTES for test in tests), 0)
+        within = {"cpu": clock.cpu, "wall": wall, "output": output}
+        header, answer = self._servers[job["id"]].ask({**job, **within}, body, wall + GRACE)
+        clock.cpu -= header.get("used", 0.0)
+        return {**header, "output": output}, answer
 
-    def _ask(self, job: dict[str, Any], body: bytes) -> Answer:
-        header, answer = self._send(job, body)
-        if header.get("frame"):
-            return _read(answer)
-        return Answer(None, self._ended(header, answer))
+    def _message(self, number: int, message: bytes, clock: Clock) -> Answer:
+        return self._messages(number, [message], clock=clock)[0]
 
-    def _message(self, number: int, message: bytes) -> Answer:
-        return self._messages(number, [message])[0]
-
-    def _messages(self, number: int, messages: Sequence[bytes]) -> list[Answer]:
+    def _messages(
+        self, number: int, messages: Sequence[bytes], tests: Iterable[Test] = (), clock: Clock | None = None
+    ) -> list[Answer]:
         """Answers to the first of the messages; at least one, and the last may be how the process ended."""
         sizes = [len(message) for message in messages]
-        header, body = self._send({"do": "ask", "id": number, "sizes": sizes}, b"".join(messages))
+        job = {"do": "ask", "id": number, "sizes": sizes}
+        header, body = self._send(job, b"".join(messages), tests=tests, clock=clock)
         found, start = [], 0
         for size in header["sizes"]:
             found.append(_read(body[start : start + size]))
@@ -203,7 +224,7 @@ class _Run:
                 return [TestResult(status="error", detail=f"the test's arguments cannot be given: {error}")]
             calls.append(test)
             messages.append(frames.dump({"path": path, "args": args, "keep": False}))
-        answers = self._messages(PROGRAM, messages)
+        answers = self._messages(PROGRAM, messages, calls)
         return [self._called(path[-1], *pair) for pair in zip(calls, answers, strict=False)]
 
     def _called(self, name: str, test: CallTest, found: Answer) -> TestResult:
@@ -213,8 +234,8 @@ class _Run:
         if "value" not in found.message:
             return _error(found.message)
         try:
-            got = frames.unpack(found.message["value"])
-        except (ValueError, TypeError, AttributeError, RecursionError):
+            got = frames.unpack(found.message["value"], made=MADE)
+        except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
             return TestResult(status="refused", detail="what came back is no value")
         if same_value(test.expected, got):
             return TestResult(status="passed")
@@ -222,7 +243,8 @@ class _Run:
         return _failed(f"{name}({shown})", _short(test.expected), _short(got))
 
     def _stdin(self, test: StdinTest) -> TestResult:
-        header, body = self._send(*self._opening(PROGRAM, "stdin", self._program.code, stdin=test.stdin))
+        opening = self._opening(PROGRAM, "stdin", self._program.code, stdin=test.stdin)
+        header, body = self._send(*opening, tests=[test])
         split = header.get("split", 0)
         if header.get("ended") != "exit" or header.get("code") != 0:
             return self._ended(header, body[split:])
@@ -232,18 +254,16 @@ class _Run:
         return _failed(f"input {_short(test.stdin)}", _short(test.stdout), _short(got))
 
     def _script(self, test: ScriptTest) -> TestResult:
-        found = self._open(SCRIPT, "script", test.code, names=self._names)
-        fault: TestResult | None = None
+        clock, fault = Clock(self._limits), None
+        found = self._open(SCRIPT, "script", test.code, clock, names=self._proxies())
         while found.message is not None and "path" in found.message:
-            answer = self._message(PROGRAM, frames.dump(found.message))
+            answer = self._message(PROGRAM, frames.dump(found.message), clock)
             if answer.message is None:
-                fault, self._names = answer.ended, None
-                reply = {"error": answer.ended.detail, "kind": ""}
-            else:
-                reply = answer.message
-                if "error" in reply:
-                    fault = _error(reply)
-            found = self._message(SCRIPT, frames.dump(reply))
+                self._names = None
+                return answer.ended
+            if "error" in answer.message:
+                fault = _error(answer.message)
+            found = self._message(SCRIPT, frames.dump(answer.message), clock)
         if found.message is None:
             return TestResult(status=found.ended.status, detail=_clean(f"in the test: {found.ended.detail}"))
         if found.message.get("done") is True:
@@ -259,16 +279,22 @@ class _Run:
         why = fault.detail if fault is not None else told
         return TestResult(status="error", detail=_clean(f"{why}, in the test: {source}" if source else why))
 
+    def _proxies(self) -> list[str]:
+        """The names that a script finds of the program: none that would change what the script itself does."""
+        entry = self._program.entry.partition(".")[0]
+        own = vars(builtins)
+        return [n for n in self._names or () if n == entry or not (n in own or n.startswith("__"))]
+
     def _ended(self, header: dict[str, Any], answer: bytes) -> TestResult:
         """What the end of a process means, when an answer was awaited."""
         limits, why = self._limits, header.get("ended")
-        if why == "timeout":
+        code = header.get("code")
+        if why == "timeout" or code == -signal.SIGXCPU:
             return TestResult(status="timeout", detail=f"more than {limits.cpu_seconds:g} s of processor time")
         if why == "wall":
             return TestResult(status="timeout", detail=f"not done after {limits.wall_seconds:g} s by the clock")
         if why == "output":
-            return TestResult(status="refused", detail=f"more than {limits.output_kb} kB came back")
-        code = header.get("code")
+            return TestResult(status="refused", detail=f"more than {header['output'] // 1024} kB came back")
         if header.get("error"):
             found = _read(answer)
             return _error(found.message) if found.message is not None else found.ended
@@ -277,6 +303,16 @@ class _Run:
         if code == NOT_SET_UP:
             return TestResult(status="refused", detail="its process could not be set up")
         return TestResult(status="error", detail=f"it ended by itself (exit code {code}) before its test did")
+
+
+def _size(test: Test) -> int:
+    """Of what is expected, in bytes."""
+    if isinstance(test, StdinTest):
+        return len(test.stdout)
+    try:
+        return len(json.dumps(test.expected)) if isinstance(test, CallTest) else 0
+    except (TypeError, ValueError, RecursionError):  # no JSON value, which nothing equals
+        return 0
 
 
 def _read(body: bytes) -> Answer:
@@ -305,7 +341,7 @@ def _short(value: Any) -> str:
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # an int of more digits than Python writes, or nested too deep
-        text = f"a {type(value).__name__}"
+        text = "a value too large or too deep to be shown"
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 20]}... ({len(text):,} characters)"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import select
 import shutil
@@ -16,16 +17,21 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
 
 from dataenvgym.envs.errors import MissingDependencyError
-from dataenvgym.envs.sandbox.inside import frames
+from dataenvgym.envs.sandbox.inside import frames, leftovers
 from dataenvgym.envs.sandbox.types import Isolation
+
+Purpose = Literal["programs", "scripts"]
+"""What runs on a server. A program can read what its server has ever held, and so no test script is given to one
+that runs programs."""
 
 INSIDE = Path(__file__).parent / "inside"
 START_SECONDS = 60
 """Within which a server must be ready; it takes a tenth of a second."""
 CLOSE_SECONDS = 2
+CLEAN_SECONDS = 10
 LARGEST_FRAME = 1 << 28
 SCRATCH_BYTES = 64 << 20
 INSTALL = "Install it with: apt-get install bubblewrap (dnf, pacman and others call it so too)"
@@ -35,7 +41,7 @@ CHOICE = (
 )
 
 # The folder comes last, since a module beside `inside` may have the name of one of the standard library.
-_START = "import sys; sys.path.append({folder!r}); from inside.server import serve; serve({scratch!r}, {alone!r})"
+_START = "import sys; sys.path.append({0!r}); from inside.server import serve; serve({1!r}, {2!r}, {3!r})"
 # Neither packages nor the current folder are sources of modules. Not -I, which would ignore the hash seed.
 _PYTHON = ("-S", "-s", "-P", "-B", "-c")
 _ENVIRONMENT = {"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"}
@@ -48,16 +54,15 @@ class LostError(Exception):
 class Server:
     """A process with a fork server in it. One thread uses it at a time."""
 
-    def __init__(self, isolation: Isolation) -> None:
-        self.isolation = isolation
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+    def __init__(self, isolation: Isolation, purpose: Purpose) -> None:
+        self.isolation, self.purpose = isolation, purpose
+        self._scratch: str | None = None
+        common = purpose == "programs"  # a script finds only what it imports
         if isolation == "bubblewrap":
-            command = bubblewrap(self._command("/sandbox", "/tmp", True))  # noqa: S108 - inside it is private
-            folder: str | None = None
+            command = bubblewrap(_command("/sandbox", "/tmp", True, common))  # noqa: S108 - inside it is private
         else:
-            self._scratch = tempfile.TemporaryDirectory(prefix="dataenvgym-programs-")
-            folder = self._scratch.name
-            command = self._command(str(INSIDE.parent), folder, False)
+            self._scratch = tempfile.mkdtemp(prefix="dataenvgym-programs-")
+            command = _command(str(INSIDE.parent), self._scratch, False, common)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
         self._process = subprocess.Popen(  # noqa: S603 - our own command
             command,
@@ -65,11 +70,13 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=_ENVIRONMENT,
-            cwd=folder,
+            cwd=self._scratch,
             start_new_session=True,
         )
+        self._inbox, self._outbox = _pipe(self._process.stdout), _pipe(self._process.stdin)
+        os.set_blocking(self._outbox, False)
         try:
-            self._receive(START_SECONDS)
+            self._receive(time.monotonic() + START_SECONDS)
         except LostError as error:
             said = self._said() or str(error)
             self.close()
@@ -77,23 +84,31 @@ class Server:
                 f"the sandbox for programs cannot start: {said}. {INSTALL}, {CHOICE}."
             ) from error
 
-    @staticmethod
-    def _command(folder: str, scratch: str, alone: bool) -> list[str]:
-        start = _START.format(folder=folder, scratch=scratch, alone=alone)
-        return [os.path.realpath(sys.executable), *_PYTHON, start]
-
     def ask(self, header: dict[str, Any], body: bytes, patience: float) -> tuple[dict[str, Any], bytes]:
         """Send a frame and wait for the answer. Raises LostError when none comes within `patience` seconds."""
-        if self._process.stdin is None:
-            raise LostError("closed")
-        try:
-            frames.send(self._process.stdin.fileno(), header, body)
-        except OSError as error:
-            raise LostError("the sandbox has ended") from error
-        return self._receive(patience)
-
-    def _receive(self, patience: float) -> tuple[dict[str, Any], bytes]:
         deadline = time.monotonic() + patience
+        self._send(frames.framed(header, body), deadline)
+        return self._receive(deadline)
+
+    def clean(self) -> dict[str, Any]:
+        """End what runs on it and remove what that left. Raises LostError when it cannot.
+
+        Returns:
+            Processor seconds since it was started: its `own`, and those of the `programs`.
+        """
+        return self.ask({"do": "close"}, b"", CLEAN_SECONDS)[0]
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        left = memoryview(data)
+        while left:
+            if not select.select([], [self._outbox], [], max(0.0, deadline - time.monotonic()))[1]:
+                raise LostError("the sandbox does not listen")
+            try:
+                left = left[os.write(self._outbox, left) :]
+            except OSError as error:
+                raise LostError("the sandbox has ended") from error
+
+    def _receive(self, deadline: float) -> tuple[dict[str, Any], bytes]:
         sizes = frames.HEAD.unpack(self._read(frames.HEAD.size, deadline))
         if sum(sizes) > LARGEST_FRAME:
             raise LostError("the sandbox sent too much")
@@ -104,13 +119,11 @@ class Server:
         return header, self._read(sizes[1], deadline)
 
     def _read(self, count: int, deadline: float) -> bytes:
-        if self._process.stdout is None:
-            raise LostError("closed")
-        fd, data = self._process.stdout.fileno(), bytearray()
+        data = bytearray()
         while len(data) < count:
-            if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if not select.select([self._inbox], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 raise LostError("the sandbox does not answer")
-            part = os.read(fd, min(1 << 20, count - len(data)))
+            part = os.read(self._inbox, min(1 << 20, count - len(data)))
             if not part:
                 raise LostError("the sandbox has ended")
             data += part
@@ -121,19 +134,31 @@ class Server:
         return self._errors.read()[-300:].decode("utf-8", "replace").strip()
 
     def close(self) -> None:
-        """End it and all that runs in it."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()  # a server that waits for work ends by this
+        """End it and all that runs in it; never raises."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()  # a server that waits for work ends by this
         try:
             self._process.wait(CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self._errors.close()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
         if self._scratch is not None:
-            self._scratch.cleanup()
+            with contextlib.suppress(OSError):
+                leftovers.clear(self._scratch)
+                Path(self._scratch).rmdir()
+
+
+def _command(folder: str, scratch: str, alone: bool, common: bool) -> list[str]:
+    return [os.path.realpath(sys.executable), *_PYTHON, _START.format(folder, scratch, alone, common)]
+
+
+def _pipe(stream: IO[bytes] | None) -> int:
+    assert stream is not None  # noqa: S101 - it was asked for
+    return stream.fileno()
 
 
 def bubblewrap(command: list[str]) -> list[str]:
@@ -151,9 +176,10 @@ def bubblewrap(command: list[str]) -> list[str]:
             binds += ["--symlink", str(Path(name).readlink()), name]
         elif Path(name).is_dir():
             binds += ["--ro-bind", name, name]
-    base = Path(sys.base_prefix).resolve()
-    if not base.is_relative_to("/usr"):
-        binds += ["--ro-bind", str(base), str(base)]
+    python, base = Path(sys.executable).resolve(), Path(sys.base_prefix).resolve()
+    if not base.is_relative_to("/usr"):  # of a folder with more than Python in it (conda's), only what it needs
+        for part in (python, base / "lib", base / "lib64"):
+            binds += ["--ro-bind-try", str(part), str(part)]
     return [
         program,
         *("--unshare-all", "--die-with-parent", "--new-session"),
@@ -161,13 +187,26 @@ def bubblewrap(command: list[str]) -> list[str]:
         "--clearenv",
         *(word for name, value in _ENVIRONMENT.items() for word in ("--setenv", name, value)),
         *binds,
+        *(word for folder in _packages(python, base) for word in ("--tmpfs", folder, "--remount-ro", folder)),
         *("--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"),
         *("--ro-bind", str(INSIDE), "/sandbox/inside"),
-        *("--dev", "/dev", "--tmpfs", "/dev/shm", "--remount-ro", "/dev/shm"),  # noqa: S108 - inside
+        *("--dev", "/dev", "--tmpfs", "/dev/shm", "--remount-ro", "/dev/shm", "--remount-ro", "/dev"),  # noqa: S108
         *("--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp", "--chdir", "/tmp"),  # noqa: S108 - inside
         *("--remount-ro", "/", "--"),
         *command,
     ]
+
+
+def _packages(python: Path, base: Path) -> list[str]:
+    """Folders of installed packages and programs that Python does not need; what a program finds is to depend on
+    Python's version alone."""
+    local = Path("/usr/local")
+    found = [] if python.is_relative_to(local) or base.is_relative_to(local) else [local]
+    places = {base, Path("/usr")} if found else {base, Path("/usr"), local}
+    for place in sorted(places):
+        for kind in ("site-packages", "dist-packages"):
+            found += place.glob(f"lib*/python3*/{kind}")
+    return [str(path) for path in found if path.is_dir() and not path.is_symlink()]
 
 
 _lock = threading.Lock()
@@ -178,21 +217,26 @@ _starter = ThreadPoolExecutor(1, thread_name_prefix="sandbox")
 
 
 @contextmanager
-def borrowed(isolation: Isolation) -> Iterator[Server]:
-    """A server for a block. One that is lost in it is not used again."""
+def borrowed(isolation: Isolation, purpose: Purpose) -> Iterator[Server]:
+    """A server for a block, with nothing left on it of earlier ones. One that is lost in it is not used again."""
     with _lock:
         _forget_if_forked()
-        server = next((s for s in _idle if s.isolation == isolation), None)
+        server = next((s for s in _idle if (s.isolation, s.purpose) == (isolation, purpose)), None)
         if server is not None:
             _idle.remove(server)
         starter = _starter
     if server is None:
-        server = starter.submit(Server, isolation).result()
+        server = starter.submit(Server, isolation, purpose).result()
     try:
         yield server
     except BaseException:
         server.close()
         raise
+    try:
+        server.clean()
+    except LostError:  # whatever the block has found holds all the same
+        server.close()
+        return
     with _lock:
         _idle.append(server)
 

@@ -33,7 +33,10 @@ class ScriptTest(Frozen):
     """Run a test script of the benchmark's own (assertions) that calls the program's functions.
 
     The script runs in a process of its own; names of the program are calls over to the program's process, so that
-    the program can neither read the script nor change what it compares.
+    the program can neither read the script nor change what it compares. Hence it sees the program's functions and
+    classes (objects too, by their methods; plain attributes cannot be read), imports what else it uses and has
+    its own builtins: a function of a builtin's name is seen only where it is the `entry`. Packages (numpy)
+    are not there. The limits of time hold for the script and its calls together.
     """
 
     code: str
@@ -56,7 +59,9 @@ class Limits(Section):
     cpu_seconds: float = Field(5.0, gt=0, description="Processor time per test.")
     wall_seconds: float = Field(60.0, gt=0, description="Clock time per test, for programs that wait.")
     memory_mb: int = Field(1024, ge=64, description="Address space.")
-    output_kb: int = Field(1024, ge=1, description="Printed text, or a returned value as text.")
+    output_kb: int = Field(
+        1024, ge=1, description="Printed text, or a returned value as text; more where more is expected."
+    )
     file_mb: int = Field(16, ge=0, description="Largest file that may be written, in the private /tmp only.")
     processes: int = Field(64, ge=1, description="Processes and threads, where the system can count them.")
 

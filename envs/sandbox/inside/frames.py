@@ -4,25 +4,34 @@ Only values of the builtin types travel, copied by their exact type, so that not
 that is always true) is there where values are compared.
 """
 
+import decimal
+import fractions
 import json
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 HEAD = struct.Struct("!II")
 MOST_DIGITS = 4_000
 """Decimal digits up to which an int is written as JSON; a longer one is hexadecimal, read in linear time."""
 MOST_ITEMS = 1_000_000
+LONGEST_DECIMAL = 100_000
+"""Characters; reading a longer one takes more than linear time."""
 _BIG = 1 << (3 * MOST_DIGITS)
 
 Unknown = Callable[[Any], Any]
 
 
+def framed(header: dict[str, Any], body: bytes = b"") -> bytes:
+    """A frame."""
+    head = json.dumps(header).encode()
+    return HEAD.pack(len(head), len(body)) + head + body
+
+
 def send(fd: int, header: dict[str, Any], body: bytes = b"") -> None:
     """Write a frame."""
-    head = json.dumps(header).encode()
-    data = memoryview(HEAD.pack(len(head), len(body)) + head + body)
+    data = memoryview(framed(header, body))
     while data:
         data = data[os.write(fd, data) :]
 
@@ -93,28 +102,36 @@ _CONTAINERS: tuple[tuple[type, Callable[[Any, Unknown | None], Any]], ...] = (
     (bytes, lambda v, u: {"bytes": bytes.hex(v)}),
     (bytearray, lambda v, u: {"bytearray": bytearray.hex(v)}),
     (range, lambda v, u: {"range": [v.start, v.stop, v.step]}),
+    (decimal.Decimal, lambda v, u: {"decimal": decimal.Decimal.__str__(v)}),
+    (fractions.Fraction, lambda v, u: {"fraction": [hex(v.numerator), hex(v.denominator)]}),
 )
 
 
-def unpack(packed: Any, unknown: Unknown | None = None) -> Any:
+MADE: Mapping[str, Callable[[list[Any]], Any]] = {
+    "tuple": tuple,
+    "set": set,
+    "frozenset": frozenset,
+    "iter": iter,
+    "dict": dict,
+}
+"""What becomes of the items under each tag; those of a dict are pairs."""
+
+
+def unpack(packed: Any, unknown: Unknown | None = None, made: Mapping[str, Callable[[Any], Any]] = MADE) -> Any:
     """The value of `pack`; what stands under an unknown tag is given to `unknown`.
 
     Raises:
-        ValueError, TypeError: it is not what `pack` makes.
+        ValueError, TypeError, AttributeError, ArithmeticError: it is not what `pack` makes.
     """
     if isinstance(packed, list):
-        return [unpack(item, unknown) for item in packed]
+        return [unpack(item, unknown, made) for item in packed]
     if not isinstance(packed, dict):
         return packed
     ((tag, value),) = packed.items()
     if tag == "dict":
-        return {unpack(k, unknown): unpack(v, unknown) for k, v in value}
-    if tag in ("tuple", "set", "frozenset", "iter"):
-        items = [unpack(item, unknown) for item in value]
-        made: Any = {"tuple": tuple, "set": set, "frozenset": frozenset, "iter": iter}[tag]
-        return made(items)
-    if tag == "range":
-        return range(*value)
+        return made[tag]([(unpack(k, unknown, made), unpack(v, unknown, made)) for k, v in value])
+    if tag in made:
+        return made[tag]([unpack(item, unknown, made) for item in value])
     if tag in _PLAIN:
         return _PLAIN[tag](value)
     if unknown is not None:
@@ -122,12 +139,27 @@ def unpack(packed: Any, unknown: Unknown | None = None) -> Any:
     raise ValueError(f"an unknown value: {str(packed)[:80]}")
 
 
-_PLAIN: dict[str, Callable[[str], Any]] = {
+def _decimal(text: str) -> decimal.Decimal:
+    if len(text) > LONGEST_DECIMAL:
+        raise ValueError("a decimal of too many digits")
+    return decimal.Decimal(text)
+
+
+def _fraction(above: str, below: str) -> fractions.Fraction:
+    if len(above) + len(below) > LONGEST_DECIMAL:
+        raise ValueError("a fraction of too many digits")
+    return fractions.Fraction(int(above, 16), int(below, 16))
+
+
+_PLAIN: dict[str, Callable[[Any], Any]] = {
     "int": lambda v: int(v, 16),
     "float": float,
     "complex": complex,
     "bytes": bytes.fromhex,
     "bytearray": bytearray.fromhex,
+    "range": lambda v: range(*v),
+    "decimal": _decimal,
+    "fraction": lambda v: _fraction(*v),
 }
 
 

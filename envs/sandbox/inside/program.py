@@ -5,6 +5,9 @@
 """
 
 import builtins
+import contextlib
+import functools
+import io
 import os
 import random
 import sys
@@ -28,13 +31,19 @@ _PRELUDE = "\n".join(
         *(f"import {name}" for name in _MODULES),
     ]
 )
-RECURSION = 50_000
+RECURSION = DIGITS = 50_000  # as LiveCodeBench sets them
 
 Names = dict[str, Any]
 
 
-def common_names() -> Names:
-    """The names that every program finds, builtins among them, and the modules that most import, loaded once."""
+def load(common: bool) -> None:
+    """Load, once for all processes, the modules that most import; make `common` imports builtins.
+
+    As builtins they cost a process nothing: a copy of them would touch, and so copy, hundreds of pages.
+    """
+    import asyncio  # noqa: F401
+    import atexit  # noqa: F401
+    import codecs  # noqa: F401
     import dataclasses  # noqa: F401
     import decimal  # noqa: F401
     import enum  # noqa: F401
@@ -42,25 +51,38 @@ def common_names() -> Names:
     import threading  # noqa: F401
     import traceback  # noqa: F401
 
+    if not common:
+        return
     names: Names = {}
     exec(_PRELUDE, names)  # noqa: S102 - our own text
-    # They are looked up as builtins are: a copy for each process would touch, and so copy, hundreds of pages.
-    return {**names, **vars(builtins)}
+    own = vars(builtins)
+    own.update({name: value for name, value in names.items() if name not in own and not name.startswith("__")})
+    own.update(exit=sys.exit, quit=sys.exit, open=_open)
 
 
-def run(job: dict[str, Any], code: str, common: Names, inbox: int, outbox: int) -> NoReturn:
+_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2, "/proc/self/fd/0": 0, "/proc/self/fd/1": 1}
+
+
+@functools.wraps(open)
+def _open(file: Any, *args: Any, **named: Any) -> Any:
+    """`open` for programs, where there is no /proc, and so no /dev/stdin."""
+    return io.open(_STREAMS.get(file, file) if type(file) is str else file, *args, **named)  # noqa: UP020 - itself
+
+
+def run(job: dict[str, Any], code: str, inbox: int, outbox: int) -> NoReturn:
     """Do what the job says with the code, in the process made for it; never returns."""
     sys.setrecursionlimit(RECURSION)
+    sys.set_int_max_str_digits(DIGITS)
     random.seed(0)  # Python seeds it anew in every forked process
     status = 0
     try:
         if job["role"] == "stdin":
-            sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
-            sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
-            _execute(code, "__main__", {}, common)
+            sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+            sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+            _execute(code, "__main__", {})
             _finish()
         elif job["role"] == "call":
-            _answer(_execute(code, "program", {}, common), inbox, outbox)
+            _answer(_execute(code, "program", {}), inbox, outbox)
         else:
             _test(code, job["names"], inbox, outbox)
     except SystemExit:
@@ -76,11 +98,11 @@ def run(job: dict[str, Any], code: str, common: Names, inbox: int, outbox: int) 
     os._exit(status & 0xFF)
 
 
-def _execute(code: str, name: str, names: Names, common: Names) -> Names:
+def _execute(code: str, name: str, names: Names) -> Names:
     """Run code as the module `name` and return its names."""
     module = ModuleType(name)
     sys.modules[name] = module
-    module.__dict__.update(names, __builtins__=common)
+    module.__dict__.update(names, __builtins__=builtins, __file__="program.py")
     exec(compile(code, NAME, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - this is the sandbox
     return module.__dict__
 
@@ -88,12 +110,15 @@ def _execute(code: str, name: str, names: Names, common: Names) -> Names:
 def _finish() -> None:
     """Wait for the program's threads, as the interpreter does, and write out what it printed."""
     import atexit
+    import gc
     import threading
 
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    if sys.stdout is not None:
-        sys.stdout.flush()
+    # Its own files too, as when the interpreter ends: it may print through one that it opened on descriptor 1.
+    for stream in (sys.stdout, *(found for found in gc.get_objects() if isinstance(found, io.IOBase))):
+        with contextlib.suppress(BaseException):  # closed, or nothing that can be flushed
+            stream.flush()
 
 
 def _answer(found: Names, inbox: int, outbox: int) -> NoReturn:
@@ -110,7 +135,8 @@ def _answer(found: Names, inbox: int, outbox: int) -> NoReturn:
     def back(packed: Any) -> Any:
         return kept[packed["kept"][0]]
 
-    _say(outbox, {"names": [name for name in found if not name.startswith("__")]})
+    names = [n for n, value in found.items() if not (n.startswith("__") or isinstance(value, ModuleType))]
+    _say(outbox, {"names": names})
     while True:
         try:
             _, body = frames.receive(inbox)
@@ -163,6 +189,22 @@ class Kept:
         """Call it there."""
         return self._call([self._number], args, named)
 
+    def __iter__(self) -> Any:
+        """Its items, at most a million."""
+        return self._call([self._number, "__iter__"], (), {})
+
+    def __len__(self) -> Any:
+        """How many it has."""
+        return self._call([self._number, "__len__"], (), {})
+
+    def __bool__(self) -> bool:
+        """An object, whatever it holds: only what has a length can be empty, and `len` says so."""
+        return True
+
+    def __getitem__(self, key: Any) -> Any:
+        """One of its items."""
+        return self._call([self._number, "__getitem__"], (key,), {})
+
     def __repr__(self) -> str:
         """Its type."""
         return f"<{self._kind} of the program>"
@@ -190,8 +232,10 @@ def _test(code: str, names: list[str], inbox: int, outbox: int) -> None:
         _, body = frames.receive(inbox)
         reply = frames.load(body)
         if "error" in reply:
-            kind = getattr(builtins, reply["kind"], None)
-            if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            kind = getattr(builtins, str(reply["kind"]), None)
+            # The end of an iterator would pass for that of the test's own, and what it still compares be left out.
+            stops = (StopIteration, StopAsyncIteration)
+            if not (isinstance(kind, type) and issubclass(kind, Exception)) or issubclass(kind, stops):
                 kind = RuntimeError
             raise kind(reply["error"])
         for number, packed in reply.get("changed", {}).items():
@@ -204,8 +248,7 @@ def _test(code: str, names: list[str], inbox: int, outbox: int) -> None:
 
         return stands_for
 
-    # Not the common names: a script that asks for `gcd` means the program's.
-    _execute(code, "test", {name: proxy(name) for name in names}, vars(builtins))
+    _execute(code, "test", {name: proxy(name) for name in names})
     _say(outbox, {"done": True})
 
 

@@ -1,7 +1,8 @@
 """A filter on system calls for a program's process, as a small BPF program (man 2 seccomp).
 
-It refuses what a judged program has no use for: other processes, the network, signals to others, tracing, name
-spaces, memory that outlives it. Threads, files and memory stay. RLIMIT_NPROC alone would not do: Linux does not
+It refuses what a judged program has no use for: other processes, the network, signals to others (also by way of
+a file's owner) and their limits and priorities, tracing, name spaces, memory that outlives it. Threads, files,
+memory and pairs of connected sockets (asyncio needs one) stay. RLIMIT_NPROC alone would not do: Linux does not
 enforce it for root, and a sandbox started by root is root to the kernel.
 """
 
@@ -16,14 +17,19 @@ ALLOW, REFUSE, MISSING = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errn
 LOAD, EQUAL, AT_LEAST, SET, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 CLONE_THREAD = 0x00010000
 NUMBER, ARCH, ARGUMENT = 0, 4, 16
-"""Offsets in the kernel's struct seccomp_data."""
+"""Offsets in the kernel's struct seccomp_data; an argument has eight bytes, the lower four first."""
+SETOWN, SETSIG, SETOWN_EX, FIOSETOWN, SIOCSPGRP = 8, 10, 15, 0x8901, 0x8902
+AF_UNIX = 1
 
 # Machine -> (its audit number, the numbers of its system calls).
 _X86 = {
     "clone": 56, "clone3": 435, "kill": 62, "tkill": 200, "tgkill": 234,
+    "fcntl": 72, "ioctl": 16, "prlimit64": 302, "socketpair": 53, "sendto": 44,
     "refused": [
         57, 58, 59, 322,  # fork, vfork, execve, execveat
-        41, 42, 43, 44, 45, 46, 47, 49, 50, 53, 288, 299, 307,  # socket and its family
+        41, 42, 43, 46, 47, 49, 50, 288, 299, 307,  # socket and its family
+        109, 112, 157,  # setpgid, setsid, prctl
+        141, 142, 144, 203, 251, 314,  # priorities and processors, which are of any process
         101, 310, 311, 312, 438,  # ptrace, process_vm_*, kcmp, pidfd_getfd
         129, 297, 424, 434,  # rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_send_signal, pidfd_open
         165, 166, 155, 161, 272, 308, 428, 429, 430, 431, 432, 442,  # mounts, roots, name spaces
@@ -33,9 +39,12 @@ _X86 = {
 }  # fmt: skip
 _ARM = {
     "clone": 220, "clone3": 435, "kill": 129, "tkill": 130, "tgkill": 131,
+    "fcntl": 25, "ioctl": 29, "prlimit64": 261, "socketpair": 199, "sendto": 206,
     "refused": [
         221, 281,
-        198, 199, 200, 201, 202, 203, 204, 205, 206, 207, 208, 209, 210, 211, 212, 242, 243, 269,
+        198, 200, 201, 202, 203, 211, 212, 242, 243, 269,
+        154, 157, 167,
+        140, 118, 119, 122, 30, 274,
         117, 270, 271, 272, 438,
         138, 240, 424, 434,
         39, 40, 41, 51, 97, 268, 428, 429, 430, 431, 432, 442,
@@ -102,16 +111,45 @@ def filter_for(pid: int) -> bytes:
         (RETURN, 0, 0, ALLOW),
         (RETURN, 0, 0, REFUSE),
     ]
-    for name in ("kill", "tkill", "tgkill"):
-        # tkill's argument is a thread, the first of which has the process's number; abort() needs tgkill alone.
-        steps += [
-            (EQUAL, 0, 4, calls[name]),
-            (LOAD, 0, 0, ARGUMENT),
-            (EQUAL, 0, 1, pid),
-            (RETURN, 0, 0, ALLOW),
-            (RETURN, 0, 0, REFUSE),
-        ]
+    # tkill's argument is a thread, the first of which has the process's number; abort() needs tgkill alone.
+    steps += _only(calls["kill"], 0, pid) + _only(calls["tkill"], 0, pid) + _only(calls["tgkill"], 0, pid)
+    steps += _only(calls["prlimit64"], 0, 0, pid)
+    steps += _never(calls["fcntl"], 1, SETOWN, SETSIG, SETOWN_EX) + _never(calls["ioctl"], 1, FIOSETOWN, SIOCSPGRP)
+    steps += _only(calls["socketpair"], 0, AF_UNIX)
+    steps += [  # to the other end of a pair alone: the address, a pointer, is null
+        (EQUAL, 0, 6, calls["sendto"]),
+        (LOAD, 0, 0, ARGUMENT + 8 * 4),
+        (EQUAL, 0, 3, 0),
+        (LOAD, 0, 0, ARGUMENT + 8 * 4 + 4),
+        (EQUAL, 0, 1, 0),
+        (RETURN, 0, 0, ALLOW),
+        (RETURN, 0, 0, REFUSE),
+    ]
     for number in calls["refused"]:
         steps += [(EQUAL, 0, 1, number), (RETURN, 0, 0, REFUSE)]
     steps.append((RETURN, 0, 0, ALLOW))
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
+
+
+Step = tuple[int, int, int, int]
+
+
+def _only(call: int, argument: int, *values: int) -> list[Step]:
+    """Of this call, only those whose argument is one of the values."""
+    return _sorted(call, argument, values, REFUSE, ALLOW)
+
+
+def _never(call: int, argument: int, *values: int) -> list[Step]:
+    """Of this call, none whose argument is one of the values."""
+    return _sorted(call, argument, values, ALLOW, REFUSE)
+
+
+def _sorted(call: int, argument: int, values: tuple[int, ...], otherwise: int, if_found: int) -> list[Step]:
+    many = len(values)
+    return [
+        (EQUAL, 0, many + 3, call),
+        (LOAD, 0, 0, ARGUMENT + 8 * argument),
+        *((EQUAL, many - at, 0, value) for at, value in enumerate(values)),
+        (RETURN, 0, 0, otherwise),
+        (RETURN, 0, 0, if_found),
+    ]

@@ -7,19 +7,21 @@ decides a verdict is known here: what was expected stays with the parent.
 """
 
 import contextlib
+import ctypes
+import fcntl
 import gc
 import os
 import resource
 import select
-import shutil
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
-from . import frames, program, seccomp
+from . import frames, leftovers, program, seccomp
 
 PR_SET_DUMPABLE, PR_SET_PDEATHSIG = 4, 1
+MOST_FILES = 256
+"""More than a server ever has open."""
 TICK = 0.05
 """Seconds between two looks at a process's clock."""
 BATCH_SECONDS = 0.05
@@ -32,6 +34,7 @@ class Child:
     def __init__(self, pid: int, inbox: int, outbox: int, stdout: int | None = None) -> None:
         self.pid, self.inbox, self.outbox, self.stdout = pid, inbox, outbox, stdout
         self.printed = bytearray()
+        self.unsent = memoryview(b"")
         self.clock = 0.0
         self.status: int | None = None
 
@@ -49,6 +52,13 @@ class Child:
             os.kill(self.pid, signal.SIGKILL)
             self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
+    def close(self) -> None:
+        """End it, and close what leads to it."""
+        self.kill()
+        for fd in (self.inbox, self.outbox, self.stdout):
+            if fd is not None:
+                os.close(fd)
+
     def used(self) -> float:
         """Processor seconds so far, of all its threads (the clock id of a process: see clock_getcpuclockid)."""
         try:
@@ -63,10 +73,11 @@ Reply = tuple[Job, bytes]
 children: dict[int, Child] = {}
 
 
-def serve(scratch: str, alone: bool) -> None:
+def serve(scratch: str, alone: bool, common: bool) -> None:
     """Answer frames until the parent closes the pipe.
 
     `scratch`: the folder that programs may write into. `alone`: nothing else lives in this PID namespace.
+    `common`: whether programs find the common imports.
     """
     inbox, outbox = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
@@ -75,7 +86,8 @@ def serve(scratch: str, alone: bool) -> None:
     # Same user, but no other process may look into this one or trace it.
     seccomp.LIBC.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     seccomp.LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    common = program.common_names()
+    drop_capabilities()
+    program.load(common)
     seccomp.prepare()
     gc.collect()
     gc.freeze()
@@ -86,7 +98,7 @@ def serve(scratch: str, alone: bool) -> None:
         except EOFError:
             break
         if job["do"] == "open":
-            reply = open_child(job, body, common, scratch, null)
+            reply = open_child(job, body, scratch, null, alone)
         elif job["do"] == "ask":
             reply = ask(job, body)
         else:
@@ -97,8 +109,16 @@ def serve(scratch: str, alone: bool) -> None:
     close_all(scratch, alone)
 
 
-def open_child(job: Job, body: bytes, common: program.Names, scratch: str, null: int) -> Reply:
+def drop_capabilities() -> None:
+    """Give up what root may do beyond others (look into any process, for one); of use without bubblewrap."""
+    version_3, everything = 0x20080522, (ctypes.c_uint32 * 6)()
+    seccomp.LIBC.capset((ctypes.c_uint32 * 2)(version_3, 0), everything)
+
+
+def open_child(job: Job, body: bytes, scratch: str, null: int, alone: bool) -> Reply:
     """Start a process for a program; for one that reads standard input, wait for its end."""
+    if job["id"] in children:
+        children.pop(job["id"]).close()
     to_child, from_child = os.pipe(), os.pipe()
     printed = os.pipe() if job["role"] == "stdin" else None
     source = None
@@ -114,21 +134,21 @@ def open_child(job: Job, body: bytes, common: program.Names, scratch: str, null:
             os.dup2(source if source is not None else null, 0)
             os.dup2(printed[1] if printed else null, 1)
             os.dup2(null, 2)
-            # The two pipes become 3 and 4, by way of numbers that none of them has, and everything else is closed.
-            os.dup2(inbox, 500)
-            os.dup2(outbox, 501)
-            os.closerange(3, 500)
-            os.dup2(500, 3)
-            os.dup2(501, 4)
-            os.closerange(5, 600)
+            # The two pipes become 3 and 4, by way of numbers above these, and everything else is closed.
+            pipes = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (inbox, outbox)]
+            os.dup2(pipes[0], 3)
+            os.dup2(pipes[1], 4)
+            os.closerange(5, MOST_FILES)
+            seccomp.LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             os.chdir(scratch)
-            limit(job)
+            limit(job, alone)
             seccomp.install(os.getpid())
-            program.run(job, body.decode("utf-8", "surrogatepass"), common, 3, 4)
+            program.run(job, body.decode("utf-8", "surrogatepass"), 3, 4)
         finally:
             os._exit(77)
     for number in (to_child[0], from_child[1], *((printed[1], source) if printed else ())):
         os.close(number)
+    os.set_blocking(to_child[1], False)
     child = Child(pid, from_child[0], to_child[1], printed[0] if printed else None)
     children[job["id"]] = child
     return wait(child, job)
@@ -147,8 +167,7 @@ def ask(job: Job, body: bytes) -> Reply:
     sizes: list[int] = []
     for size in job["sizes"]:
         child.clock = child.used()
-        with contextlib.suppress(OSError):  # it has ended; what is left in its pipe says how
-            frames.send(child.outbox, {}, body[start : start + size])
+        child.unsent = memoryview(frames.framed({}, body[start : start + size]))
         start += size
         header, answer = wait(child, job)
         answers += answer
@@ -157,11 +176,14 @@ def ask(job: Job, body: bytes) -> Reply:
         sizes.append(len(answer))
         if time.monotonic() - began > BATCH_SECONDS or len(answers) > job["output"]:
             break
-    return {"frame": True, "sizes": sizes}, bytes(answers)
+    return {"frame": True, "used": header["used"], "sizes": sizes}, bytes(answers)
 
 
 def wait(child: Child, job: Job) -> Reply:
-    """The next frame of a process, or how it ended: exit, timeout, wall, output."""
+    """The next frame of a process and the processor seconds it took, or its end: exit, timeout, wall, output.
+
+    What is still to be sent to it is sent meanwhile; a process need not read.
+    """
     began, buffer = time.monotonic(), bytearray()
     fds = [child.inbox, *([child.stdout] if child.stdout is not None else [])]
     while fds:
@@ -170,7 +192,13 @@ def wait(child: Child, job: Job) -> Reply:
             return end(child, "timeout")
         if time.monotonic() - began > job["wall"]:
             return end(child, "wall")
-        for fd in select.select(fds, [], [], min(TICK, left))[0]:
+        readable, writable, _ = select.select(fds, [child.outbox] if child.unsent else [], [], min(TICK, left))
+        if writable:
+            try:
+                child.unsent = child.unsent[os.write(child.outbox, child.unsent) :]
+            except OSError:  # it has ended; what is left in its pipe says how
+                child.unsent = memoryview(b"")
+        for fd in readable:
             data = os.read(fd, 1 << 16)
             if not data:
                 fds.remove(fd)
@@ -181,7 +209,7 @@ def wait(child: Child, job: Job) -> Reply:
             if len(child.printed) > job["output"] or len(buffer) > job["output"] + 1024:
                 return end(child, "output")
         if child.stdout is None and (frame := frames.cut(buffer)) is not None:
-            return {"frame": True}, frame
+            return {"frame": True, "used": child.used() - child.clock}, frame
     # Its pipes are closed, which a program may do by itself; it still has to end.
     while child.ended() is None:
         if child.used() - child.clock > job["cpu"]:
@@ -205,10 +233,7 @@ def end(child: Child, why: str) -> Reply:
 def close_all(scratch: str, alone: bool) -> None:
     """End all processes and remove what they left."""
     for child in children.values():
-        child.kill()
-        for fd in (child.inbox, child.outbox, child.stdout):
-            if fd is not None:
-                os.close(fd)
+        child.close()
     children.clear()
     if alone:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -216,25 +241,29 @@ def close_all(scratch: str, alone: bool) -> None:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-    for path in Path(scratch).iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    leftovers.clear(scratch)
 
 
-def limit(job: Job) -> None:
+def limit(job: Job, alone: bool) -> None:
     """The limits of a program's process, which it can only lower."""
-    megabyte = 1 << 20
-    for what, most in (
-        (resource.RLIMIT_CPU, int(job["cpu_total"]) + 2),
-        (resource.RLIMIT_AS, job["memory_mb"] * megabyte),
-        (resource.RLIMIT_FSIZE, job["file_mb"] * megabyte),
-        (resource.RLIMIT_NPROC, job["processes"]),
-        (resource.RLIMIT_NOFILE, 64),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_MSGQUEUE, 0),
-        (resource.RLIMIT_MEMLOCK, 0),
-    ):
+    megabyte, seconds = 1 << 20, int(job["cpu_total"]) + 2
+    limits = [
+        (resource.RLIMIT_CPU, seconds, seconds + 1),  # the first is a signal that says why
+        *(
+            (what, most, most)
+            for what, most in (
+                (resource.RLIMIT_AS, job["memory_mb"] * megabyte),
+                (resource.RLIMIT_FSIZE, job["file_mb"] * megabyte),
+                (resource.RLIMIT_NOFILE, 64),
+                (resource.RLIMIT_CORE, 0),
+                (resource.RLIMIT_MSGQUEUE, 0),
+                (resource.RLIMIT_MEMLOCK, 0),
+            )
+        ),
+    ]
+    # The system counts what the user runs elsewhere too, unless the sandbox has users of its own.
+    if alone or not seccomp.available():
+        limits.append((resource.RLIMIT_NPROC, job["processes"], job["processes"]))
+    for what, soft, hard in limits:
         with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(what, (most, most))
+            resource.setrlimit(what, (soft, hard))

@@ -119,6 +119,7 @@ def test_only_tmp_can_be_written(judged: Try, tmp_path: Path) -> None:
         Path("/mine"),
         Path("/sandbox/inside/server.py"),
         Path("/dev/shm/m"),
+        Path("/dev/mine"),
     ):
         result = judged(f"open({str(path)!r}, 'w').write('x')", WRONG)
         assert result.status in {"error", "refused"}, path
@@ -182,6 +183,9 @@ def f(x):
     assert judged(code, WRONG).status == "passed"  # what it tried was refused, what it answers is right
 
 
+# say(message): an answer that the process gives past the one that its harness gives.
+SAY = "import os, struct\ndef say(m):\n    os.write(4, struct.pack('!II', 2, len(m)) + b'{}' + m)\n"
+
 # Each tries to be called right with a wrong answer.
 FAKES = {
     "prints a pass": "print('passed', True, {'status': 'passed'})" + ANSWER,
@@ -210,6 +214,10 @@ FAKES = {
     "says that it cannot be wrong": "def f(x):\n    raise SystemExit(0)",
     "raises what tests swallow": "def f(x):\n    raise StopIteration",
     "is an iterator": "def f(x):\n    yield 3",
+    "says a number that is none": SAY + "def f(x):\n    say(b'{\"value\": {\"float\": ' + b'1' * 400 + b'}}')",
+    "says keys that are none": SAY + 'def f(x):\n    say(b\'{"value": {"dict": [[[1], {"set": [[2]]}]]}}\')',
+    "says values that collide": SAY
+    + "def f(x):\n    say(b'{\"value\": {\"set\": [' + b','.join(b'%d' % (n * (2 ** 61 - 1)) for n in range(1000)) + b']}}')",
 }
 
 
@@ -219,9 +227,116 @@ def test_a_wrong_answer_is_never_called_right(fake: str, test: object, judged: T
     assert judged(FAKES[fake], test).status != "passed"
 
 
+@pytest.mark.parametrize(
+    ("code", "script"),
+    [
+        ("def abs(x):\n    return 0" + ANSWER, "assert abs(f(1) - 2) < 1e-6"),
+        ("def set(x):\n    return 0\ndef f(x):\n    return [3]", "assert set(f(1)) == set([2])"),
+        ("def all(x):\n    return True" + ANSWER, "assert all(f(n) == n + 1 for n in range(3))"),
+        (
+            "def __import__(*a):\n    return None\nAssertionError = KeyError" + ANSWER,
+            "import math\nassert f(1) == 2",
+        ),
+        ("def isclose(*a):\n    return True" + ANSWER, "from math import isclose\nassert isclose(f(1), 2)"),
+        ("def f(x):\n    raise StopIteration", "for found in map(f, [1]):\n    assert found == 2"),
+        ("def f(x):\n    raise StopIteration", "assert all(map(lambda n: f(n) == 2, [1]))"),
+        ("def f(x):\n    raise StopIteration", "def found():\n    yield f(1) == 2\nassert all(found())"),
+        ("import os\ndef f(x):\n    os._exit(0)", "try:\n    f(1)\nexcept Exception:\n    pass"),
+    ],
+)
+def test_a_program_does_not_change_what_a_script_does(code: str, script: str, judged: Try) -> None:
+    assert judged(code, ScriptTest(code=script)).status != "passed"
+
+
+def test_a_program_cannot_find_test_scripts_in_memory(quick: Limits) -> None:
+    """Neither its own nor those of earlier programs; with rlimits it may look at itself in /proc."""
+    secret = "assert f(1) == 2  # " + "-".join(["se", "cr", "et"]) * 20
+    spy = """
+import re
+def f(x):
+    wanted, found = b"-".join([b"se", b"cr", b"et"]) * 3, 0
+    with open("/proc/self/mem", "rb", 0) as memory:
+        for line in open("/proc/self/maps"):
+            start, end = (int(part, 16) for part in line.split()[0].split("-"))
+            try:
+                memory.seek(start)
+                found += memory.read(end - start).count(wanted)
+            except (OSError, OverflowError, ValueError):
+                continue
+    return found - 1
+"""
+    honest = Program(code="def f(x):\n    return x + 1", tests=(ScriptTest(code=secret),) * 3, entry="f")
+    look = CallTest(args=[1], expected=0)
+    spies = Program(code=spy, tests=(look, ScriptTest(code=f"assert f(1) == 0\n{secret}")), entry="f")
+    first, second = judge([honest, spies], isolation="rlimits", limits=quick, workers=1, stop_at_first=False)
+    assert first.passed
+    assert second.results[0].status == "passed", second  # what it looks for is its own constant at most
+    assert second.results[1].detail == secret.split("  #")[0] or second.results[1].status == "failed"
+
+
 @pytest.mark.parametrize("code", ["print('2')\nimport os\nos._exit(1)", "import sys\nprint(3)\nsys.exit(0)"])
 def test_a_program_that_prints_and_leaves(code: str, judged: Try) -> None:
     assert judged(code, StdinTest(stdin="1", stdout="2"), entry="").status != "passed"
+
+
+LEFT_BEHIND = {
+    "deep folders": "import os\nfor _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')",
+    "folders that nobody may enter": "import os\nos.makedirs('a/b')\nopen('a/b/c', 'w')\nos.chmod('a/b', 0)\nos.chmod('a', 0)\nos.chmod('.', 0)",
+    "links": "import os\nos.symlink('/', 'root')\nos.symlink('nowhere', 'none')\nos.mkfifo('pipe')",
+    "many files": "for n in range(3000):\n    open(str(n), 'w').close()",
+}
+
+
+@pytest.mark.parametrize("what", LEFT_BEHIND)
+def test_whatever_it_leaves_is_gone(what: str, isolation: Isolation, quick: Limits) -> None:
+    after = "import os\ndef f(x):\n    open('mine', 'w').close()\n    return os.listdir('.')"
+    programs = [
+        Program(code=LEFT_BEHIND[what] + "\ndef f(x):\n    return 2", tests=(WRONG,), entry="f"),
+        Program(code=after, tests=(CallTest(args=[1], expected=["mine"]),), entry="f"),
+    ]
+    found = judge(programs, isolation=isolation, limits=quick, workers=1)
+    assert [j.passed for j in found] == [True, True], found
+
+
+def test_signals_by_way_of_a_file(judged: Try) -> None:
+    with subprocess.Popen(["sleep", "60"]) as bystander:
+        code = f"""
+import fcntl, os, signal
+ends = os.pipe()
+for pid in (os.getppid(), {bystander.pid}):
+    for number, value in ((fcntl.F_SETOWN, pid), (10, signal.SIGKILL), (fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)):
+        try:
+            fcntl.fcntl(ends[0], number, value)
+        except OSError:
+            pass
+    os.write(ends[1], b'x')
+def f(x):
+    return 3
+"""
+        assert judged(code, WRONG).status == "failed"
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os, resource\nresource.prlimit(os.getppid(), resource.RLIMIT_FSIZE, (0, 0))",
+        "import os\nos.sched_setaffinity(os.getppid(), {0})",
+        "import os\nos.setpriority(os.PRIO_PROCESS, os.getppid(), 19)",
+        "import os\nos.setsid()",
+    ],
+)
+def test_limits_and_priorities_of_others(code: str, judged: Try) -> None:
+    assert judged(code, WRONG).status == "refused"
+
+
+def test_a_program_that_does_not_read(isolation: Isolation) -> None:
+    code = SAY + 'import time\nsay(b\'{"names": ["f"]}\')\ntime.sleep(99)\ndef f(x):\n    return 2'
+    test = CallTest(args=["x" * 1_000_000], expected=2)
+    limits = Limits(wall_seconds=1)
+    (found,) = judge([Program(code=code, tests=(test,), entry="f")], isolation=isolation, limits=limits)
+    assert found.results[0].status == "timeout"
 
 
 def test_many_at_once_beside_bombs(isolation: Isolation) -> None:

@@ -1,5 +1,7 @@
 """When two values, or two printed texts, are the same."""
 
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -26,6 +28,10 @@ for _ in range(100_000):
         ({"true": 1}, {True: 1}),
         (float("nan"), float("nan")),
         (10**400, 10**400),
+        (2, Decimal(2)),
+        (0.1, Decimal("0.1")),
+        (0.5, Fraction(1, 2)),
+        (1 / 3, Fraction(1, 3)),
     ],
 )
 def test_values_that_are_the_same(expected: Any, got: Any) -> None:
@@ -48,6 +54,12 @@ def test_values_that_are_the_same(expected: Any, got: Any) -> None:
         ({"1": 1}, {1: 1, "1": 1}),
         (NESTED, NESTED[0]),
         (float("nan"), 1.0),
+        (2, Decimal("sNaN")),
+        (2.0, Decimal("1e999999999")),
+        ("2", Decimal(2)),
+        ({"[1, 2]": 3}, {(1, 2): 3}),
+        ({"None": 3}, {(): 3}),
+        ([], set()),
     ],
 )
 def test_values_that_are_not(expected: Any, got: Any) -> None:

@@ -1,12 +1,13 @@
 """What a verdict is: statuses, details, order, determinism; and where the sandbox is missing."""
 
+import json
 import multiprocessing
 import shutil
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataenvgym.envs.errors import MissingDependencyError
@@ -48,6 +49,38 @@ def test_programs_that_read_and_print(judged: Try) -> None:
     assert left.status == "passed"
     main = "if __name__ == '__main__':\n    print(7)"
     assert judged(main, StdinTest(stdin="", stdout="7"), "").status == "passed"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "print(int(open('/dev/stdin').read()) + 1)\nquit()\nprint(3)",
+        "import io, sys\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer)\nprint(int(input()) + 1)\nexit(0)",
+        "import sys\nout = open(1, 'w', closefd=False)\nout.write(str(int(sys.__stdin__.readline()) + 1))",
+        "import os\nos.write(1, b'%d' % (int(os.read(0, 99)) + 1))",
+        "import asyncio\nasync def main():\n    await asyncio.sleep(0)\n    print(int(input()) + 1)\nasyncio.run(main())",
+        "import atexit\natexit.register(lambda: print(int(input()) + 1))",
+    ],
+)
+def test_ways_to_read_and_print(code: str, judged: Try) -> None:
+    assert judged(code, StdinTest(stdin="1", stdout="2"), "").status == "passed"
+
+
+def test_a_right_answer_may_be_larger_than_the_limit_of_output(judged: Try, quick: Limits) -> None:
+    size = quick.output_kb * 4096
+    assert judged("def f(n):\n    return [1] * n", call([size], [1] * size)).status == "passed"
+    assert (
+        judged("print('x' * int(input()))", StdinTest(stdin=str(size), stdout="x" * size), "").status == "passed"
+    )
+    digits = StdinTest(stdin="9" * 20_000, stdout="9" * 19_999 + "8")
+    assert judged("print(int(input()) - 1)", digits, "").status == "passed"
+
+
+def test_more_tests_than_a_process_may_open_files(isolation: Isolation, quick: Limits) -> None:
+    tests = tuple(StdinTest(stdin=str(n), stdout=str(n + 1)) for n in range(400))
+    assert judge([Program(code="print(int(input()) + 1)", tests=tests)], isolation=isolation, limits=quick)[
+        0
+    ].passed
 
 
 def test_programs_that_run_their_main_in_a_large_thread(judged: Try) -> None:
@@ -127,6 +160,44 @@ assert helper(4) == 4
 """
     result = judged(code, ScriptTest(code=script), "")
     assert result.status == "passed", result
+
+
+def test_the_limits_of_time_are_of_a_script_and_its_calls_together(isolation: Isolation) -> None:
+    calls = ScriptTest(code="for n in range(8):\n    assert f(n) == n")
+    for code, limits in (
+        ("import time\ndef f(x):\n    time.sleep(0.3)\n    return x", Limits(wall_seconds=1)),
+        (
+            "import time\ndef f(x):\n    end = time.process_time() + 0.3\n    while time.process_time() < end:\n        pass\n    return x",
+            Limits(cpu_seconds=1),
+        ),
+    ):
+        (found,) = judge([Program(code=code, tests=(calls,), entry="f")], isolation=isolation, limits=limits)
+        assert found.results[0].status == "timeout"
+
+
+def test_scripts_compare_what_only_python_has(judged: Try) -> None:
+    code = "from decimal import Decimal\nfrom fractions import Fraction\ndef f(x):\n    return Decimal(x), Fraction(1, x), {x}, deque([x])"
+    script = "from decimal import Decimal\nfrom fractions import Fraction\na, b, c, d = f(2)\nassert (a, b, c) == (Decimal(2), Fraction(1, 2), {2})\nassert list(d) == [2] and len(d) == 1 and d[0] == 2"
+    assert judged(code, ScriptTest(code=script)).status == "passed"
+    unimported = judged(f"import math\n{code}", ScriptTest(code="assert math.isclose(f(2)[1], 0.5)"))
+    assert (unimported.status, unimported.detail[:9]) == ("error", "NameError")
+
+
+def test_a_verdict_holds_though_its_server_is_lost_afterwards(
+    isolation: Isolation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataenvgym.envs.sandbox import servers
+
+    used: list[servers.Server] = []
+
+    def lost(server: servers.Server) -> None:
+        used.append(server)
+        raise servers.LostError("gone")
+
+    monkeypatch.setattr(servers.Server, "clean", lost)
+    program = Program(code=ADD, tests=(call([1, 2], 3),), entry="add")
+    assert all(j.passed for j in judge([program] * 3, isolation=isolation, workers=1))
+    assert len(set(map(id, used))) == 3
 
 
 def test_results_come_in_order_up_to_the_first_that_is_not_passed(isolation: Isolation, quick: Limits) -> None:
@@ -226,5 +297,37 @@ def test_values_travel_as_they_are(value: Any) -> None:
 def test_hostile_bytes_are_no_value_or_a_plain_one(body: bytes) -> None:
     try:
         frames.unpack(frames.load(body))
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return
+
+
+TAGS = [
+    "value",
+    "error",
+    "kind",
+    "names",
+    "path",
+    "int",
+    "float",
+    "complex",
+    "bytes",
+    "tuple",
+    "set",
+    "dict",
+    "iter",
+]
+TAGS += ["range", "decimal", "fraction", "kept", "frozenset", "done", "changed"]
+FORGED = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text() | st.just("1e999999"),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(TAGS), inner, max_size=2),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(TAGS), FORGED, max_size=3) | FORGED.map(lambda v: {"value": v}) | FORGED)
+def test_whatever_a_program_says_it_gets_a_verdict(message: Any) -> None:
+    code = "import os\ndef f(m):\n    m = m.encode()\n    os.write(4, len(b'{}').to_bytes(4, 'big') + len(m).to_bytes(4, 'big') + b'{}' + m)\n    os._exit(0)"
+    tests = (call([json.dumps(message)], "none of these"),)
+    (found,) = judge([Program(code=code, tests=tests, entry="f")], isolation="rlimits")
+    assert found.results[0].status in {"failed", "error", "refused", "memory"}
