@@ -41,7 +41,6 @@ def load(common: bool) -> None:
 
     As builtins they cost a process nothing: a copy of them would touch, and so copy, hundreds of pages.
     """
-    import asyncio  # noqa: F401
     import atexit  # noqa: F401
     import codecs  # noqa: F401
     import dataclasses  # noqa: F401
