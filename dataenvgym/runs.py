@@ -275,18 +275,20 @@ async def _drive(
     part: Any
     async with episode_graph(run_dir / CHECKPOINTS, config, teacher) as graph:
         snapshot = await graph.aget_state(THREAD)
+        # Not snapshot.next, which leaves out a node that ended with the process killed before the next checkpoint.
+        open_nodes = [task.name for task in snapshot.tasks]
         begun = Path(snapshot.values.get("run_dir", run_dir))
-        if snapshot.next and not _same(begun, run_dir):
+        if open_nodes and not _same(begun, run_dir):
             raise RunFolderError(
                 f"{run_dir} was begun as {begun} and goes on only there; `fork` can start from it"
             )
-        if snapshot.created_at and snapshot.next in ((), ("finish",)):  # ended, under the budget it had
+        if snapshot.created_at and open_nodes in ([], ["finish"]):  # ended, under the budget it had
             values = snapshot.values
             spent = gateway_of(config, str(run_dir)).spending.reached()
             reason = stop_reason(config, values["steps"], spent)
             if reason is None:
                 await graph.aupdate_state(THREAD, {"stop_reason": None}, as_node="evaluate")
-            elif not snapshot.next:
+            elif not open_nodes:
                 write_json(run_dir / SUMMARY, summarise(config, run_dir, values["steps"], reason))
                 return
         step: Any = None if snapshot.created_at else {"run_dir": str(run_dir)}

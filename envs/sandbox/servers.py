@@ -101,7 +101,7 @@ class Server:
     def _send(self, data: bytes, deadline: float) -> None:
         left = memoryview(data)
         while left:
-            if not select.select([], [self._outbox], [], max(0.0, deadline - time.monotonic()))[1]:
+            if not _ready(self._outbox, select.POLLOUT, deadline):
                 raise LostError("the sandbox does not listen")
             try:
                 left = left[os.write(self._outbox, left) :]
@@ -121,7 +121,7 @@ class Server:
     def _read(self, count: int, deadline: float) -> bytes:
         data = bytearray()
         while len(data) < count:
-            if not select.select([self._inbox], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if not _ready(self._inbox, select.POLLIN, deadline):
                 raise LostError("the sandbox does not answer")
             part = os.read(self._inbox, min(1 << 20, count - len(data)))
             if not part:
@@ -154,6 +154,13 @@ class Server:
 
 def _command(folder: str, scratch: str, alone: bool, common: bool) -> list[str]:
     return [os.path.realpath(sys.executable), *_PYTHON, _START.format(folder, scratch, alone, common)]
+
+
+def _ready(fd: int, event: int, deadline: float) -> bool:
+    """Wait for it; by poll, since select takes no descriptor above 1023."""
+    poll = select.poll()
+    poll.register(fd, event)
+    return bool(poll.poll(1000 * max(0.0, deadline - time.monotonic())))
 
 
 def _pipe(stream: IO[bytes] | None) -> int:

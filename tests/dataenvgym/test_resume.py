@@ -77,11 +77,21 @@ def after_two_nodes():
     left = []
     nodes(lambda name: (left.append(name), print("left", name, flush=True), len(left) == 2 and die()))
 
+def after_writes():
+    # What a node wrote is kept, and no checkpoint was made of it.
+    saver = langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver
+    original = saver.aput_writes
+    async def wrapped(*args, **kwargs):
+        await original(*args, **kwargs)
+        die()
+    saver.aput_writes = wrapped
+
 WHERE = {
     "reset": lambda: before(hf.TransformersStudent, "predict", 1),
     "generation": lambda: before(ScriptedChatModel, "_result", 18),  # 12 calls in the first iteration
     "training": lambda: after(loop, "fit", 2) or after(hf, "fit", 2),  # trained, nothing saved
     "two nodes": after_two_nodes,
+    "writes": after_writes,
     "nowhere": lambda: None,
     **{f"after {name}": functools.partial(after_node, name, 1 if name == "reset" else 2)
        for names in NODES.values() for name in names},  # all of it written, no checkpoint
@@ -267,6 +277,21 @@ def test_a_run_killed_after_every_node_in_turn_ends_as_an_unbroken_one(
     assert status == 0, said
     lesson = ["read_feedback", "plan_data", "generate_data", "verify_data", "train", "evaluate"]
     assert left == [node for pair in pairwise(["reset", *lesson, *lesson]) for node in pair]
+    assert result(run_dir) == unbroken
+
+
+@pytest.mark.slow
+def test_a_run_killed_between_every_nodes_writes_and_their_checkpoint_ends_as_an_unbroken_one(
+    unbroken: dict[str, Any], command: Kill, small: Small, tmp_path: Path
+) -> None:
+    run_dir, kills = tmp_path / "run", 0
+    status, said = command("writes", "run", *small(), "--out", run_dir)
+    while status == -signal.SIGKILL:
+        kills += 1
+        assert kills < 100
+        status, said = command("writes", "resume", run_dir)
+    assert status == 0, said
+    assert kills >= 16, "reset, twice four nodes of the teacher, teach, train and evaluate, finish"
     assert result(run_dir) == unbroken
 
 
