@@ -260,7 +260,7 @@ FORMS: tuple[tuple[str, str, tuple[str, ...], tuple[Form, ...]], ...] = (
             Form(
                 "by letters",
                 _WORDS,
-                "the list of the texts in {x} that start with '{w}' and have {cmp} {a} letters",
+                "the list of texts in {x} that start with '{w}' and have {cmp} {a} letters",
                 "return [t for t in {x} if t.startswith('{w}') and len(t) {sign} {a}]",
                 draw_with("W cmp", a=(2, 8)),
                 lambda x, w, cmp, a: list(filter(lambda t: t[:1] == w and COMPARE[cmp](len(t), a), x)),
