@@ -7,10 +7,9 @@ import json
 import os
 import re
 import signal
-import threading
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -83,27 +82,20 @@ def judge(
         limits: per test; None: the defaults.
         stop_at_first: leave out the tests after the first that is not passed.
         workers: programs at the same time; None: one per core.
-        progress: called with (done, total).
+        progress: called with (done, total), in the thread of the caller.
 
     Raises:
         MissingDependencyError: bubblewrap is missing or not allowed here; the text says what to do.
     """
     limits = limits or Limits()
-    done, lock = 0, threading.Lock()
-
-    def one(program: Program) -> Judgement:
-        nonlocal done
-        found = _judged(program, isolation, limits, stop_at_first)
-        with lock:
-            done += 1
-            if progress:
-                progress(done, len(programs))
-        return found
-
     if not programs:
         return []
     with ThreadPoolExecutor(min(len(programs), workers or os.cpu_count() or 1)) as threads:
-        return list(threads.map(one, programs))
+        futures = [threads.submit(_judged, one, isolation, limits, stop_at_first) for one in programs]
+        for done, _ in enumerate(as_completed(futures), 1):
+            if progress:  # in the caller's thread: a graph's stream is found through its context
+                progress(done, len(programs))
+    return [future.result() for future in futures]
 
 
 def _judged(program: Program, isolation: Isolation, limits: Limits, stop_at_first: bool) -> Judgement:

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import shutil
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 import pytest
@@ -223,11 +224,11 @@ def test_a_program_without_tests_does_not_pass(isolation: Isolation) -> None:
     assert judge([], isolation=isolation) == []
 
 
-def test_progress_is_told(isolation: Isolation) -> None:
-    told: list[tuple[int, int]] = []
+def test_progress_is_told_in_the_callers_thread(isolation: Isolation) -> None:
+    told: list[tuple[int, int, int]] = []
     program = Program(code=ADD, tests=(call([1, 1], 2),), entry="add")
-    judge([program] * 5, isolation=isolation, progress=lambda done, total: told.append((done, total)))
-    assert sorted(told) == [(n, 5) for n in range(1, 6)]
+    judge([program] * 5, isolation=isolation, progress=lambda *count: told.append((*count, get_ident())))
+    assert told == [(n, 5, get_ident()) for n in range(1, 6)]
 
 
 def test_nothing_depends_on_chance(isolation: Isolation) -> None:
