@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,6 +15,8 @@ from dataenvgym.envs.errors import ConfigError, MissingDependencyError
 from dataenvgym.envs.loading import OWN
 
 LOCAL = "local"
+AUTO = "auto"
+ANSWER = 5.0  # seconds for a cluster to accept a connection
 # Ray keeps 30% of the memory for objects by default; here only texts and paths are passed on.
 OBJECT_STORE = 128 * 2**20
 
@@ -62,8 +65,9 @@ def connect(address: str) -> tuple[Any, bool]:
         settings |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
     ending = signal.getsignal(signal.SIGTERM)
     try:
+        _reach(os.environ.get("RAY_ADDRESS", AUTO) if address == AUTO else address)
         ray.init(**settings)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
         if address == LOCAL:
             raise
         first = (str(error).splitlines() or [""])[0]
@@ -75,6 +79,13 @@ def connect(address: str) -> tuple[Any, bool]:
         with suppress(ValueError):  # not the main thread: nothing was replaced
             signal.signal(signal.SIGTERM, ending)
     return ray, True
+
+
+def _reach(address: str) -> None:
+    """Raise an OSError when nothing listens at host:port: Ray itself would try again for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and "://" not in address and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
 
 
 def hide_gpus() -> None:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -94,10 +96,12 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
         process.wait(60)
 
 
-def sweeping(file: Path, out: Path, cache: Path, *options: str) -> subprocess.Popen[str]:
+def sweeping(
+    file: Path, out: Path, cache: Path, *options: str, inside: tuple[str, ...] = ()
+) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "dataenvgym.cli", "sweep", str(file), "--out", str(out), *options]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(cache)
+        [*inside, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(cache)
     )
 
 
@@ -208,10 +212,34 @@ def test_what_this_machine_cannot_give_is_refused(tmp_path: Path) -> None:
     assert "an episode asks Ray for" in said and "64" in said
 
 
-def test_an_address_without_a_cluster_says_how_to_start_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["the address itself", "auto and RAY_ADDRESS"])
+def test_an_address_that_nothing_listens_at_says_how_to_start_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
     file = tmp_path / "four.yaml"
     file.write_text(yaml.safe_dump(SWEEP, sort_keys=False))
-    sweep = sweeping(file, tmp_path / "out", tmp_path / "cache", "--address", "auto")
+    with socket.socket() as bound:  # and never listening, so that nobody else can
+        bound.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        if option != "the address itself":
+            monkeypatch.setenv("RAY_ADDRESS", address)
+            address = "auto"
+        sweep = sweeping(file, tmp_path / "out", tmp_path / "cache", "--address", address)
+        said = sweep.communicate(timeout=LIMIT)[0]
+    assert sweep.returncode == 1
+    assert "Connection refused" in said and "ray start --head" in said
+    assert "Traceback" not in said and "GCS" not in said
+
+
+@pytest.mark.skipif(
+    shutil.which("bwrap") is None, reason="bubblewrap is not installed: apt-get install bubblewrap"
+)
+def test_a_machine_without_a_cluster_says_how_to_start_one(tmp_path: Path) -> None:
+    file = tmp_path / "four.yaml"
+    file.write_text(yaml.safe_dump(SWEEP, sort_keys=False))
+    # `auto` looks for Ray among all processes of the machine; another test's may be there.
+    alone = ("bwrap", "--dev-bind", "/", "/", "--unshare-pid", "--proc", "/proc", "--die-with-parent")
+    sweep = sweeping(file, tmp_path / "out", tmp_path / "cache", "--address", "auto", inside=alone)
     said = sweep.communicate(timeout=LIMIT)[0]
     assert sweep.returncode == 1
     assert "ray start --head" in said
