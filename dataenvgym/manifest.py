@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+MANIFEST = "manifest.json"
 PACKAGES = (
     "dataenvgym",
     "torch",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from dataenvgym.envs.stats import wilson
 from dataenvgym.estimate import NodeEstimate
 from dataenvgym.graphs.config import EpisodeConfig
 
+REPORT = "report.html"
 # A skill that lost more than this on the test split is pointed out.
 LOSS = 0.10
 
@@ -34,7 +35,7 @@ def show(summary: dict[str, Any], run_dir: Path, console: Console) -> None:
     console.print(_skills(summary))
     for line in facts(summary):
         console.print(line, highlight=False)
-    console.print(Text(f"everything lies in {run_dir}"), soft_wrap=True)
+    console.print(Text(f"everything lies in {run_dir}, as a page in {run_dir / REPORT}"), soft_wrap=True)
     if "budget" in summary["stop_reason"]:
         more = f"a larger budget goes on from here: dataenvgym resume {run_dir} --set budget.KEY=VALUE"
         console.print(Text(more), soft_wrap=True)
@@ -86,7 +87,20 @@ def _estimate_cells(line: NodeEstimate) -> list[str]:
     return [line.node, str(line.calls), f"{line.prompt_tokens:,}", f"{line.completion_tokens:,}", spent]
 
 
-def facts(summary: dict[str, Any]) -> list[str]:
+def headline(summary: Mapping[str, Any]) -> str:
+    """What a run was, in a line."""
+    state = "" if summary["state"] else " without state"
+    return (
+        f"{summary['task']} / {summary['structure']}{state}, student {summary['student']}, seed {summary['seed']}"
+    )
+
+
+def lost_much(skill: Mapping[str, Any]) -> bool:
+    """Whether a skill of the summary ended more than `LOSS` below its base on the private test."""
+    return bool(skill["best"] < skill["base"] - LOSS)
+
+
+def facts(summary: Mapping[str, Any]) -> list[str]:
     """The lines under the table."""
     test, seconds, teacher = summary["test"], summary["seconds"], summary["teacher"]
     gain = test["gain"]
@@ -98,11 +112,7 @@ def facts(summary: dict[str, Any]) -> list[str]:
     ]
     if summary["rows_to_target"] is not None:
         lines.append(f"rows to the target: {summary['rows_to_target']}")
-    lost = [
-        f"{name} {s['base']:.2f} -> {s['best']:.2f}"
-        for name, s in summary["skills"].items()
-        if s["best"] < s["base"] - LOSS
-    ]
+    lost = [f"{name} {s['base']:.2f} -> {s['best']:.2f}" for name, s in summary["skills"].items() if lost_much(s)]
     if summary["unskilled"]:
         lines.append(f"val instances that no skill was found for (in {UNSKILLED!r}): {summary['unskilled']}")
     lines.append(f"skills that lost more than {LOSS:.0%}: {', '.join(lost) or 'none'}")
@@ -118,7 +128,7 @@ def facts(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _spent(summary: dict[str, Any]) -> str:
+def _spent(summary: Mapping[str, Any]) -> str:
     tokens, cost = summary["tokens"], summary["cost"]
     unmetered = f" ({summary['unmetered_calls']} calls reported none)" if summary["unmetered_calls"] else ""
     price = "cost unknown: set teacher.llm.price" if cost is None else f"${cost:.4f}"
@@ -126,10 +136,7 @@ def _spent(summary: dict[str, Any]) -> str:
 
 
 def _curve(summary: dict[str, Any]) -> Table:
-    title = f"{summary['task']} / {summary['structure']}" + ("" if summary["state"] else " without state")
-    table = Table(
-        title=f"{title}, student {summary['student']}, seed {summary['seed']}: validation", box=box.SIMPLE
-    )
+    table = Table(title=f"{headline(summary)}: validation", box=box.SIMPLE)
     for column in ("iteration", "rows", "accuracy", "95% interval", "n"):
         table.add_column(column, justify="right")
     for point in summary["val"]:
@@ -168,10 +175,8 @@ def _skills(summary: dict[str, Any]) -> Table:
     for column in ("skill", "base", "best", "gain", "n"):
         table.add_column(column, justify="left" if column == "skill" else "right", no_wrap=True)
     for name, skill in sorted(summary["skills"].items(), key=lambda item: item[1]["best"] - item[1]["base"]):
-        lost = skill["best"] < skill["base"] - LOSS
-        table.add_row(
-            *_row(name, skill["base"], skill["best"], skill["gain"], skill["n"]), style="red" if lost else ""
-        )
+        style = "red" if lost_much(skill) else ""
+        table.add_row(*_row(name, skill["base"], skill["best"], skill["gain"], skill["n"]), style=style)
     test = summary["test"]
     table.add_section()
     accuracies = test["base"]["accuracy"], test["best"]["accuracy"]

@@ -26,13 +26,13 @@ from dataenvgym.graphs.config import (
     dump_config,
     load_config,
 )
-from dataenvgym.manifest import provenance
+from dataenvgym.manifest import MANIFEST, provenance
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
 Approve = Callable[[Any], Any]
 
-MANIFEST, CHECKPOINTS, SUMMARY = "manifest.json", "checkpoints.sqlite", "summary.json"
+CHECKPOINTS, SUMMARY = "checkpoints.sqlite", "summary.json"
 EXTENSIONS = "budget.json"
 # Keys that say when an episode ends and nothing else.
 EXTENDABLE = tuple(f"budget.{key}" for key in BudgetConfig.model_fields if key != "rows_per_iteration")
@@ -211,10 +211,17 @@ def locked(run_dir: Path) -> Iterator[None]:
 def _execute(
     run_dir: Path, config: EpisodeConfig, on_event: OnEvent | None, approve: Approve | None, teacher: Any
 ) -> Outcome:
+    from dataenvgym.html_report import write_report
+    from dataenvgym.report import REPORT
+
     with locked(run_dir), readable(run_dir / CHECKPOINTS):
-        if not (run_dir / SUMMARY).is_file():
+        going = not (run_dir / SUMMARY).is_file()
+        if going:
             run_now(_drive(run_dir.absolute(), config, on_event or (lambda _: None), approve, teacher))
-    return Outcome(run_dir, read_summary(run_dir))
+        summary = read_summary(run_dir)
+        if summary is not None and (going or not (run_dir / REPORT).is_file()):
+            write_report(run_dir, summary)
+    return Outcome(run_dir, summary)
 
 
 @contextmanager

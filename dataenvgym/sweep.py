@@ -169,7 +169,7 @@ def _changes(
 def check_folder(folder: Path, episode: Episode) -> None:
     """Refuse a folder that holds another run, or no run, with a RunFolderError."""
     from dataenvgym.graphs.config import CONFIG_FILE, changed_keys, load_config
-    from dataenvgym.runs import MANIFEST
+    from dataenvgym.manifest import MANIFEST
 
     if (folder / CONFIG_FILE).is_file():
         try:

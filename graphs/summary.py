@@ -63,9 +63,7 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
         "unmetered_calls": calls.unmetered,
         "cost": calls.cost,
         "stop_reason": reason,
-        "val": [
-            {"iteration": s["iteration"], "rows": s["rows"], "accuracy": s["accuracy"], "n": s["n"]} for s in steps
-        ],
+        "val": [_val(run_dir, step) for step in steps],
         "val_area": curve_area(curve),
         "rows_to_target": None if config.budget.target is None else rows_to_target(curve, config.budget.target),
         "best_iteration": best_step(steps)["iteration"],
@@ -77,14 +75,29 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
     }
 
 
+def _val(run_dir: Path, step: Step) -> dict[str, Any]:
+    """A point of the curve, overall and per skill. `predictions`: the file that it is counted from."""
+    groups = by_skill(Store(run_dir).read(step["predictions"], Prediction))
+    return {
+        "iteration": step["iteration"],
+        "rows": step["rows"],
+        "accuracy": step["accuracy"],
+        "n": step["n"],
+        "skills": {name: {"accuracy": accuracy(group), "n": len(group)} for name, group in groups.items()},
+        "predictions": step["predictions"]["path"],
+    }
+
+
 def _rows(run_dir: Path, step: Step, salvaged: int) -> dict[str, Any]:
     """What became of the rows of an iteration. `received` came as rows of the schema, and each of them was
     accepted or rejected; `salvaged` of them came in a cut or partly invalid reply; `refilled`: accepted rows of a
-    refill round; `rejected`: by check, broken items and failed calls (`schema`, `call`, `budget`) too."""
+    refill round; `rejected`: by check, broken items and failed calls (`schema`, `call`, `budget`) too; `skills`:
+    accepted rows of each; `files`: where the plan and the rows lie, None for what the iteration did not have."""
     store = Store(run_dir)
-    plan = store.read(step["plan"], Plan) if step["plan"] else []
-    accepted = store.read(step["accepted"], Row) if step["accepted"] else []
-    rejected = store.read(step["rejected"], Rejected) if step["rejected"] else []
+    refs = {"plan": step["plan"], "accepted": step["accepted"], "rejected": step["rejected"]}
+    plan = store.read(refs["plan"], Plan) if refs["plan"] else []
+    accepted = store.read(refs["accepted"], Row) if refs["accepted"] else []
+    rejected = store.read(refs["rejected"], Rejected) if refs["rejected"] else []
     by_check = Counter(record.verdicts[-1].check for record in rejected)
     lost = sum(by_check[check] for check in NO_ROW)
     return {
@@ -96,6 +109,8 @@ def _rows(run_dir: Path, step: Step, salvaged: int) -> dict[str, Any]:
         "accepted": len(accepted),
         "rejected": dict(by_check.most_common()),
         "diversity": diversity([row.question for row in accepted]),
+        "skills": dict(sorted(Counter(row.skill for row in accepted).items())),
+        "files": {key: ref["path"] if ref else None for key, ref in refs.items()},
     }
 
 

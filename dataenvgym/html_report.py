@@ -1,0 +1,233 @@
+"""A finished run as one page, report.html, from summary.json and the files of the iterations that it names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dataenvgym.envs.stats import wilson
+from dataenvgym.envs.store import read_jsonl, write_bytes
+from dataenvgym.envs.types import Plan, Prediction, Rejected, Row
+from dataenvgym.graphs.config import CONFIG_FILE
+from dataenvgym.manifest import MANIFEST
+from dataenvgym.report import REPORT, facts, headline, lost_much
+
+TEMPLATE = "report.html.jinja"
+# How much of each iteration the page shows; the rest is named with its file.
+REQUESTS, ROWS, REJECTED, ERRORS = 40, 8, 12, 6
+TEXT = 2_000  # characters of one text
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 280, 48, 690, 14, 240  # of the curve, in pixels
+LABELS = 10  # below the curve
+
+Item = TypeVar("Item")
+
+
+def write_report(run_dir: Path, summary: Mapping[str, Any]) -> Path:
+    """Write report.html into the folder of a finished run and return its path.
+
+    Everything that a model wrote is escaped; the page runs no script and fetches nothing.
+
+    Raises:
+        RunFolderError: a file that the summary names is gone or damaged.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("dataenvgym", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template(TEMPLATE).render(_contents(run_dir, summary))
+    write_bytes(run_dir / REPORT, page.encode(errors="replace"))
+    return run_dir / REPORT
+
+
+def _contents(run_dir: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What the template is given."""
+    base, best, gain = (summary["test"][key] for key in ("base", "best", "gain"))
+    return {
+        "title": headline(summary),
+        "subtitle": f"{summary['teacher']['model']} with policy {summary['teacher']['policy']}, {run_dir.name}",
+        "scripted": summary["teacher"]["model"] == "scripted",
+        "test": {
+            "base": wilson(_right(base["accuracy"], base["n"]), base["n"]),
+            "best": wilson(_right(best["accuracy"], best["n"]), best["n"]),
+            "gain": gain,
+            "n": base["n"],
+        },
+        "curve": _curve(summary),
+        "heat": _heat(summary),
+        "skills": _skills(summary),
+        "iterations": [
+            _iteration(run_dir, line, point)
+            for line, point in zip(summary["rows"], summary["val"][1:], strict=True)
+        ],
+        "facts": facts(summary),
+        "config": (run_dir / CONFIG_FILE).read_text(encoding="utf-8"),
+        "manifest": (run_dir / MANIFEST).read_text(encoding="utf-8"),
+    }
+
+
+def _curve(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The validation curve in pixels."""
+    val = summary["val"]
+    intervals = [wilson(_right(point["accuracy"], point["n"]), point["n"]) for point in val]
+    top = min(1.0, max(0.2, *(i.high for i in intervals)))
+    widest = max(point["rows"] for point in val) or 1
+
+    def across(rows: int) -> float:
+        return round(LEFT + 20 + (RIGHT - LEFT - 40) * rows / widest, 1)
+
+    def up(accuracy: float) -> float:
+        return round(BOTTOM - (BOTTOM - TOP) * accuracy / top, 1)
+
+    step = 0.2 if top > 0.5 else 0.1
+    every = -(-len(val) // LABELS)
+    points = [
+        {
+            "x": across(point["rows"]),
+            "y": up(i.value),
+            "low": up(i.low),
+            "high": up(i.high),
+            "best": point["iteration"] == summary["best_iteration"],
+            "label": "" if number % every else str(point["rows"]) if number else "base",
+            "says": f"{point['rows']} rows: {i.value:.3f} ({i.low:.3f} to {i.high:.3f}), n = {point['n']}",
+        }
+        for number, (point, i) in enumerate(zip(val, intervals, strict=True))
+    ]
+    grid = [(up(step * k), f"{step * k:.1f}") for k in range(int(top / step + 1e-9) + 1)]
+    return {"points": points, "grid": grid, "left": LEFT, "right": RIGHT, "width": WIDTH, "height": HEIGHT}
+
+
+def _heat(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Validation accuracy per skill and iteration, and the rows that each added. Skills are named by the base's
+    predictions; one that only rows have (a teacher's own) stands below them, without an accuracy."""
+    val, added = summary["val"], [{}, *(line["skills"] for line in summary["rows"])]
+    skills = sorted({name for point in val for name in point["skills"]})
+    own = sorted({name for counts in added for name in counts} - {*skills})
+    lines = []
+    for name in [*skills, *own]:
+        scored = [point["skills"].get(name) for point in val]
+        cells = [
+            {**_cell(found), "rows": counts.get(name, 0)} for found, counts in zip(scored, added, strict=True)
+        ]
+        lines.append({"skill": name, "cells": cells, "n": scored[0]["n"] if scored[0] else 0})
+    names = ["base", *(f"iteration {point['iteration']}" for point in val[1:])]
+    return {"columns": names, "lines": lines}
+
+
+def _cell(found: Mapping[str, Any] | None) -> dict[str, Any]:
+    if found is None:
+        return {"accuracy": None, "shade": "0", "says": ""}
+    low, high = wilson(_right(found["accuracy"], found["n"]), found["n"])[1:]
+    says = f"{found['accuracy']:.3f} ({low:.3f} to {high:.3f}), n = {found['n']}"
+    return {"accuracy": found["accuracy"], "shade": f"{0.6 * found['accuracy']:.2f}", "says": says}
+
+
+def _skills(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The lines of the private test, the smallest gain first, the whole last."""
+    ordered = sorted(summary["skills"].items(), key=lambda item: item[1]["best"] - item[1]["base"])
+    test = summary["test"]
+    whole = {
+        "base": test["base"]["accuracy"],
+        "best": test["best"]["accuracy"],
+        "gain": test["gain"],
+        "n": test["base"]["n"],
+    }
+    return [
+        {
+            "name": name,
+            "all": skill is whole,
+            "lost": lost_much(skill),
+            "base": wilson(_right(skill["base"], skill["n"]), skill["n"]),
+            "best": wilson(_right(skill["best"], skill["n"]), skill["n"]),
+            "gain": skill["gain"],
+            "n": skill["n"],
+        }
+        for name, skill in [*ordered, ("all", whole)]
+    ]
+
+
+def _iteration(run_dir: Path, line: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
+    """What an iteration asked for, what came of it, and what the student still got wrong after it."""
+    files = line["files"]
+    plans = _read(run_dir, files["plan"], Plan)
+    accepted = _read(run_dir, files["accepted"], Row)
+    rejected = _read(run_dir, files["rejected"], Rejected)
+    errors = [p for p in read_jsonl(run_dir / point["predictions"], Prediction) if not p.correct]
+    kept = Counter(row.provenance.request for row in accepted)
+    requests = [request for plan in plans for request in plan.requests]
+    numbers = ("asked", "received", "salvaged", "refilled", "accepted")
+    varied = "–" if line["diversity"] is None else f"{line['diversity']:.2f}"
+    return {
+        "number": line["iteration"],
+        "counts": [*(line[key] for key in numbers), varied],
+        "rejected_by": ", ".join(f"{check} {count}" for check, count in line["rejected"].items()),
+        "policy": ", ".join(plan.policy for plan in plans) or "none",
+        "notes": " ".join(plan.notes for plan in plans),
+        "plan": _part(
+            requests[:REQUESTS],
+            len(requests),
+            files["plan"],
+            lambda r: {
+                "skill": r.skill,
+                "subskill": r.subskill,
+                "asked": r.count,
+                "accepted": kept[r.id],
+                "reason": _cut(r.reason),
+            },
+        ),
+        "accepted": _part(
+            _spread(accepted, ROWS),
+            len(accepted),
+            files["accepted"],
+            lambda r: {"skill": r.skill, "question": _cut(r.question), "answer": _cut(r.answer)},
+        ),
+        "rejected": _part(
+            _spread(rejected, REJECTED),
+            len(rejected),
+            files["rejected"],
+            lambda r: {
+                "check": r.verdicts[-1].check,
+                "reason": _cut(r.verdicts[-1].reason),
+                "what": _cut(str(r.row.get("question") or r.row)),
+            },
+        ),
+        "errors": _part(
+            _spread(errors, ERRORS),
+            len(errors),
+            point["predictions"],
+            lambda p: {
+                "skill": p.skill,
+                "question": _cut(p.question),
+                "gold": _cut(p.gold),
+                "text": _cut(p.text),
+                "detail": _cut(p.detail),
+            },
+        ),
+    }
+
+
+def _read(run_dir: Path, name: str | None, model: type[Any]) -> list[Any]:
+    return read_jsonl(run_dir / name, model) if name else []
+
+
+def _part(
+    shown: Sequence[Item], count: int, path: str | None, show: Callable[[Item], dict[str, Any]]
+) -> dict[str, Any]:
+    return {"shown": [show(item) for item in shown], "count": count, "left": count - len(shown), "path": path}
+
+
+def _spread(items: Sequence[Item], most: int) -> list[Item]:
+    """At most so many of the items, evenly over all of them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[k * len(items) // most] for k in range(most)]
+
+
+def _cut(words: str) -> str:
+    return words if len(words) <= TEXT else f"{words[:TEXT]} … ({len(words):,} characters)"
+
+
+def _right(accuracy: float, n: int) -> int:
+    return round(accuracy * n)
