@@ -63,6 +63,59 @@ def test_no_line_is_lost_where_prose_stands_before_the_fence(before: str) -> Non
     assert extract_code(f"{before}\n```python\n{CODE}") == CODE
 
 
+@pytest.mark.parametrize(
+    "opening",
+    [
+        "Here is the code: ```python",
+        "Here is the code:```",
+        "### Answer: ```py",
+        "**Solution**```python",
+        "1. ```python",
+        "- ```python",
+        "- ~~~",
+        "\ufeff```python",
+        "\u200b```python",
+        "\u00a0```python",
+    ],
+)
+def test_a_fence_may_open_after_words(opening: str) -> None:
+    assert extract_code(f"{opening}\n{CODE}\n```".replace("```", "~~~" if "~" in opening else "```")) == CODE
+    if "~" not in opening:
+        assert extract_code(f"{opening}\n{CODE}\n```\nIt adds one.") == CODE
+        assert extract_code(f"{opening}\n{CODE}") == CODE
+
+
+@pytest.mark.parametrize("words", ["Use ```x``` here.", "It is ```x```", "as return x```", "a fence ``` ends it"])
+def test_code_within_a_line_opens_nothing(words: str) -> None:
+    assert extract_code(f"```python\n{CODE}\n```\n{words}\nand so on") == CODE
+
+
+@pytest.mark.parametrize("quote", ["> ", ">", ">> ", " > "])
+def test_a_quoted_block_is_read_without_its_marks(quote: str) -> None:
+    lines = [f"{quote}{line}" if line else quote.rstrip() for line in ["```python", *CODE.split("\n"), "```"]]
+    assert extract_code("\n".join(["So:", *lines, "Done."])) == CODE
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "\n``` This function adds one.",
+        "\n```<|im_end|>",
+        "```",
+        "```\nIt adds one.",
+        "\n        ```",
+        "\n``` adds one, then\nit returns ```y```.",
+    ],
+)
+def test_an_end_that_is_none_by_the_rules_ends_a_block_that_has_no_other(end: str) -> None:
+    assert extract_code(f"So:\n```python\n{CODE}{end}") == CODE
+    assert extract_code(f"```python\nwrong = 1\n```\nBetter:\n```python\n{CODE}{end}") == CODE
+
+
+def test_a_docstrings_fence_does_not_end_code_that_was_cut() -> None:
+    assert extract_code(f"```python\n{EXAMPLE_WITHIN}") == EXAMPLE_WITHIN
+
+
 def test_the_last_complete_block_counts() -> None:
     first = "```python\nwrong = 1\n```\n"
     assert extract_code(f"{first}Better:\n```python\n{CODE}\n```") == CODE
@@ -106,7 +159,23 @@ def test_no_text_breaks_it(words: str, code: str) -> None:
 
 # A search that is not linear would not end with so much.
 @pytest.mark.parametrize(
-    "unit", ["`", "~", " ", "\t", "\n", "\r", "```\n", "`\n", "``` `", "~~~\n```\n", "    ```\n"]
+    "unit",
+    [
+        "`",
+        "~",
+        " ",
+        "\t",
+        "\n",
+        "\r",
+        "```\n",
+        "`\n",
+        "``` `",
+        "~~~\n```\n",
+        "    ```\n",
+        "x``` ",
+        "> ",
+        "a:```\n",
+    ],
 )
 def test_much_hostile_text_is_read(unit: str) -> None:
     text = unit * (2_000_000 // len(unit))
@@ -123,5 +192,6 @@ def test_the_words_stand_before_the_code() -> None:
 
 def test_a_fence_is_taken_off_and_nothing_else() -> None:
     assert without_fence(f"```python\n{CODE}\n```") == CODE
+    assert without_fence(f"Here it is:\n```python\n{CODE}\n```") == CODE
     assert without_fence(EXAMPLE_WITHIN) == EXAMPLE_WITHIN
     assert without_fence("```") == "```"
