@@ -8,6 +8,7 @@ from dataenvgym.envs.tasks.function_skills_forms import (
     COMPARE,
     Form,
     draw,
+    draw_both_ends,
     draw_in_order,
     draw_letter_set,
     draw_remainder,
@@ -174,7 +175,7 @@ FORMS: tuple[tuple[str, str, tuple[str, ...], tuple[Form, ...]], ...] = (
                 _LONG_TEXT,
                 "{x} without its first {a} and last {b} characters, in {case} case",
                 "return {x}[{a}:-{b}].{case}()",
-                draw_with("case", a=(1, 15), b=(1, 15)),
+                draw_both_ends,
                 lambda x, case, a, b: "".join(
                     c.upper() if case == "upper" else c.lower() for i, c in enumerate(x) if a <= i < len(x) - b
                 ),
@@ -248,6 +249,7 @@ FORMS: tuple[tuple[str, str, tuple[str, ...], tuple[Form, ...]], ...] = (
                 "return [n for n in {x} if n % {a} == {b}]",
                 draw_remainder,
                 lambda x, a, b: list(filter(lambda n: divmod(n, a)[1] == b, x)),
+                partial=(lambda x, a, b: [n for n in x if n == b],),
             ),
             Form(
                 "by range",
@@ -264,6 +266,10 @@ FORMS: tuple[tuple[str, str, tuple[str, ...], tuple[Form, ...]], ...] = (
                 "return [t for t in {x} if t.startswith('{w}') and len(t) {sign} {a}]",
                 draw_with("W cmp", a=(2, 8)),
                 lambda x, w, cmp, a: list(filter(lambda t: t[:1] == w and COMPARE[cmp](len(t), a), x)),
+                partial=(
+                    lambda x, w, cmp, a: [t for t in x if t[:1] == w],
+                    lambda x, w, cmp, a: [t for t in x if COMPARE[cmp](len(t), a)],
+                ),
             ),
         ),
     ),
@@ -404,6 +410,7 @@ FORMS: tuple[tuple[str, str, tuple[str, ...], tuple[Form, ...]], ...] = (
                 "return len([n for n in {x} if n % {a} == {b}])",
                 draw_remainder,
                 lambda x, a, b: sum(divmod(n, a)[1] == b for n in x),
+                partial=(lambda x, a, b: x.count(b),),
             ),
             Form(
                 "one value",

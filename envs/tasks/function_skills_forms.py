@@ -11,11 +11,14 @@ Values = dict[str, int | str]
 """What is put in a form's sentence, by field."""
 
 SIGNS = {"greater than": ">", "less than": "<", "at least": ">=", "at most": "<="}
+EQUAL = "equal to"
+"""No problem compares so, but a wrong program may."""
 COMPARE: dict[str, Callable[[int, int], bool]] = {
     "greater than": operator.gt,
     "less than": operator.lt,
     "at least": operator.ge,
     "at most": operator.le,
+    EQUAL: operator.eq,
 }
 CASES = ("upper", "lower")
 _WORDS = """
@@ -91,6 +94,8 @@ class Form:
     reference: Callable[..., Any]
     canonical: Callable[[Values], Values] = whole_numbers
     """Values -> the ones that stand for all that ask the same."""
+    partial: tuple[Callable[..., Any], ...] = ()
+    """Like `reference`, of programs that do a part of it; tests must tell them."""
 
 
 def neighbours(values: Values) -> Iterator[Values]:
@@ -197,6 +202,12 @@ def draw_in_order(low: int, high: int) -> Callable[[Random], Values]:
         return {"a": a, "b": rng.randint(a + 2, high)}
 
     return drawn
+
+
+def draw_both_ends(rng: Random) -> Values:
+    """Draws a case, and how many characters are taken off at either end: not all of the longest text."""
+    values = draw_with("case", a=(1, 15), b=(1, 15))(rng)
+    return {**values, "b": 14} if values["a"] == values["b"] == 15 else values
 
 
 def draw_remainder(rng: Random) -> Values:

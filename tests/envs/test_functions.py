@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dataenvgym.envs.config import TaskConfig
@@ -106,6 +106,38 @@ def test_a_problem_is_short_and_read_back_by_its_own_skill_only(
     assert len(drawn.answer) <= 130
 
 
+LONGEST = example(("string_parts", "both ends"), -216867762, 4476547)  # drawn: all of the longest text taken off
+
+
+def test_no_seed_draws_a_problem_that_no_tests_can_tell_from_others() -> None:
+    for seed in (11, 25, 27):
+        assert load(TaskConfig(name="functions", seed=seed)).test
+
+
+PARTS = {
+    "leave remainder 5 when divided by 23": ("[n for n in xs if n == 5]", "[n for n in xs if n % 23 == 5]"),
+    "are at most 18": ("[n for n in xs if n == 18]", "[n for n in xs if n <= 18]"),
+}
+
+
+@pytest.mark.parametrize("words", PARTS)
+def test_the_tests_fail_a_program_that_does_a_part(words: str) -> None:
+    found = read(f"Write a function keep(xs) that returns the list of the numbers in xs that {words}.")
+    assert found is not None
+    part, whole = (f"def keep(xs):\n    return {body}" for body in PARTS[words])
+    tests = make_tests(found)
+    assert passes(whole, "keep", tests) and not passes(part, "keep", tests)
+
+
+@pytest.mark.parametrize("kept", ["t.startswith('m')", "len(t) > 8"])
+def test_the_tests_fail_a_program_that_keeps_to_one_of_two_conditions(kept: str) -> None:
+    words = "the list of texts in names that start with 'm' and have greater than 8 letters"
+    found = read(f"Write a function keep(names) that returns {words}.")
+    assert found is not None
+    assert not passes(f"def keep(names):\n    return [t for t in names if {kept}]", "keep", make_tests(found))
+
+
+@LONGEST
 @settings(max_examples=100, deadline=None)
 @problems
 def test_the_tests_pass_the_gold_program_and_no_trivial_or_slightly_wrong_one(
@@ -128,6 +160,7 @@ def test_the_tests_pass_the_gold_program_and_no_trivial_or_slightly_wrong_one(
         assert not passes(code(slip), found.function, tests), code(slip)
 
 
+@LONGEST
 @settings(max_examples=100, deadline=None)
 @problems
 def test_names_and_phrasing_are_no_part_of_a_problem(kind: tuple[str, str], seed: int, index: int) -> None:
