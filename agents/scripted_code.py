@@ -8,7 +8,7 @@ from dataenvgym.envs.tasks.function_skills import (
     SKILLS,
     Asked,
     code,
-    key,
+    identity,
     other_code,
     problem,
     program_fields,
@@ -31,8 +31,7 @@ def _draw(skill: str, seed: int, index: int, variant: str | None) -> tuple[str, 
 
 
 def _identity(question: str) -> str:
-    asked = read(question)
-    return question if asked is None else f"{asked.skill}: {key(asked)}"
+    return identity(question) or question
 
 
 def _solve(question: str) -> str | None:

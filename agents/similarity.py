@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from dataenvgym.envs.types import Instance
 
@@ -39,25 +39,38 @@ def diversity(questions: Sequence[str]) -> float | None:
 
 
 class HeldOut:
-    """The val and test questions, indexed for contamination: whole, and by runs of `overlap` words."""
+    """The val and test questions, indexed for contamination: whole, by what they ask, by runs of `overlap` words.
 
-    def __init__(self, instances: Sequence[Instance], overlap: int) -> None:
+    `identity`: see `Domain`.
+    """
+
+    def __init__(
+        self,
+        instances: Sequence[Instance],
+        overlap: int,
+        identity: Callable[[str], str | None] | None = None,
+    ) -> None:
         self._overlap = overlap
+        self._identity = identity or (lambda _: None)
         self._whole: dict[str, str] = {}
-        self._items = [(item.id, Counter(_numbers(words(item.question)))) for item in instances]
+        self._items = [_Held(item.id, words(item.question), self._identity(item.question)) for item in instances]
+        self._asked = {held.asks: held.id for held in reversed(self._items) if held.asks is not None}
         self._grams: dict[tuple[str, ...], list[int]] = {}
-        for index, item in enumerate(instances):
+        for index, (item, held) in enumerate(zip(instances, self._items, strict=True)):
             self._whole.setdefault(normalised(item.question), item.id)
-            for gram in dict.fromkeys(_grams(words(item.question), overlap)):
+            for gram in dict.fromkeys(_grams(held.tokens, overlap)):
                 self._grams.setdefault(gram, []).append(index)
 
     def match(self, question: str) -> tuple[str, str] | None:
         """(id of the held-out instance, the matching text), or None.
 
-        Shared runs of words count only when they hold every number of the one question or of the other: the
-        fixed part of a form ("what is the sum of") is no problem by itself.
+        Two questions of which it can be told what they ask are the same when they ask the same. Else shared runs
+        of words count, when they hold every number of the one question or of the other: the fixed part of a
+        form ("what is the sum of") is no problem by itself. Of a question without numbers they must hold half
+        of its words.
         """
-        whole = self._whole.get(normalised(question))
+        asks = self._identity(question)
+        whole = self._whole.get(normalised(question)) or (None if asks is None else self._asked.get(asks))
         if whole is not None:
             return whole, question
         tokens = words(question)
@@ -66,12 +79,27 @@ class HeldOut:
             for index in self._grams.get(gram, ()):
                 places.setdefault(index, set()).update(range(start, start + self._overlap))
         for index, found in places.items():
-            name, theirs = self._items[index]
+            held = self._items[index]
+            if asks is not None and held.asks is not None:
+                continue  # another problem in the same form
             shared = [tokens[i] for i in sorted(found)]
-            numbers = Counter(_numbers(shared))
-            if numbers == Counter(_numbers(tokens)) or theirs <= numbers:
-                return name, " ".join(shared)
+            if _holds(shared, tokens) or _holds(shared, held.tokens):
+                return held.id, " ".join(shared)
         return None
+
+
+class _Held(NamedTuple):
+    """A held-out question."""
+
+    id: str
+    tokens: list[str]
+    asks: str | None
+
+
+def _holds(shared: Sequence[str], tokens: Sequence[str]) -> bool:
+    """Whether the shared words hold what makes a question this one."""
+    numbers = Counter(_numbers(tokens))
+    return numbers <= Counter(_numbers(shared)) if numbers else 2 * len(shared) >= len(tokens)
 
 
 def _grams(tokens: Sequence[str], size: int) -> list[tuple[str, ...]]:

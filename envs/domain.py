@@ -47,6 +47,8 @@ class Domain:
     """Whether answers to items are right, all at once, where running them decides; None: `equal` does."""
     vet: Callable[[Sequence[Row], Progress | None], list[str]] | None = None
     """What is wrong with rows, found by running them ("" for nothing); None: there is nothing to run."""
+    identity: Callable[[str], str | None] | None = None
+    """Question -> what it asks for, equal for two that ask the same in other words; None where it cannot tell."""
 
     def prompt(self, item: Item) -> str:
         """The user message for an instance or a row."""

@@ -81,7 +81,7 @@ def held_out_of(config: EpisodeConfig) -> HeldOut:
     """The index of the task's val and test questions that rows are compared with."""
     task, overlap = task_of(config), config.teacher.checks.overlap
     key = ("held out", config.task.model_dump_json(), str(overlap))
-    return _once(key, lambda: HeldOut([*task.val, *task.test], overlap))
+    return _once(key, lambda: HeldOut([*task.val, *task.test], overlap, task.domain.identity))
 
 
 def student_of(config: EpisodeConfig, report: Report | None = None, run_dir: str | None = None) -> Student:

@@ -8,7 +8,7 @@ comparison, another letter) and from programs that do nothing.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from random import Random
@@ -18,6 +18,7 @@ from dataenvgym.envs.errors import UnknownNameError
 from dataenvgym.envs.tasks.function_skills_data import FORMS
 from dataenvgym.envs.tasks.function_skills_forms import (
     ARGUMENTS,
+    EQUAL,
     FIELDS,
     SIGNS,
     Form,
@@ -135,13 +136,22 @@ def key(asked: Asked) -> str:
     return f"{asked.form.variant}: " + "/".join(str(values[name]) for name in sorted(values))
 
 
+def identity(question: str) -> str | None:
+    """The problem that a question asks, in any phrasing and under any names; None for one of another form."""
+    asked = read(question)
+    return None if asked is None else f"{asked.skill}: {key(asked)}"
+
+
 def make_tests(asked: Asked) -> list[Test]:
-    """Three to six tests that the gold program passes, and no program of a neighbouring problem.
+    """Three to six tests that the gold program passes, and no program of a neighbouring problem or of a part.
 
     Programs that return nothing, an argument or always the same fail them too. The names make no difference.
     """
     rng = Random(f"tests/{asked.skill}/{key(asked)}")
-    kinds, others = asked.form.kinds, list(neighbours(asked.values))
+    kinds, form = asked.form.kinds, asked.form
+    others = [(form.reference, values) for values in neighbours(asked.values)]
+    others += [(form.reference, {**asked.values, "cmp": EQUAL})] if "cmp" in asked.values else []
+    others += [(part, asked.values) for part in form.partial]
     for _ in range(_POOLS):
         drawn = ([sample_argument(kind, rng, asked.values) for kind in kinds] for _ in range(_POOL))
         cases = [case for arguments in drawn if (case := _case(asked, arguments, others))]
@@ -172,19 +182,22 @@ class _Case(NamedTuple):
     told: frozenset[int]
 
 
-def _case(asked: Asked, arguments: list[Any], others: Sequence[Values]) -> _Case | None:
-    """None where the function itself would raise. The wrong programs: echoes of each argument, then neighbours."""
-    result = _run(asked.form, asked.values, arguments)
+Reference = tuple[Callable[..., Any], Values]
+
+
+def _case(asked: Asked, arguments: list[Any], others: Sequence[Reference]) -> _Case | None:
+    """None where the function itself would raise. The wrong programs: echoes of each argument, then the others."""
+    result = _run(asked.form.reference, asked.values, arguments)
     if result is None:
         return None
     wrong = [json.dumps(value) for value in arguments]
-    wrong_results = [*wrong, *(_run(asked.form, values, arguments) for values in others)]
+    wrong_results = [*wrong, *(_run(*other, arguments) for other in others)]
     return _Case(arguments, result, frozenset(i for i, other in enumerate(wrong_results) if other != result))
 
 
-def _run(form: Form, values: Values, arguments: Sequence[Any]) -> str | None:
+def _run(reference: Callable[..., Any], values: Values, arguments: Sequence[Any]) -> str | None:
     try:
-        return json.dumps(form.reference(*arguments, **values))
+        return json.dumps(reference(*arguments, **values))
     except (ArithmeticError, LookupError, ValueError):
         return None
 

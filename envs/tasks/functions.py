@@ -4,7 +4,7 @@ from dataenvgym.envs.code_domain import code_domain
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domain import Item
 from dataenvgym.envs.tasks.base import Task
-from dataenvgym.envs.tasks.function_skills import SKILLS, problem, program_fields, read
+from dataenvgym.envs.tasks.function_skills import SKILLS, identity, problem, program_fields, read
 from dataenvgym.envs.tasks.procedural import Problem, Taken, draw_split
 from dataenvgym.envs.types import Instance
 
@@ -35,7 +35,8 @@ def load(config: TaskConfig) -> Task:
     test = _split("test", config.seed, config.test_size or TEST_SIZE, taken)
     val = _split("val", config.seed, config.val_size or VAL_SIZE, taken)
     train = _split("train", config.seed, TRAIN_SIZE, taken)
-    return Task("functions", code_domain(config, prompt), tuple(train), tuple(val), tuple(test))
+    domain = code_domain(config, prompt, identity=identity)
+    return Task("functions", domain, tuple(train), tuple(val), tuple(test))
 
 
 def _split(split: str, seed: int, size: int, taken: Taken) -> list[Instance]:

@@ -14,9 +14,13 @@ from dataenvgym.agents.checks import CHECKS, COSTS, LONGEST, Check, CheckContext
 from dataenvgym.agents.config import CheckConfig
 from dataenvgym.agents.similarity import HeldOut, SeenRows, diversity
 from dataenvgym.agents.verifier import Verified, missing
+from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.errors import ConfigError
 from dataenvgym.envs.math_domain import MATH
+from dataenvgym.envs.tasks import load_task
 from dataenvgym.envs.tasks.arithmetic_skills import SKILLS, problem
+from dataenvgym.envs.tasks.function_skills import OPENINGS, read
+from dataenvgym.envs.tasks.function_skills import question as question_of
 from dataenvgym.envs.types import DataRequest, Instance, Provenance, Row, Verdict
 
 LONG = (
@@ -61,6 +65,41 @@ def contaminated(question: str, *held_out: str) -> str | None:
 def test_a_held_out_question_is_found_in_other_case_and_spacing(question: str) -> None:
     reason = contaminated(question, "What is 3 + 4?", "What is 47 + 85?")
     assert reason is not None and "val/1" in reason and question.strip()[:4] in reason
+
+
+READ = "Read the input from standard input in the following format and print one line."
+
+
+def test_a_shared_form_without_numbers_is_no_copy_and_half_a_question_is() -> None:
+    held = f"Takahashi has a string. Reverse the order of its words and join them with a dash. {READ}"
+    other = f"Aoki has a list of towns. Find the town with the most roads, and tell its name in capitals. {READ}"
+    assert contaminated(other, held) is None
+    copied = f"Bob says: {held.removesuffix(READ)} Then he goes home."
+    reason = contaminated(copied, held)
+    assert reason is not None and "reverse the order of its words" in reason
+    assert contaminated(f"{READ} There are 3 cases.", held) is None
+
+
+def test_where_it_can_be_told_what_is_asked_only_that_counts() -> None:
+    held = Instance(id="test/1", question="Write calculate(num): 9 times num modulo 20.", answer="1")
+    asks = {held.question: "9x%20", "In f(x) give 9 times x modulo 20.": "9x%20", "In f(x) give x.": "x"}
+    index = HeldOut([held], 3, asks.get)
+    assert index.match("In f(x) give 9 times x modulo 20.") == ("test/1", "In f(x) give 9 times x modulo 20.")
+    assert index.match("In f(x) give x.") is None
+    assert index.match("Words, then: 9 times num modulo 20.") is not None, "a question of another form"
+
+
+def test_a_problem_of_the_functions_task_is_known_under_any_name() -> None:
+    task = load_task(TaskConfig(name="functions", val_size=1, test_size=4))
+    index = HeldOut(task.test, 13, task.domain.identity)
+    for item in task.test:
+        found = read(item.question)
+        assert found is not None
+        again = found._replace(function="solve_it", arguments=("p", "q")[: len(found.arguments)])
+        for opening in OPENINGS:
+            match = index.match(question_of(again, opening))
+            assert match is not None and match[0] == item.id
+    assert not any(index.match(item.question) for item in (*task.train, *task.val))
 
 
 @pytest.mark.parametrize(
