@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from dataenvgym.envs.domain import Domain, Item, Mark
 from dataenvgym.envs.errors import DataError
 from dataenvgym.envs.private_tests import Case, cases, has_private_tests, private_tests
 from dataenvgym.envs.sandbox.types import CallTest, Judgement, Limits, Program, ScriptTest, StdinTest, Test
-from dataenvgym.envs.tasks.code_columns import entry_point
+from dataenvgym.envs.tasks.code_columns import entry_point, starter_fault
 from dataenvgym.envs.types import Instance, Progress, Row
 
 INSTRUCTION = "The answer is complete Python code with the given names: no fence, no tests, no words."
@@ -36,10 +37,14 @@ def _as_json(value: Any) -> Any:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def _or_nothing(value: Any) -> Any:
+    return "" if value is None else value
+
+
 class CodeCase(BaseModel):
     """One test as the teacher's model writes it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="ignore")
 
     input: Annotated[str, _text(0, 4_000), BeforeValidator(_as_json)] = Field(
         description="For a function: its arguments as JSON, one per line, e.g. [1, 2]\\n3 for two. "
@@ -54,12 +59,12 @@ class CodeCase(BaseModel):
 class CodeRow(BaseModel):
     """One training row as the teacher's model writes it. The descriptions are part of what it is shown."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="ignore")
 
     question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=6_000)] = Field(
         description="The full problem statement in words: what goes in, what comes out, and the limits."
     )
-    starter: Annotated[str, _text(0, 2_000)] = Field(
+    starter: Annotated[str, _text(0, 2_000), BeforeValidator(_or_nothing)] = Field(
         "",
         description="For a function: its first line, e.g. def add(a, b): with what it needs before it. "
         "Empty for a program that reads standard input and prints.",
@@ -74,14 +79,25 @@ class CodeRow(BaseModel):
         description="The complete code, with the starter's first line; plain Python without a fence."
     )
 
-    @field_validator("answer")
+    @field_validator("starter", "answer")
     @classmethod
-    def _without_fence(cls, answer: str) -> str:
-        return same_code(without_fence(answer))
+    def _without_fence(cls, code: str) -> str:
+        return same_code(without_fence(code))
 
 
-def code_domain(config: TaskConfig, prompt: Callable[[Item], str]) -> Domain:
-    """The code domain of a task that asks its problems with `prompt`; programs run as `config` says."""
+def code_domain(
+    config: TaskConfig,
+    prompt: Callable[[Item], str],
+    *,
+    whole_programs: bool = False,
+    completed: Callable[[Item, str], str] = lambda _, code: code,
+    identity: Callable[[str], str | None] | None = None,
+) -> Domain:
+    """The code domain of a task that asks its problems with `prompt`; programs run as `config` says.
+
+    `whole_programs`: the task asks for programs on stdin too. `completed`: (item, answer) -> what is run, where
+    an answer may be less than that. `identity`: see `Domain`.
+    """
 
     def run(programs: Sequence[Program], progress: Progress | None) -> list[Judgement]:
         from dataenvgym.envs.sandbox import judge
@@ -97,8 +113,11 @@ def code_domain(config: TaskConfig, prompt: Callable[[Item], str]) -> Domain:
         extract=extract_code,
         equal=lambda gold, other: same_code(gold) == same_code(other),
         row_model=CodeRow,
-        mark=lambda items, answers, progress: mark(items, answers, run, progress),
-        vet=lambda rows, progress: vet(rows, run, progress),
+        mark=lambda items, answers, progress: mark(
+            items, [completed(*pair) for pair in zip(items, answers, strict=True)], run, progress
+        ),
+        vet=lambda rows, progress: vet(rows, run, lambda row: _misfit(row, prompt, whole_programs), progress),
+        identity=identity,
     )
 
 
@@ -155,13 +174,18 @@ def program_of(item: Item, code: str) -> Program:
     script = str(item.extra.get("script") or "")
     tests = (ScriptTest(code=script),) if script else _tests(item, cases(item.extra.get("tests") or [], item.id))
     given = str(item.extra.get("given") or "")
-    return Program(code=f"{given}\n\n{code}" if given else code, tests=tests, entry=entry_point(item))
+    entry = entry_point(item)
+    if isinstance(item, Instance) and entry.startswith("Solution.") and "class Solution" not in code:
+        entry = entry.removeprefix("Solution.")  # as LiveCodeBench's own evaluation does
+    return Program(code=f"{given}\n\n{code}" if given else code, tests=tests, entry=entry)
 
 
-def vet(rows: Sequence[Row], run: Run, progress: Progress | None = None) -> list[str]:
+def vet(
+    rows: Sequence[Row], run: Run, misfit: Callable[[Row], str] = lambda _: "", progress: Progress | None = None
+) -> list[str]:
     """What is wrong with rows, "" for a sound one: the answer fails, or a program that solves nothing passes.
 
-    All programs of all rows are run together.
+    All programs of all rows are run together, but those of a row with a `misfit`: a reason known beforehand.
     """
     reasons: list[str] = []
     programs: list[Program] = []
@@ -169,7 +193,7 @@ def vet(rows: Sequence[Row], run: Run, progress: Progress | None = None) -> list
     for row in rows:
         try:
             answer = program_of(row, row.answer)
-            reasons.append("" if answer.tests else "it has no tests")
+            reasons.append(misfit(row) if answer.tests else "it has no tests")
         except DataError as error:
             reasons.append(str(error))
         trivial = {} if reasons[-1] else _trivial(answer)
@@ -187,6 +211,21 @@ def vet(rows: Sequence[Row], run: Run, progress: Progress | None = None) -> list
         elif passed:
             reasons[number] = f"its tests show nothing: a program that {passed[0]} passes them"
     return reasons
+
+
+def _misfit(row: Row, prompt: Callable[[Item], str], whole_programs: bool) -> str:
+    """Why a row would not be asked in the form of the benchmark's problems; "" for one that is."""
+    starter = str(row.extra.get("starter") or "")
+    if not starter.strip():
+        return "" if whole_programs else "it has no starter, and the task asks for functions"
+    if not (entry := entry_point(row)):
+        return "its starter defines no function"
+    if fault := starter_fault(starter):
+        return f"its starter {fault}"
+    name = entry.rpartition(".")[2]
+    if not re.search(rf"\b{re.escape(name)}\b", prompt(row)):
+        return f"the problem does not name the function {name!r}, so nobody can know that it is to have that name"
+    return ""
 
 
 def _further(progress: Progress | None, before: int, total: int) -> Progress | None:

@@ -35,7 +35,7 @@ def _text(longest: int) -> StringConstraints:
 class MathRow(BaseModel):
     """One training row as the teacher's model writes it. The descriptions are part of what it is shown."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="ignore")
 
     question: Annotated[str, _text(4_000)] = Field(
         description="The full problem statement, with everything needed to solve it and one definite answer."

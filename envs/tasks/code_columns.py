@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from textwrap import dedent
 
 from dataenvgym.envs.domain import Item
 from dataenvgym.envs.errors import DataError
@@ -44,8 +45,40 @@ def entry_point(item: Item) -> str:
     entry = item.extra.get("entry")
     if isinstance(entry, str):
         return entry
-    starter = str(item.extra.get("starter") or "")
-    if method := re.search(r"^class Solution\b.*?^[ \t]+def +(\w+)", starter, re.MULTILINE | re.DOTALL):
-        return f"Solution.{method[1]}"
+    starter = dedent(str(item.extra.get("starter") or ""))
+    if solution := re.search(r"^class Solution\b.*", starter, re.MULTILINE | re.DOTALL):
+        methods = re.findall(r"^[ \t]+def +([a-zA-Z]\w*)", solution[0], re.MULTILINE)
+        return f"Solution.{methods[0]}" if methods else ""
     functions = re.findall(r"^def +(\w+)", starter, re.MULTILINE)
-    return functions[-1] if functions else ""
+    named = [name for name in functions if re.search(rf"\b{name}\b", item.question)]
+    return next(reversed(named or functions), "")
+
+
+def first_lines(starter: str) -> list[str]:
+    """Starter code without what stands at its end for the body that is to be written."""
+    lines = starter.rstrip().split("\n")
+    while lines and (
+        not lines[-1].strip() or lines[-1].strip() in ("pass", "...") or lines[-1].lstrip()[0] == "#"
+    ):
+        lines.pop()
+    return lines
+
+
+def starter_fault(starter: str) -> str:
+    """What is wrong with code that should end with the first line of a function: a predicate, or ""."""
+    code = dedent("\n".join(first_lines(starter)))
+    try:
+        parsed(f"{code} pass", "starter")
+    except DataError:
+        pass
+    else:
+        return ""
+    try:
+        last = parsed(code, "starter").body[-1]
+    except (DataError, IndexError):
+        return "is no Python up to a function's first line"
+    while isinstance(last, ast.ClassDef | ast.FunctionDef) and last.body:
+        last = last.body[-1]
+    if isinstance(last, ast.Pass) or (isinstance(last, ast.Expr) and isinstance(last.value, ast.Constant)):
+        return "goes beyond the function's first line"
+    return ""

@@ -11,7 +11,7 @@ from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domain import Item
 from dataenvgym.envs.errors import DataError
 from dataenvgym.envs.tasks.base import Task
-from dataenvgym.envs.tasks.code_columns import parsed
+from dataenvgym.envs.tasks.code_columns import first_lines, parsed
 from dataenvgym.envs.tasks.sources import HubSource, Record, Splits, make_task, read, read_local
 from dataenvgym.envs.types import Instance
 
@@ -44,7 +44,7 @@ def load(config: TaskConfig) -> Task:
     splits = _splits(config)
     if config.test_size is None and "all" in splits:
         config = config.model_copy(update={"test_size": TEST_SIZE})
-    domain = code_domain(config, prompt)
+    domain = code_domain(config, prompt, completed=completed)
     return make_task(config, domain, splits, _instance, lambda _: "", config.val_size or VAL_SIZE)
 
 
@@ -54,14 +54,16 @@ def prompt(item: Item) -> str:
     return f"{_ASKED}\n```python\n{text}\n```"
 
 
+def completed(item: Item, answer: str) -> str:
+    """An answer that is only the body of the function, after the text that it completes, as HumanEval runs it."""
+    text, entry = item.extra.get("prompt"), str(item.extra.get("entry") or "")
+    body = text and answer.startswith((" ", "\t")) and not re.search(rf"\bdef\s+{re.escape(entry)}\b", answer)
+    return f"{str(text).rstrip()}\n{answer}" if body else answer
+
+
 def with_docstring(starter: str, question: str) -> str:
     """Code that ends with a function's first line, with a question as its docstring, as HumanEval writes it."""
-    lines = starter.rstrip().split("\n")
-    # What stands for the body that is to be written.
-    while lines and (
-        not lines[-1].strip() or lines[-1].strip() in ("pass", "...") or lines[-1].lstrip()[0] == "#"
-    ):
-        lines.pop()
+    lines = first_lines(starter)
     indent = " " * (len(lines[-1]) - len(lines[-1].lstrip()) + 4) if lines else ""
     words = question.strip().replace('"""', "'''").split("\n")
     body = [f'{indent}""" {words[0]}', *(f"{indent}{line}".rstrip() for line in words[1:]), f'{indent}"""']

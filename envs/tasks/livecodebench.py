@@ -94,7 +94,7 @@ def load(config: TaskConfig) -> Task:
     window = parse_window(config.window or WINDOW)
     task = make_task(
         config,
-        code_domain(config, prompt),
+        code_domain(config, prompt, whole_programs=True),
         _splits(config, window),
         _instance,
         lambda _: "",

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import pickle
+import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from dataenvgym.envs.tasks import Task, load_task
 from dataenvgym.envs.types import Instance, Provenance, Row
 
 SAMPLES = Path(os.environ.get("DATAENVGYM_SAMPLES", Path(__file__).parents[3] / "shared" / "data"))
+ISOLATION = "bubblewrap" if shutil.which("bwrap") else "rlimits"
 Rows = list[dict[str, Any]]
 
 

@@ -1,11 +1,10 @@
 """What the loaders of LiveCodeBench, HumanEval and MBPP have in common: splits, verdicts, honest errors."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from code_rows import ROWS, everything, load, write
+from code_rows import ISOLATION, ROWS, everything, load, write
 
 from dataenvgym.envs.errors import ConfigError, DataError, MissingDependencyError
 from dataenvgym.envs.tasks import humaneval, sources
@@ -103,8 +102,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", ROWS)
 def test_right_programs_pass_all_tests_and_wrong_ones_do_not(tmp_path: Path, name: str) -> None:
-    sandbox = "bubblewrap" if shutil.which("bwrap") else "rlimits"
-    task = load(name, write(tmp_path / "a.jsonl", ROWS[name](20)), sandbox=sandbox)
+    task = load(name, write(tmp_path / "a.jsonl", ROWS[name](20)), sandbox=ISOLATION)
     items = [*task.val, *task.test]
     good = [GOOD.get(item.extra["entry"], item.answer) for item in items]
     bad = [BAD.get(item.extra["entry"], f"def {item.extra['entry']}(*args):\n    return 0") for item in items]

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from code_rows import Rows, everything, humaneval_rows, load, row, write
+from code_rows import ISOLATION, Rows, everything, humaneval_rows, load, row, write
 
 from dataenvgym.envs.code_domain import program_of
 from dataenvgym.envs.tasks import Task, humaneval
@@ -24,6 +24,18 @@ def test_the_tests_of_humaneval_bring_their_own_helpers(tmp_path: Path) -> None:
     # HumanEval runs a completion after its prompt: a program may call what stands there.
     program = program_of(instance, "def grow_4(xs):\n    return scaled(sum(xs))")
     assert "def scaled(x: int) -> int:" in program.code
+
+
+def test_a_body_alone_completes_the_prompt_as_in_humaneval(tmp_path: Path) -> None:
+    task = load("humaneval", write(tmp_path / "a.jsonl", humaneval_rows(12)), sandbox=ISOLATION)
+    items = [*task.val, *task.test]
+    body, whole = "    return scaled(sum(xs))", "def {}(xs):\n    return scaled(sum(xs))"
+    texts = [f"```python\n{body}\n```" for _ in items]
+    assert all(found.correct for found in task.domain.score(items, texts))
+    assert all(
+        found.correct for found in task.domain.score(items, [whole.format(i.extra["entry"]) for i in items])
+    )
+    assert not any(found.correct for found in task.domain.score(items, ["    return 0"] * len(items)))
 
 
 def test_the_prompt_of_humaneval_is_its_own_text_and_rows_have_the_same_form(tmp_path: Path) -> None:

@@ -28,6 +28,13 @@ def test_a_folder_of_mbpp_as_the_hub_has_it(tmp_path: Path) -> None:
     assert task.test[0].question == "Write a function to add 11 to a number."
 
 
+def test_a_clone_with_the_full_and_the_sanitized_files_counts_each_task_once(tmp_path: Path) -> None:
+    for folder in ("full", "sanitized"):
+        for name, ids in {"train": [601], "test": [11, 12], "validation": [511], "prompt": [2]}.items():
+            write(tmp_path / folder / f"{name}-00000-of-00001.parquet", mbpp_rows(ids))
+    assert [i.extra["task_id"] for i in load("mbpp", tmp_path).test] == [11, 12]
+
+
 def test_a_folder_without_task_ids_keeps_its_own_splits(tmp_path: Path) -> None:
     def without(ids: list[int]) -> Rows:
         return [{k: v for k, v in data.items() if k != "task_id"} for data in mbpp_rows(ids)]
@@ -88,6 +95,7 @@ def test_the_prompt_of_mbpp_is_the_usual_one_and_rows_have_the_same_form(tmp_pat
         ("def f(a, b):", '[1, null, true]\n"a\'b"', "false", 'assert f([1, None, True], "a\'b") == False'),
         ("import math\ndef g(x):\n  pass\ndef f(x: int) -> int:", "1", '{"a": 1}', "assert f(1) == {'a': 1}"),
         ("class Solution:\n    def f(self, x):", "1", "2", "assert Solution().f(1) == 2"),
+        ("def f(a, b):", "5\n\n7\n", "12", "assert f(5, 7) == 12"),
         ("def f(a):", "no json", "2", "assert f(no json) == 2"),
         ("", "1 2\n", "3", "# input '1 2\\n' prints '3'"),
     ],

@@ -81,7 +81,11 @@ def test_rows_of_programs_are_run_before_they_are_trained_on() -> None:
     }
     rows = [
         sound,
-        {**sound, "question": "What is twice a number?", "answer": "def add(a, b):\n    return 2 * a"},
+        {
+            **sound,
+            "question": "Write a function add that returns twice a number.",
+            "answer": "def add(a, b):\n    return 2 * a",
+        },
         {**sound, "question": "Which tests say nothing?", "tests": []},
         {**sound, "question": "And which are none?", "tests": "none"},
     ]
