@@ -219,11 +219,11 @@ def test_why_a_program_failed_is_shown_and_a_gold_answer_only_where_there_is_one
     skills = [{**SAMPLES["plan_skill_list"].bare["skills"][0], "errors": [error]}]
     given = {**SAMPLES[name].bare, "errors": [error], "skills": skills}
     text = load_prompt("code", name).render(**given).text
-    assert "[val-1] Q: Q?\nStudent: x = 1\n    y\nFailed: test 1: no\n" in text
+    assert "[val-1] Q: Q?\nStudent:\n    x = 1\n    y\nFailed: test 1: no\n" in text
     assert "Correct:" not in text
     error |= {"gold": "x = 2", "detail": ""}
     text = load_prompt("code", name).render(**given).text
-    assert "Student: x = 1\n    y\nCorrect: x = 2\n" in text
+    assert "Student:\n    x = 1\n    y\nCorrect: x = 2\n" in text
     assert "Failed:" not in load_prompt("math", name).render(**SAMPLES[name].full).text
 
 
