@@ -18,7 +18,7 @@ from dataenvgym.envs.domain import Domain
 from dataenvgym.envs.errors import ConfigError, UnknownNameError
 from dataenvgym.envs.types import Report, Row, Verdict, on_part
 
-LONGEST = 8_000  # characters of question, solution and answer together; longer rows would be cut in training
+LONGEST = 8_000  # characters of prompt and completion together
 
 Cost = Literal["free", "student", "sandbox", "llm"]
 """What a check spends, in the order in which checks run."""
@@ -62,7 +62,8 @@ def check_format(row: Row, context: CheckContext) -> Verdict:
     """Question and answer are there and the row is not overlong."""
     if not row.question.strip() or not row.answer.strip():
         return _failed("format", "the question or the answer is empty")
-    size = len(row.question) + len(row.solution) + len(row.answer)
+    example = context.domain.example(row)
+    size = len(example.prompt) + len(example.completion)
     if size > LONGEST:
         return _failed("format", f"{size} characters, more than {LONGEST}")
     return _passed("format")

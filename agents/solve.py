@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataenvgym.agents.asking import Asker, all_at_once
 from dataenvgym.agents.schemas import SolutionItem
 from dataenvgym.envs.code_text import without_fence
-from dataenvgym.envs.domain import Domain
+from dataenvgym.envs.domain import Domain, Mark
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.types import Report, Row, Verdict, on_part
 
@@ -76,19 +76,21 @@ def _verdicts(
     """All votes are marked together: where programs are run, at the same time."""
     pairs = [(row, vote) for row in rows for vote in votes[row.id]]
     progress = on_part(report, "programs among the solutions")
-    marks = iter(domain.marks([row for row, _ in pairs], [vote for _, vote in pairs], progress))
-    right = {row.id: [next(marks).correct for _ in votes[row.id]] for row in rows}
-    return [_verdict(row, votes[row.id], right[row.id], faults) for row in rows]
+    found = iter(domain.marks([row for row, _ in pairs], [vote for _, vote in pairs], progress))
+    marks = {row.id: [next(found) for _ in votes[row.id]] for row in rows}
+    return [_verdict(row, votes[row.id], marks[row.id], faults) for row in rows]
 
 
-def _verdict(row: Row, votes: Sequence[str], right: Sequence[bool], faults: Sequence[str]) -> Verdict:
+def _verdict(row: Row, votes: Sequence[str], marks: Sequence[Mark], faults: Sequence[str]) -> Verdict:
     if not votes:
         why = f" ({faults[0]})" if faults else ""
         return Verdict(check="solve", passed=False, reason=f"no solution came back{why}")
-    against = [vote for vote, agrees in zip(votes, right, strict=True) if not agrees]
+    against = [(vote, mark.detail) for vote, mark in zip(votes, marks, strict=True) if not mark.correct]
     passed = 2 * len(against) < len(votes)
     reason = ""
     if not passed:
-        other = Counter(against).most_common(1)[0][0]
-        reason = f"{len(against)} of {len(votes)} solutions do not give {row.answer!r}, e.g. {other!r}"
+        (other, detail), _ = Counter(against).most_common(1)[0]
+        # Where programs are run the texts differ anyway, and what failed says more.
+        do = f"do not pass, e.g. {detail}" if detail else f"do not give {row.answer!r}, e.g. {other!r}"
+        reason = f"{len(against)} of {len(votes)} solutions {do}"
     return Verdict(check="solve", passed=passed, reason=reason, marks={SOLUTIONS: list(votes)})

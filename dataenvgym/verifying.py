@@ -34,7 +34,7 @@ def read_rows(path: Path) -> tuple[list[Row], list[Rejected]]:
         DataError: the file cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")  # a text may hold U+2028
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     rows: list[Row] = []

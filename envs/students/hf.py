@@ -197,6 +197,8 @@ class TransformersStudent:
                 f"which leaves no room for an answer, e.g. {examples[0].prompt[:80]!r}"
             )
         rows = [row for row, _ in kept]
+        if told := _too_long(encoded, longest):
+            meter.note(told)
         # All weights in bfloat16 would lose most of their small steps to rounding; they are float32 then, and
         # only computed with in bfloat16.
         mixed = config.adapter == "full" and self.dtype == "bfloat16"
@@ -242,8 +244,9 @@ class TransformersStudent:
     def _encode(self, example: Example, max_length: int) -> Encoded | None:
         """The tokens of a row, cut at `max_length`; None where the prompt alone fills it."""
         prompt = self.prompt_ids(example.prompt)
-        ids = [*prompt, *self._answer_ids(example.completion)][:max_length]
-        return Encoded(ids, len(prompt)) if len(prompt) < len(ids) else None
+        ids = [*prompt, *self._answer_ids(example.completion)]
+        room = len(prompt) < min(len(ids), max_length)
+        return Encoded(ids[:max_length], len(prompt), cut=len(ids) > max_length) if room else None
 
     def _rejected(self, row: Encoded, example: Example, max_length: int) -> list[int]:
         return self._answer_ids(example.rejected or "")[: max_length - row.prompt]
@@ -314,6 +317,15 @@ def _dtype(asked: str, device: str) -> str:
         return "bfloat16"
     capable = torch.cpu.get_capabilities()
     return "bfloat16" if capable.get("avx512_bf16") or capable.get("amx_bf16") else "float32"
+
+
+def _too_long(encoded: Sequence[Encoded | None], longest: int) -> str:
+    """What is said of rows that were longer than a training row may be; "" where none was."""
+    cut, out = sum(row is not None and row.cut for row in encoded), sum(row is None for row in encoded)
+    of = f"of {len(encoded)} rows"
+    parts = [f"{cut} {of} cut, so that the student learns an answer without its end"] if cut else []
+    parts += [f"{out} {of} left out, whose prompt alone is as long"] if out else []
+    return f"longer than student.train.max_length = {longest} tokens: {'; '.join(parts)}" if parts else ""
 
 
 def _with_left_out(summary: TrainSummary, encoded: Sequence[Encoded | None]) -> TrainSummary:

@@ -40,10 +40,11 @@ LOWER_RATE = "A lower student.train.learning_rate is the first thing to try."
 
 
 class Encoded(NamedTuple):
-    """A training row as token ids; the first `prompt` of them are not learnt."""
+    """A training row as token ids; the first `prompt` of them are not learnt. `cut`: it was longer."""
 
     ids: list[int]
     prompt: int
+    cut: bool = False
 
 
 def batches(rows: Sequence[Encoded], size: int, seed: int) -> Iterator[list[int]]:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
@@ -20,6 +21,7 @@ from dataenvgym.agents.verifier import Verified, verify
 from dataenvgym.envs import sandbox
 from dataenvgym.envs.code_domain import code_domain
 from dataenvgym.envs.config import TaskConfig
+from dataenvgym.envs.domain import Mark
 from dataenvgym.envs.errors import ConfigError
 from dataenvgym.envs.math_domain import MATH
 from dataenvgym.envs.sandbox.types import CallTest, Judgement, Program, TestResult
@@ -143,6 +145,16 @@ def test_a_second_solution_agrees_when_it_passes_the_tests(ran: list[Ran]) -> No
     assert [len(use.programs) for use in ran] == [3, 3]
 
 
+def test_where_programs_are_run_a_reason_says_what_failed_and_holds_no_program() -> None:
+    def mark(items: Sequence[Any], answers: Sequence[str], _: Any) -> list[Mark]:
+        return [Mark(False, "test 2: failed: add(1, 2): expected 3, got 4") for _ in answers]
+
+    asking, _ = asker([{"id": "p1", "answer": "pass"}], solve_samples=1)
+    asking = asking._replace(domain=replace(CODE, mark=mark))
+    (verdict,) = asyncio.run(check_solve([row()], asking))
+    assert verdict.reason == "1 of 1 solutions do not pass, e.g. test 2: failed: add(1, 2): expected 3, got 4"
+
+
 def test_the_solutions_are_kept_as_texts_without_a_fence(ran: list[Ran]) -> None:
     reply = [{"id": "p1", "answer": f"```python\n{ADD}\n```"}]
     (verdict,) = asyncio.run(check_solve([row()], asker(reply)[0]))
@@ -196,7 +208,7 @@ def test_exemplars_are_shown_with_their_starter_and_a_few_short_tests() -> None:
     assert "Starter: def plus(a, b):" in asked.prompt.text
     assert asked.prompt.text.count("Output: result-") == TESTS_SHOWN
     assert "huge" not in asked.prompt.text
-    assert "Correct: def add(a, b):\n        return a + b" in asked.prompt.text
+    assert "Correct:\n    def add(a, b):\n        return a + b\n" in asked.prompt.text, "all lines equally far in"
 
 
 def test_an_exemplar_without_a_gold_program_shows_none() -> None:

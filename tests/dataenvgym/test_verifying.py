@@ -92,6 +92,11 @@ def test_a_file_that_cannot_be_read_and_unknown_checks_are_named(cli: Cli, lines
     assert status == 1 and "'solve'" in err
 
 
+def test_a_line_ends_where_json_lines_do(lines: Lines) -> None:
+    rows, broken = read_rows(lines({**GOOD, "question": "one\u2028two\u0085three"}))
+    assert not broken and [r.question for r in rows] == ["one\u2028two\u0085three"]
+
+
 def test_what_a_row_lacks_gets_a_default_and_what_it_has_more_is_kept(lines: Lines) -> None:
     rows, broken = read_rows(lines({**GOOD, "level": 3, "extra": {"a": 1}}, {"row": {**GOOD}, "verdicts": []}))
     assert not broken and [r.id for r in rows] == ["line-1", "line-2"]

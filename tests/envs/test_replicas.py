@@ -164,7 +164,7 @@ def test_a_replica_sees_the_gpus_that_it_asked_for_and_no_others(tmp_path: Path)
 os.environ["CUDA_VISIBLE_DEVICES"] = "0,1"
 import ray
 
-ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+ray.init("local", num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 
 class Sees:
     base_key, generation_key = "sees", "sees"

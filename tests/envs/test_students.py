@@ -261,9 +261,11 @@ def test_a_prompt_that_leaves_no_room_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
     # Among others it is left out, counted, and keeps its place in the hits.
     rows = [Example("a very long question " * 3, "b"), Example("short?", "yes")]
-    found = tiny().train(rows, tmp_path / "b", config=short, seed=0)
-    assert (found.rows, found.left_out) == (1, 1)
-    assert found.hits is not None and len(found.hits) == 2 and not found.hits[0]
+    found = tiny().train([*rows, Example("short?", "yes " * 40)], tmp_path / "b", config=short, seed=0)
+    assert (found.rows, found.left_out) == (2, 1)
+    assert found.hits is not None and len(found.hits) == 3 and not found.hits[0]
+    (note,) = found.notes
+    assert "1 of 3 rows cut" in note and "1 of 3 rows left out" in note and "max_length = 30" in note
 
 
 @pytest.mark.parametrize("rows", [8, 10])
