@@ -1,9 +1,10 @@
 """A filter on system calls for a program's process, as a small BPF program (man 2 seccomp).
 
 It refuses what a judged program has no use for: other processes, the network, signals to others (also by way of
-a file's owner) and their limits and priorities, tracing, name spaces, memory that outlives it. Threads, files,
-memory and pairs of connected sockets (asyncio needs one) stay. RLIMIT_NPROC alone would not do: Linux does not
-enforce it for root, and a sandbox started by root is root to the kernel.
+a file's owner) and their limits and priorities, tracing, name spaces, memory that outlives it, and changes of
+a file's modes, owners, times and attributes. Threads, files, memory and pairs of connected sockets (asyncio needs
+one) stay. Other means would not do where root starts the sandbox, for then it is root to the kernel: RLIMIT_NPROC
+is not enforced, and the devices in /dev, which are the host's, are its own.
 """
 
 import ctypes
@@ -35,6 +36,8 @@ _X86 = {
         165, 166, 155, 161, 272, 308, 428, 429, 430, 431, 432, 442,  # mounts, roots, name spaces
         29, 30, 31, 67, 64, 65, 66, 68, 69, 70, 71, 220, 240, 241, 242, 243, 244, 245,  # queues
         248, 249, 250, 298, 321, 323, 425, 426, 427, 319, 135, 175, 313, 246, 320, 304, 447,  # keys, perf, bpf
+        90, 91, 268, 452, 92, 93, 94, 260, 132, 235, 261, 280,  # chmod, chown, utime and their families
+        188, 189, 190, 197, 198, 199, 463, 466, 469,  # setxattr, removexattr, file_setattr
     ],
 }  # fmt: skip
 _ARM = {
@@ -50,6 +53,8 @@ _ARM = {
         39, 40, 41, 51, 97, 268, 428, 429, 430, 431, 432, 442,
         180, 181, 182, 183, 184, 185, 186, 187, 188, 189, 190, 191, 192, 193, 194, 195, 196, 197,
         217, 218, 219, 241, 280, 282, 425, 426, 427, 279, 92, 105, 273, 104, 294, 265, 447,
+        52, 53, 452, 54, 55, 88,
+        5, 6, 7, 14, 15, 16, 463, 466, 469,
     ],
 }  # fmt: skip
 _MACHINES: dict[str, tuple[int, dict[str, Any]]] = {"x86_64": (0xC000003E, _X86), "aarch64": (0xC00000B7, _ARM)}

@@ -281,7 +281,7 @@ def test_a_program_that_prints_and_leaves(code: str, judged: Try) -> None:
 
 LEFT_BEHIND = {
     "deep folders": "import os\nfor _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')",
-    "folders that nobody may enter": "import os\nos.makedirs('a/b')\nopen('a/b/c', 'w')\nos.chmod('a/b', 0)\nos.chmod('a', 0)\nos.chmod('.', 0)",
+    "folders that nobody may enter": "import os\nos.mkdir('a', 0o300)\nopen('a/c', 'w')\nos.mkdir('a/b', 0)\nos.mkdir('d', 0)",
     "links": "import os\nos.symlink('/', 'root')\nos.symlink('nowhere', 'none')\nos.mkfifo('pipe')",
     "many files": "for n in range(3000):\n    open(str(n), 'w').close()",
 }
@@ -329,6 +329,37 @@ def f(x):
 )
 def test_limits_and_priorities_of_others(code: str, judged: Try) -> None:
     assert judged(code, WRONG).status == "refused"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "os.utime('/dev/full')",  # a device of the host's, and its own to who is root there
+        "os.utime('mine')",
+        "os.chmod('mine', 0o600)",
+        "os.fchmod(mine.fileno(), 0o600)",
+        "os.chown('mine', os.getuid(), -1)",
+        "os.setxattr('mine', 'user.kind', b'x')",
+        "os.removexattr('mine', 'user.kind')",
+    ],
+)
+def test_modes_owners_times_and_attributes_of_files(change: str, judged: Try) -> None:
+    assert judged(f"import os\nmine = open('mine', 'w')\n{change}", WRONG).status == "refused"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import tempfile\nwith tempfile.TemporaryDirectory() as place, open(place + '/x', 'w') as file:\n    file.write('2')",
+        "import tempfile\nwith tempfile.NamedTemporaryFile() as file:\n    file.write(b'2')",
+        "import shutil\nopen('a', 'w').close()\nshutil.copyfile('a', 'b')\nshutil.move('b', 'c')",
+        "import pathlib\nfor _ in range(2):\n    pathlib.Path('a').touch()",
+        "import zipfile\nwith zipfile.ZipFile('a.zip', 'w') as made:\n    made.writestr('b', '2')\nzipfile.ZipFile('a.zip').extractall('c')",
+        "import io, tarfile\nwith tarfile.open('a.tar', 'w') as made:\n    made.addfile(tarfile.TarInfo('b'), io.BytesIO())\ntarfile.open('a.tar').extractall('c', filter='data')",
+    ],
+)
+def test_ordinary_use_of_files_is_no_attack(code: str, judged: Try) -> None:
+    assert judged(f"{code}\ndef f(x):\n    return 2", WRONG).status == "passed"
 
 
 def test_a_program_that_does_not_read(isolation: Isolation) -> None:
