@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from dataenvgym.envs.sandbox.compare import MADE, same_output, same_value
 from dataenvgym.envs.sandbox.inside import frames
-from dataenvgym.envs.sandbox.servers import LostError, Server, borrowed
+from dataenvgym.envs.sandbox.servers import CrowdedError, LostError, Server, borrowed
 from dataenvgym.envs.sandbox.types import (
     CallTest,
     Isolation,
@@ -31,6 +31,8 @@ from dataenvgym.envs.types import Progress
 
 GRACE = 10.0
 """Seconds that a server may take beyond the limits of what runs in it."""
+PAUSE = 2.0
+"""Seconds after a server was lost; what another program has used up is free again by then."""
 SHOWN = 120
 LONGEST_DETAIL = 600
 NOT_SET_UP = 77
@@ -99,7 +101,10 @@ def judge(
 
 
 def _judged(program: Program, isolation: Isolation, limits: Limits, stop_at_first: bool) -> Judgement:
-    for _ in range(2):  # a server may be lost through no fault of the program; lost twice, it is the program
+    for pause in (
+        PAUSE,
+        0.0,
+    ):  # a server may be lost through no fault of the program; lost twice, it is the program
         results: list[TestResult] = []
         try:
             with ExitStack() as stack:
@@ -114,8 +119,12 @@ def _judged(program: Program, isolation: Isolation, limits: Limits, stop_at_firs
                         del results[wrong:]
                         break
             break
+        except CrowdedError as error:
+            results.append(TestResult(status="refused", detail=str(error)))
+            break
         except LostError as error:
-            results.append(TestResult(status="refused", detail=f"it brought its sandbox down: {error}"))
+            results.append(TestResult(status="refused", detail=_clean(f"its sandbox was lost: {error}")))
+            time.sleep(pause)
     passed = len(results) == len(program.tests) > 0 and all(r.status == "passed" for r in results)
     return Judgement(results=tuple(results), passed=passed)
 
@@ -180,7 +189,8 @@ class _Run:
         wall = clock.wall()
         output = max(self._limits.output_kb * 1024, *(4 * _size(test) + SLACK_BYTES for test in tests), 0)
         within = {"cpu": clock.cpu, "wall": wall, "output": output}
-        header, answer = self._servers[job["id"]].ask({**job, **within}, body, wall + GRACE)
+        server, most = self._servers[job["id"]], self._limits.processes
+        header, answer = server.ask({**job, **within}, body, wall + GRACE, most)
         clock.cpu -= header.get("used", 0.0)
         return {**header, "output": output}, answer
 

@@ -32,6 +32,10 @@ START_SECONDS = 60
 """Within which a server must be ready; it takes a tenth of a second."""
 CLOSE_SECONDS = 2
 CLEAN_SECONDS = 10
+LOOK_SECONDS = 0.05
+"""Between two looks at how many threads run in a server that works."""
+OWN_THREADS = 3
+"""Of a server, beside its programs': bubblewrap's two and its own."""
 LARGEST_FRAME = 1 << 28
 SCRATCH_BYTES = 64 << 20
 INSTALL = "Install it with: apt-get install bubblewrap (dnf, pacman and others call it so too)"
@@ -48,7 +52,11 @@ _ENVIRONMENT = {"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "PATH": "/usr/bin:/bin
 
 
 class LostError(Exception):
-    """A server that has died or does not answer."""
+    """A server that has died, does not answer, or cannot be started where others could."""
+
+
+class CrowdedError(Exception):
+    """More threads in a server than allowed."""
 
 
 class Server:
@@ -58,21 +66,24 @@ class Server:
         self.isolation, self.purpose = isolation, purpose
         self._scratch: str | None = None
         common = purpose == "programs"  # a script finds only what it imports
-        if isolation == "bubblewrap":
-            command = bubblewrap(_command("/sandbox", "/tmp", True, common))  # noqa: S108 - inside it is private
-        else:
-            self._scratch = tempfile.mkdtemp(prefix="dataenvgym-programs-")
-            command = _command(str(INSIDE.parent), self._scratch, False, common)
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
-        self._process = subprocess.Popen(  # noqa: S603 - our own command
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=_ENVIRONMENT,
-            cwd=self._scratch,
-            start_new_session=True,
-        )
+        with contextlib.ExitStack() as undo:
+            if isolation == "bubblewrap":
+                command = bubblewrap(_command("/sandbox", "/tmp", True, common))  # noqa: S108 - inside it is private
+            else:
+                self._scratch = tempfile.mkdtemp(prefix="dataenvgym-programs-")
+                undo.callback(_remove, self._scratch)
+                command = _command(str(INSIDE.parent), self._scratch, False, common)
+            self._errors = undo.enter_context(tempfile.TemporaryFile())
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=_ENVIRONMENT,
+                cwd=self._scratch,
+                start_new_session=True,
+            )
+            undo.pop_all()  # from here on `close` does it
         self._inbox, self._outbox = _pipe(self._process.stdout), _pipe(self._process.stdin)
         os.set_blocking(self._outbox, False)
         try:
@@ -80,14 +91,25 @@ class Server:
         except LostError as error:
             said = self._said() or str(error)
             self.close()
-            raise MissingDependencyError(
-                f"the sandbox for programs cannot start: {said}. {INSTALL}, {CHOICE}."
-            ) from error
+            raise LostError(said) from error
 
-    def ask(self, header: dict[str, Any], body: bytes, patience: float) -> tuple[dict[str, Any], bytes]:
-        """Send a frame and wait for the answer. Raises LostError when none comes within `patience` seconds."""
+    def ask(
+        self, header: dict[str, Any], body: bytes, patience: float, threads: int | None = None
+    ) -> tuple[dict[str, Any], bytes]:
+        """Send a frame and wait for the answer.
+
+        Raises:
+            LostError: none came within `patience` seconds.
+            CrowdedError: meanwhile the programs had more than `threads` threads and processes; they are ended.
+        """
         deadline = time.monotonic() + patience
         self._send(frames.framed(header, body), deadline)
+        while threads is not None and (now := time.monotonic()) < deadline:
+            if _ready(self._inbox, select.POLLIN, min(now + LOOK_SECONDS, deadline)):
+                break
+            if _more_threads(self._process.pid, threads + OWN_THREADS):
+                self._kill()
+                raise CrowdedError(f"more than {threads} processes and threads")
         return self._receive(deadline)
 
     def clean(self) -> dict[str, Any]:
@@ -142,14 +164,37 @@ class Server:
         try:
             self._process.wait(CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self._kill()
         self._errors.close()
         if self._scratch is not None:
-            with contextlib.suppress(OSError):
-                leftovers.clear(self._scratch)
-                Path(self._scratch).rmdir()
+            _remove(self._scratch)
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def _remove(scratch: str) -> None:
+    with contextlib.suppress(OSError):
+        leftovers.clear(scratch)
+        Path(scratch).rmdir()
+
+
+def _more_threads(pid: int, most: int) -> bool:
+    """Whether a process and all below it have more threads than that; False where the system does not tell.
+
+    RLIMIT_NPROC does not hold for root, nor for a sandbox that root started.
+    """
+    count, waiting = 0, [pid]
+    while waiting and count <= most:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            for thread in Path(f"/proc/{waiting.pop()}/task").iterdir():
+                count += 1
+                if count > most:
+                    break
+                waiting += map(int, (thread / "children").read_text().split())
+    return count > most
 
 
 def _command(folder: str, scratch: str, alone: bool, common: bool) -> list[str]:
@@ -219,13 +264,20 @@ def _packages(python: Path, base: Path) -> list[str]:
 _lock = threading.Lock()
 _idle: list[Server] = []
 _owner = os.getpid()
+_proven: set[Isolation] = set()
+"""Of which a server has started. What stops another from starting is not how this machine is set up."""
 # Servers die with the thread that started them (PR_SET_PDEATHSIG), so one that stays starts them all.
 _starter = ThreadPoolExecutor(1, thread_name_prefix="sandbox")
 
 
 @contextmanager
 def borrowed(isolation: Isolation, purpose: Purpose) -> Iterator[Server]:
-    """A server for a block, with nothing left on it of earlier ones. One that is lost in it is not used again."""
+    """A server for a block, with nothing left on it of earlier ones. One that is lost in it is not used again.
+
+    Raises:
+        LostError: none can be started now, though others could (the system may be out of processes).
+        MissingDependencyError: none can be started here; the text says what to do.
+    """
     with _lock:
         _forget_if_forked()
         server = next((s for s in _idle if (s.isolation, s.purpose) == (isolation, purpose)), None)
@@ -233,7 +285,15 @@ def borrowed(isolation: Isolation, purpose: Purpose) -> Iterator[Server]:
             _idle.remove(server)
         starter = _starter
     if server is None:
-        server = starter.submit(Server, isolation, purpose).result()
+        try:
+            server = starter.submit(Server, isolation, purpose).result()
+        except (OSError, LostError) as error:
+            if isolation in _proven:
+                raise LostError(f"no other can be started: {error}") from error
+            raise MissingDependencyError(
+                f"the sandbox for programs cannot start: {error}. {INSTALL}, {CHOICE}."
+            ) from error
+        _proven.add(isolation)
     try:
         yield server
     except BaseException:

@@ -362,6 +362,27 @@ def test_ordinary_use_of_files_is_no_attack(code: str, judged: Try) -> None:
     assert judged(f"{code}\ndef f(x):\n    return 2", WRONG).status == "passed"
 
 
+THREADS = """
+import threading
+threading.stack_size(32768)
+stay = threading.Event()
+def f(x):
+    for _ in range(x):
+        threading.Thread(target=stay.wait).start()
+    if x < 64:
+        stay.set()
+    stay.wait()
+    return x
+"""
+
+
+def test_more_threads_than_the_limit(judged: Try) -> None:
+    assert judged(THREADS, CallTest(args=[40], expected=40)).status == "passed"
+    crowd = judged(THREADS, CallTest(args=[500], expected=500))
+    # Refused where they are counted from outside, an error where the system itself gives no more.
+    assert crowd.status == "refused" or "can't start new thread" in crowd.detail, crowd
+
+
 def test_a_program_that_does_not_read(isolation: Isolation) -> None:
     code = SAY + 'import time\nsay(b\'{"names": ["f"]}\')\ntime.sleep(99)\ndef f(x):\n    return 2'
     test = CallTest(args=["x" * 1_000_000], expected=2)

@@ -3,7 +3,10 @@
 import json
 import multiprocessing
 import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from threading import get_ident
 from typing import Any
 
@@ -199,6 +202,32 @@ def test_a_verdict_holds_though_its_server_is_lost_afterwards(
     program = Program(code=ADD, tests=(call([1, 2], 3),), entry="add")
     assert all(j.passed for j in judge([program] * 3, isolation=isolation, workers=1))
     assert len(set(map(id, used))) == 3
+
+
+def test_where_the_system_has_no_process_left_for_a_server_it_is_tried_again(
+    isolation: Isolation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from dataenvgym.envs.sandbox import judging, servers
+
+    program = Program(code=ADD, tests=(call([1, 2], 3),), entry="add")
+    assert judge([program], isolation=isolation)[0].passed
+    monkeypatch.setattr(servers, "_idle", [])
+    monkeypatch.setattr(judging, "PAUSE", 0.0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    starts, start = [0], subprocess.Popen
+
+    def few(*args: Any, **named: Any) -> Any:
+        starts[0] += 1
+        if starts[0] in (1, 3, 4):
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return start(*args, **named)
+
+    monkeypatch.setattr(subprocess, "Popen", few)
+    assert judge([program], isolation=isolation)[0].passed
+    servers.close_all()
+    (lost,) = judge([program], isolation=isolation)
+    assert (lost.results[0].status, "unavailable" in lost.results[0].detail) == ("refused", True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_results_come_in_order_up_to_the_first_that_is_not_passed(isolation: Isolation, quick: Limits) -> None:
