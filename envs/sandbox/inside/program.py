@@ -4,6 +4,7 @@
 `script`: run a test script whose unknown names are calls over to another process, by way of the parent.
 """
 
+import _io
 import builtins
 import contextlib
 import functools
@@ -34,6 +35,9 @@ _PRELUDE = "\n".join(
 RECURSION = DIGITS = 50_000  # as LiveCodeBench sets them
 
 Names = dict[str, Any]
+
+_FULL = frames.framed({}, frames.dump({"error": "MemoryError", "kind": "MemoryError"}))
+"""Made ahead, for a process in which nothing more can be made."""
 
 
 def load(common: bool) -> None:
@@ -91,9 +95,12 @@ def run(job: dict[str, Any], code: str, inbox: int, outbox: int) -> NoReturn:
             _say(outbox, {"error": "the program ended itself (SystemExit) before it could be tested", "kind": ""})
     except BaseException as error:
         status = 1
-        if job["role"] == "stdin":
-            _finish()
-        _say(outbox, _described(error))
+        try:
+            if job["role"] == "stdin":
+                _finish()
+            _say(outbox, _described(error))
+        except MemoryError:
+            os.write(outbox, _FULL)
     os._exit(status & 0xFF)
 
 
@@ -114,10 +121,15 @@ def _finish() -> None:
 
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
+    with contextlib.suppress(BaseException):  # closed, or nothing that can be flushed
+        sys.stdout.flush()
     # Its own files too, as when the interpreter ends: it may print through one that it opened on descriptor 1.
-    for stream in (sys.stdout, *(found for found in gc.get_objects() if isinstance(found, io.IOBase))):
-        with contextlib.suppress(BaseException):  # closed, or nothing that can be flushed
-            stream.flush()
+    # There may be millions of objects, and `isinstance` would ask each what it is: slowly, and it may raise.
+    with contextlib.suppress(BaseException):
+        for found in gc.get_objects():
+            if issubclass(type(found), _io._IOBase):
+                with contextlib.suppress(BaseException):
+                    found.flush()
 
 
 def _answer(found: Names, inbox: int, outbox: int) -> NoReturn:

@@ -70,6 +70,29 @@ def test_ways_to_read_and_print(code: str, judged: Try) -> None:
     assert judged(code, StdinTest(stdin="1", stdout="2"), "").status == "passed"
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "class A:\n    def __getattribute__(self, name):\n        raise KeyError(name)\na = A()",
+        "import gc\ndef full():\n    raise MemoryError\ngc.get_objects = full",
+        "import weakref\nclass A:\n    pass\na = A()\ngone = weakref.proxy(a)\ndel a",
+        "class A:\n    __class__ = property(lambda self: 1 / 0)\na = A()",
+        "import io\nclass A(io.IOBase):\n    def flush(self):\n        raise KeyError\na = A()",
+    ],
+)
+def test_what_a_program_has_in_memory_at_its_end_does_not_matter(code: str, isolation: Isolation) -> None:
+    program = Program(code=f"{code}\nprint(2)", tests=(StdinTest(stdin="", stdout="2"),))
+    (found,) = judge([program], isolation=isolation)
+    assert found.passed, found
+
+
+def test_a_program_whose_memory_is_full_to_the_last_byte(isolation: Isolation) -> None:
+    code = "a = []\ntry:\n    while True:\n        a.append([])\nexcept MemoryError:\n    print(2)"
+    program = Program(code=code, tests=(StdinTest(stdin="", stdout="2"),))
+    (found,) = judge([program], isolation=isolation, limits=Limits(memory_mb=128))
+    assert found.results[0].status in {"memory", "passed"}  # as there is room for the line or not
+
+
 def test_a_right_answer_may_be_larger_than_the_limit_of_output(judged: Try, quick: Limits) -> None:
     size = quick.output_kb * 4096
     assert judged("def f(n):\n    return [1] * n", call([size], [1] * size)).status == "passed"
