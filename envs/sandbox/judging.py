@@ -245,6 +245,7 @@ class _Run:
         return _failed(f"{name}({shown})", _short(test.expected), _short(got))
 
     def _stdin(self, test: StdinTest) -> TestResult:
+        self._names = None  # its process takes the place of the one that answers calls
         opening = self._opening(PROGRAM, "stdin", self._program.code, stdin=test.stdin)
         header, body = self._send(*opening, tests=[test])
         split = header.get("split", 0)

@@ -271,6 +271,14 @@ def test_after_a_test_that_ended_the_process_the_next_gets_another(isolation: Is
     assert [r.status for r in found.results] == ["error", "passed"]
 
 
+def test_tests_of_all_kinds_in_turn(isolation: Isolation, quick: Limits) -> None:
+    code = "def f(x):\n    return x + 1\nif __name__ == '__main__':\n    print(f(int(input())))"
+    kinds = (call([1], 2), StdinTest(stdin="1", stdout="2"), ScriptTest(code="assert f(1) == 2"))
+    program = Program(code=code, tests=(*kinds, *reversed(kinds), *kinds), entry="f")
+    (found,) = judge([program], isolation=isolation, limits=quick)
+    assert found.passed, found
+
+
 def test_a_program_without_tests_does_not_pass(isolation: Isolation) -> None:
     assert not judge([Program(code=ADD, tests=())], isolation=isolation)[0].passed
     assert judge([], isolation=isolation) == []
