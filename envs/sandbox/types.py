@@ -34,8 +34,8 @@ class ScriptTest(Frozen):
 
     The script runs in a process of its own; names of the program are calls over to the program's process, so that
     the program can neither read the script nor change what it compares. Hence it sees the program's functions and
-    classes (objects too, by their methods; plain attributes cannot be read), imports what else it uses and has
-    its own builtins: a function of a builtin's name is seen only where it is the `entry`. Packages (numpy)
+    classes (objects too, by their methods; to read a plain attribute is an error), imports what else it uses and
+    has its own builtins: a function of a builtin's name is seen only where it is the `entry`. Packages (numpy)
     are not there. The limits of time hold for the script and its calls together.
     """
 

@@ -184,6 +184,26 @@ def _found(names: Names, path: list[Any], kept: list[Any]) -> Any:
     return getattr(value() if isinstance(value, type) else value, path[1])
 
 
+class Method:
+    """What an attribute of a kept object is to the test script: something to call.
+
+    A plain attribute stays in the other process. To look at it is an error: it would be true and equal to nothing,
+    whatever it is over there, and a test of it could not fail. (By `is` it still can be looked at unseen.)
+    """
+
+    def __init__(self, number: int, name: str, call: Any) -> None:
+        self._number, self._name, self._call = number, name, call
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """Call it there."""
+        return self._call([self._number, self._name], args, named)
+
+    def _unseen(self, *_: Any) -> Any:
+        raise TypeError(f"{self._name!r} of an object of the program can be called but not read")
+
+    __bool__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = __repr__ = _unseen
+
+
 class Kept:
     """What stays in the program's process, as the test script sees it: equal to itself alone."""
 
@@ -194,7 +214,7 @@ class Kept:
         """A method of it."""
         if name.startswith("__"):
             raise AttributeError(name)
-        return lambda *args, **named: self._call([self._number, name], args, named)
+        return Method(self._number, name, self._call)
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Call it there."""

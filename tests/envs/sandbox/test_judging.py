@@ -172,6 +172,8 @@ def count(n):
     script = """
 assert longest([Pair(5, 24), Pair(15, 25)]) == 25
 assert Pair(1, 2).total() == 3
+total = Pair(1, 2).total
+assert list(map(lambda call: call(), [total, total])) == [3, 3]
 items = [3, 1]
 clear(items)
 assert items == [1, 3, 9]
@@ -187,6 +189,28 @@ assert helper(4) == 4
 """
     result = judged(code, ScriptTest(code=script), "")
     assert result.status == "passed", result
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        "assert f(1).ok",
+        "assert not f(1).ok",
+        "assert f(1).missing",
+        "assert f(1).ok != False",
+        "assert False != f(1).ok",
+        "assert f(1).ok == True",
+        "assert f(1).ok < 2 or True",
+        "assert f(1).ok not in {1, 2}",
+        "assert str(f(1).ok) != 'True'",
+        "assert f'{f(1).ok}'",
+    ],
+)
+def test_a_script_that_looks_at_a_plain_attribute_is_in_error(look: str, judged: Try) -> None:
+    code = "class Box:\n    def __init__(self, ok):\n        self.ok = ok\ndef f(x):\n    return Box(False)"
+    result = judged(code, ScriptTest(code=look))
+    assert result.status == "error"
+    assert "of an object of the program can be called but not read" in result.detail
 
 
 def test_the_limits_of_time_are_of_a_script_and_its_calls_together(isolation: Isolation) -> None:
