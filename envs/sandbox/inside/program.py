@@ -61,6 +61,7 @@ def load(common: bool) -> None:
     own = vars(builtins)
     own.update({name: value for name, value in names.items() if name not in own and not name.startswith("__")})
     own.update(exit=sys.exit, quit=sys.exit, open=_open)
+    io.open = _open  # which is what pathlib uses
 
 
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2, "/proc/self/fd/0": 0, "/proc/self/fd/1": 1}
@@ -69,7 +70,8 @@ _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2, "/proc/self/fd/
 @functools.wraps(open)
 def _open(file: Any, *args: Any, **named: Any) -> Any:
     """`open` for programs, where there is no /proc, and so no /dev/stdin."""
-    return io.open(_STREAMS.get(file, file) if type(file) is str else file, *args, **named)  # noqa: UP020 - itself
+    path = os.fspath(file) if isinstance(file, os.PathLike) else file
+    return _io.open(_STREAMS.get(path, file) if type(path) is str else file, *args, **named)
 
 
 def run(job: dict[str, Any], code: str, inbox: int, outbox: int) -> NoReturn:
@@ -82,6 +84,7 @@ def run(job: dict[str, Any], code: str, inbox: int, outbox: int) -> NoReturn:
         if job["role"] == "stdin":
             sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # type: ignore[misc]  # noqa: SIM115
             sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+            vars(builtins).update(stdin=sys.stdin, stdout=sys.stdout)  # common imports too (`from sys import *`)
             _execute(code, "__main__", {})
             _finish()
         elif job["role"] == "call":
