@@ -84,7 +84,7 @@ def judge(
         limits: per test; None: the defaults.
         stop_at_first: leave out the tests after the first that is not passed.
         workers: programs at the same time; None: one per core.
-        progress: called with (done, total), in the thread of the caller.
+        progress: called with (done, total), in the thread of the caller. What it raises ends the judging.
 
     Raises:
         MissingDependencyError: bubblewrap is missing or not allowed here; the text says what to do.
@@ -94,9 +94,13 @@ def judge(
         return []
     with ThreadPoolExecutor(min(len(programs), workers or os.cpu_count() or 1)) as threads:
         futures = [threads.submit(_judged, one, isolation, limits, stop_at_first) for one in programs]
-        for done, _ in enumerate(as_completed(futures), 1):
-            if progress:  # in the caller's thread: a graph's stream is found through its context
-                progress(done, len(programs))
+        try:
+            for done, _ in enumerate(as_completed(futures), 1):
+                if progress:  # in the caller's thread: a graph's stream is found through its context
+                    progress(done, len(programs))
+        except BaseException:  # Ctrl-C too
+            threads.shutdown(cancel_futures=True)  # what is running comes to its end
+            raise
     return [future.result() for future in futures]
 
 

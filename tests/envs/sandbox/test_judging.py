@@ -319,6 +319,28 @@ def test_progress_is_told_in_the_callers_thread(isolation: Isolation) -> None:
     assert told == [(n, 5, get_ident()) for n in range(1, 6)]
 
 
+def test_an_error_in_progress_leaves_the_rest_unjudged(
+    isolation: Isolation, quick: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataenvgym.envs.sandbox import judging
+
+    lent: list[str] = []
+
+    def counted(*what: Any) -> Any:
+        lent.append(what[1])
+        return borrowed(*what)
+
+    def progress(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    borrowed = judging.borrowed
+    monkeypatch.setattr(judging, "borrowed", counted)
+    program = Program(code=ADD, tests=(call([1, 1], 2),), entry="add")
+    with pytest.raises(KeyboardInterrupt):
+        judge([program] * 100, isolation=isolation, limits=quick, workers=1, progress=progress)
+    assert 0 < len(lent) < 100
+
+
 def test_nothing_depends_on_chance(isolation: Isolation) -> None:
     code = "import random\ndef f(x):\n    return [random.random(), list({'a', 'b', 'c', 'd'}), hash('text')]"
     program = Program(code=code, tests=(call([1], 0),), entry="f")
