@@ -2,8 +2,9 @@
 
 Two walls stand around a program. Its process may not start others, use the network, signal or trace anybody
 (a system call filter), and has limits on time, memory, files and output. And it lives in a bubblewrap sandbox: no
-network, no files but Python's own, read-only, and a private /tmp. What a test expects never enters it: values and
-printed text come out as plain data and are compared here, so no program can declare itself right.
+network, no files but Python's and the system's programs (/usr), read-only, and a private /tmp. What a test expects
+never enters it: values and printed text come out as plain data and are compared here, so no program can declare
+itself right.
 """
 
 from dataenvgym.envs.sandbox.judging import judge

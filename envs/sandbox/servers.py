@@ -214,7 +214,8 @@ def _pipe(stream: IO[bytes] | None) -> int:
 
 
 def bubblewrap(command: list[str]) -> list[str]:
-    """The command in a sandbox: no network, no files but those that Python needs (read-only) and a private /tmp.
+    """The command in a sandbox: no network, a private /tmp, and else no files but those of Python and /usr (where
+    its libraries are), read-only and without installed packages.
 
     Raises:
         MissingDependencyError: bubblewrap is not installed.

@@ -1,10 +1,11 @@
 """A filter on system calls for a program's process, as a small BPF program (man 2 seccomp).
 
 It refuses what a judged program has no use for: other processes, the network, signals to others (also by way of
-a file's owner) and their limits and priorities, tracing, name spaces, memory that outlives it, and changes of
-a file's modes, owners, times and attributes. Threads, files, memory and pairs of connected sockets (asyncio needs
-one) stay. Other means would not do where root starts the sandbox, for then it is root to the kernel: RLIMIT_NPROC
-is not enforced, and the devices in /dev, which are the host's, are its own.
+a file's owner) and their limits and priorities, tracing, name spaces, memory that outlives it, links (which take
+the kernel's memory and none of /tmp's), and changes of a file's modes, owners, times and attributes. Threads,
+files, memory and pairs of connected sockets (asyncio needs one) stay. Other means would not do where root starts
+the sandbox, for then it is root to the kernel: RLIMIT_NPROC is not enforced, and the devices in /dev, which are
+the host's, are its own.
 """
 
 import ctypes
@@ -38,6 +39,7 @@ _X86 = {
         248, 249, 250, 298, 321, 323, 425, 426, 427, 319, 135, 175, 313, 246, 320, 304, 447,  # keys, perf, bpf
         90, 91, 268, 452, 92, 93, 94, 260, 132, 235, 261, 280,  # chmod, chown, utime and their families
         188, 189, 190, 197, 198, 199, 463, 466, 469,  # setxattr, removexattr, file_setattr
+        86, 88, 265, 266,  # link, symlink
     ],
 }  # fmt: skip
 _ARM = {
@@ -55,6 +57,7 @@ _ARM = {
         217, 218, 219, 241, 280, 282, 425, 426, 427, 279, 92, 105, 273, 104, 294, 265, 447,
         52, 53, 452, 54, 55, 88,
         5, 6, 7, 14, 15, 16, 463, 466, 469,
+        36, 37,
     ],
 }  # fmt: skip
 _MACHINES: dict[str, tuple[int, dict[str, Any]]] = {"x86_64": (0xC000003E, _X86), "aarch64": (0xC00000B7, _ARM)}

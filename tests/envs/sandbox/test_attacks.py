@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dataenvgym.envs.sandbox import CallTest, Isolation, Limits, Program, ScriptTest, StdinTest, TestResult, judge
+from dataenvgym.envs.sandbox.inside import leftovers
 
 Try = Callable[..., TestResult]
 
@@ -282,7 +283,7 @@ def test_a_program_that_prints_and_leaves(code: str, judged: Try) -> None:
 LEFT_BEHIND = {
     "deep folders": "import os\nfor _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')",
     "folders that nobody may enter": "import os\nos.mkdir('a', 0o300)\nopen('a/c', 'w')\nos.mkdir('a/b', 0)\nos.mkdir('d', 0)",
-    "links": "import os\nos.symlink('/', 'root')\nos.symlink('nowhere', 'none')\nos.mkfifo('pipe')",
+    "a pipe": "import os\nos.mkfifo('pipe')",
     "many files": "for n in range(3000):\n    open(str(n), 'w').close()",
 }
 
@@ -296,6 +297,28 @@ def test_whatever_it_leaves_is_gone(what: str, isolation: Isolation, quick: Limi
     ]
     found = judge(programs, isolation=isolation, limits=quick, workers=1)
     assert [j.passed for j in found] == [True, True], found
+
+
+def test_links_are_removed_and_not_followed(tmp_path: Path) -> None:
+    """Where there is no call filter a program can make them."""
+    (tmp_path / "host").mkdir()
+    (tmp_path / "host" / "kept").touch()
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    for name, target in (("folder", tmp_path / "host"), ("file", tmp_path / "host" / "kept"), ("none", "nowhere")):
+        (scratch / name).symlink_to(target)
+    os.mkfifo(scratch / "pipe")
+    leftovers.clear(str(scratch))
+    assert not list(scratch.iterdir())
+    assert (tmp_path / "host" / "kept").exists()
+
+
+@pytest.mark.parametrize(
+    "link", ["symlink('mine', 'other')", "link('mine', 'other')", "symlink('/', 'root', dir_fd=at)"]
+)
+def test_links(link: str, judged: Try) -> None:
+    code = f"import os\nopen('mine', 'w').close()\nat = os.open('.', os.O_RDONLY)\nos.{link}"
+    assert judged(code, WRONG).status == "refused"
 
 
 def test_signals_by_way_of_a_file(judged: Try) -> None:
