@@ -105,10 +105,8 @@ def judge(
 
 
 def _judged(program: Program, isolation: Isolation, limits: Limits, stop_at_first: bool) -> Judgement:
-    for pause in (
-        PAUSE,
-        0.0,
-    ):  # a server may be lost through no fault of the program; lost twice, it is the program
+    # A server may be lost through no fault of the program; lost twice, it is the program.
+    for pause in (PAUSE, 0.0):
         results: list[TestResult] = []
         try:
             with ExitStack() as stack:

@@ -237,8 +237,9 @@ def test_an_address_that_nothing_listens_at_says_how_to_start_a_cluster(
 def test_a_machine_without_a_cluster_says_how_to_start_one(tmp_path: Path) -> None:
     file = tmp_path / "four.yaml"
     file.write_text(yaml.safe_dump(SWEEP, sort_keys=False))
-    # `auto` looks for Ray among all processes of the machine; another test's may be there.
-    alone = ("bwrap", "--dev-bind", "/", "/", "--unshare-pid", "--proc", "/proc", "--die-with-parent")
+    # `auto` looks for Ray among all processes of the machine and in a file; another test's may be there.
+    apart = ("--unshare-pid", "--proc", "/proc", "--tmpfs", "/tmp/ray")
+    alone = ("bwrap", "--dev-bind", "/", "/", *apart, "--die-with-parent")
     sweep = sweeping(file, tmp_path / "out", tmp_path / "cache", "--address", "auto", inside=alone)
     said = sweep.communicate(timeout=LIMIT)[0]
     assert sweep.returncode == 1
