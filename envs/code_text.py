@@ -11,6 +11,8 @@ _QUOTED = re.compile(r"[ \t]*(?:>[ \t]?)+")
 _LATE = re.compile(r"(?P<before>(?:(?!```|~~~).)*+)(?P<fence>`{3,}+|~{3,}+)[ \t]*+(?P<info>[\w.+#-]*+)[ \t]*+")
 _TRIED = 8
 """Places at which a block that was not rightly closed may end, and that are tried."""
+_PARSED = 100_000
+"""Characters of code that are parsed to see whether it is Python: much longer code can exhaust the parser."""
 
 
 class _Opening(NamedTuple):
@@ -88,6 +90,8 @@ def _unclosed(inside: list[str], opened: _Opening) -> tuple[str | None, bool]:
 
 
 def _parses(code: str) -> bool:
+    if len(code) > _PARSED:
+        return False
     try:
         ast.parse(dedent(code))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
