@@ -35,7 +35,8 @@ def show(summary: dict[str, Any], run_dir: Path, console: Console) -> None:
     console.print(_skills(summary))
     for line in facts(summary):
         console.print(line, highlight=False)
-    console.print(Text(f"everything lies in {run_dir}, as a page in {run_dir / REPORT}"), soft_wrap=True)
+    console.print(Text(f"everything lies in {run_dir}"), soft_wrap=True)
+    console.print(Text(f"as a page: {run_dir / REPORT}"), soft_wrap=True)
     if "budget" in summary["stop_reason"]:
         more = f"a larger budget goes on from here: dataenvgym resume {run_dir} --set budget.KEY=VALUE"
         console.print(Text(more), soft_wrap=True)
