@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dataenvgym.envs.stats import wilson
 from dataenvgym.envs.store import read_jsonl, write_bytes
-from dataenvgym.envs.types import Plan, Prediction, Rejected, Row
+from dataenvgym.envs.types import Interval, Plan, Prediction, Rejected, Row
 from dataenvgym.graphs.config import CONFIG_FILE
 from dataenvgym.manifest import MANIFEST
-from dataenvgym.report import REPORT, facts, headline, lost_much
+from dataenvgym.report import REPORT, facts, headline, interval, lost_much
 
 TEMPLATE = "report.html.jinja"
 # How much of each iteration the page shows; the rest is named with its file.
@@ -44,20 +43,15 @@ def write_report(run_dir: Path, summary: Mapping[str, Any]) -> Path:
 
 def _contents(run_dir: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
     """What the template is given."""
-    base, best, gain = (summary["test"][key] for key in ("base", "best", "gain"))
+    skills = _skills(summary)
     return {
         "title": headline(summary),
         "subtitle": f"{summary['teacher']['model']} with policy {summary['teacher']['policy']}, {run_dir.name}",
         "scripted": summary["teacher"]["model"] == "scripted",
-        "test": {
-            "base": wilson(_right(base["accuracy"], base["n"]), base["n"]),
-            "best": wilson(_right(best["accuracy"], best["n"]), best["n"]),
-            "gain": gain,
-            "n": base["n"],
-        },
+        "test": skills[-1],
         "curve": _curve(summary),
         "heat": _heat(summary),
-        "skills": _skills(summary),
+        "skills": skills,
         "iterations": [
             _iteration(run_dir, line, point)
             for line, point in zip(summary["rows"], summary["val"][1:], strict=True)
@@ -71,7 +65,7 @@ def _contents(run_dir: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
 def _curve(summary: Mapping[str, Any]) -> dict[str, Any]:
     """The validation curve in pixels."""
     val = summary["val"]
-    intervals = [wilson(_right(point["accuracy"], point["n"]), point["n"]) for point in val]
+    intervals = [interval(point["accuracy"], point["n"]) for point in val]
     top = min(1.0, max(0.2, *(i.high for i in intervals)))
     widest = max(point["rows"] for point in val) or 1
 
@@ -91,7 +85,7 @@ def _curve(summary: Mapping[str, Any]) -> dict[str, Any]:
             "high": up(i.high),
             "best": point["iteration"] == summary["best_iteration"],
             "label": "" if number % every else str(point["rows"]) if number else "base",
-            "says": f"{point['rows']} rows: {i.value:.3f} ({i.low:.3f} to {i.high:.3f}), n = {point['n']}",
+            "says": f"{point['rows']} rows: {_says(i, point['n'])}",
         }
         for number, (point, i) in enumerate(zip(val, intervals, strict=True))
     ]
@@ -119,9 +113,12 @@ def _heat(summary: Mapping[str, Any]) -> dict[str, Any]:
 def _cell(found: Mapping[str, Any] | None) -> dict[str, Any]:
     if found is None:
         return {"accuracy": None, "shade": "0", "says": ""}
-    low, high = wilson(_right(found["accuracy"], found["n"]), found["n"])[1:]
-    says = f"{found['accuracy']:.3f} ({low:.3f} to {high:.3f}), n = {found['n']}"
-    return {"accuracy": found["accuracy"], "shade": f"{0.6 * found['accuracy']:.2f}", "says": says}
+    accuracy, n = found["accuracy"], found["n"]
+    return {"accuracy": accuracy, "shade": f"{0.6 * accuracy:.2f}", "says": _says(interval(accuracy, n), n)}
+
+
+def _says(found: Interval, n: int) -> str:
+    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f}), n = {n}"
 
 
 def _skills(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -139,8 +136,8 @@ def _skills(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             "name": name,
             "all": skill is whole,
             "lost": lost_much(skill),
-            "base": wilson(_right(skill["base"], skill["n"]), skill["n"]),
-            "best": wilson(_right(skill["best"], skill["n"]), skill["n"]),
+            "base": interval(skill["base"], skill["n"]),
+            "best": interval(skill["best"], skill["n"]),
             "gain": skill["gain"],
             "n": skill["n"],
         }
@@ -227,7 +224,3 @@ def _spread(items: Sequence[Item], most: int) -> list[Item]:
 
 def _cut(words: str) -> str:
     return words if len(words) <= TEXT else f"{words[:TEXT]} … ({len(words):,} characters)"
-
-
-def _right(accuracy: float, n: int) -> int:
-    return round(accuracy * n)

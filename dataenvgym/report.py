@@ -19,6 +19,7 @@ from dataenvgym.agents.verifier import Verified
 from dataenvgym.envs.domain import Domain
 from dataenvgym.envs.evaluation import UNSKILLED
 from dataenvgym.envs.stats import wilson
+from dataenvgym.envs.types import Interval
 from dataenvgym.estimate import NodeEstimate
 from dataenvgym.graphs.config import EpisodeConfig
 
@@ -96,6 +97,11 @@ def headline(summary: Mapping[str, Any]) -> str:
     )
 
 
+def interval(accuracy: float, n: int) -> Interval:
+    """An accuracy of the summary with its Wilson interval."""
+    return wilson(round(accuracy * n), n)
+
+
 def lost_much(skill: Mapping[str, Any]) -> bool:
     """Whether a skill of the summary ended more than `LOSS` below its base on the private test."""
     return bool(skill["best"] < skill["base"] - LOSS)
@@ -141,13 +147,13 @@ def _curve(summary: dict[str, Any]) -> Table:
     for column in ("iteration", "rows", "accuracy", "95% interval", "n"):
         table.add_column(column, justify="right")
     for point in summary["val"]:
-        interval = wilson(round(point["accuracy"] * point["n"]), point["n"])
+        found = interval(point["accuracy"], point["n"])
         best = point["iteration"] == summary["best_iteration"]
         table.add_row(
             "base" if point["iteration"] == 0 else str(point["iteration"]),
             str(point["rows"]),
             f"{point['accuracy']:.3f}",
-            f"{interval.low:.3f} - {interval.high:.3f}",
+            f"{found.low:.3f} - {found.high:.3f}",
             str(point["n"]),
             style="bold" if best else "",
         )
@@ -187,7 +193,7 @@ def _skills(summary: dict[str, Any]) -> Table:
 
 def _row(name: str, base: float, best: float, gain: dict[str, float], n: int) -> list[Text]:
     """The cells of a line, as text: a skill's name is data, not markup."""
-    intervals = [wilson(round(accuracy * n), n) for accuracy in (base, best)]
+    intervals = [interval(accuracy, n) for accuracy in (base, best)]
     cells = [f"{i.value:.2f} ({_short(i.low)} {_short(i.high)})" for i in intervals]
     change = f"{gain['value']:+.2f} ({_short(gain['low'], '+')} {_short(gain['high'], '+')})"
     return [Text(cell) for cell in (name, *cells, change, str(n))]
