@@ -53,12 +53,16 @@ class HeldOut:
         self._overlap = overlap
         self._identity = identity or (lambda _: None)
         self._whole: dict[str, str] = {}
-        self._items = [_Held(item.id, words(item.question), self._identity(item.question)) for item in instances]
-        self._asked = {held.asks: held.id for held in reversed(self._items) if held.asks is not None}
+        self._asked: dict[str, str] = {}
+        self._items: list[_Held] = []
         self._grams: dict[tuple[str, ...], list[int]] = {}
-        for index, (item, held) in enumerate(zip(instances, self._items, strict=True)):
+        for index, item in enumerate(instances):
+            tokens, asks = words(item.question), self._identity(item.question)
+            self._items.append(_Held(item.id, asks, _measure(tokens)))
             self._whole.setdefault(normalised(item.question), item.id)
-            for gram in dict.fromkeys(_grams(held.tokens, overlap)):
+            if asks is not None:
+                self._asked.setdefault(asks, item.id)
+            for gram in dict.fromkeys(_grams(tokens, overlap)):
                 self._grams.setdefault(gram, []).append(index)
 
     def match(self, question: str) -> tuple[str, str] | None:
@@ -78,28 +82,40 @@ class HeldOut:
         for start, gram in enumerate(_grams(tokens, self._overlap)):
             for index in self._grams.get(gram, ()):
                 places.setdefault(index, set()).update(range(start, start + self._overlap))
+        ours = _measure(tokens)
         for index, found in places.items():
             held = self._items[index]
             if asks is not None and held.asks is not None:
                 continue  # another problem in the same form
             shared = [tokens[i] for i in sorted(found)]
-            if _holds(shared, tokens) or _holds(shared, held.tokens):
+            part = _measure(shared)
+            if _holds(part, ours) or _holds(part, held.measure):
                 return held.id, " ".join(shared)
         return None
+
+
+class _Measure(NamedTuple):
+    """Of a question or a part of one: its numbers, and how many words it has."""
+
+    numbers: Counter[str]
+    size: int
 
 
 class _Held(NamedTuple):
     """A held-out question."""
 
     id: str
-    tokens: list[str]
     asks: str | None
+    measure: _Measure
 
 
-def _holds(shared: Sequence[str], tokens: Sequence[str]) -> bool:
-    """Whether the shared words hold what makes a question this one."""
-    numbers = Counter(_numbers(tokens))
-    return numbers <= Counter(_numbers(shared)) if numbers else 2 * len(shared) >= len(tokens)
+def _measure(tokens: Sequence[str]) -> _Measure:
+    return _Measure(Counter(_numbers(tokens)), len(tokens))
+
+
+def _holds(part: _Measure, whole: _Measure) -> bool:
+    """Whether the part holds what makes a question this one."""
+    return whole.numbers <= part.numbers if whole.numbers else 2 * part.size >= whole.size
 
 
 def _grams(tokens: Sequence[str], size: int) -> list[tuple[str, ...]]:
