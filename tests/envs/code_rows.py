@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from dataenvgym.envs.config import TaskConfig
+from dataenvgym.envs.sandbox.types import Isolation
 from dataenvgym.envs.tasks import Task, load_task
 from dataenvgym.envs.types import Instance, Provenance, Row
 
 SAMPLES = Path(os.environ.get("DATAENVGYM_SAMPLES", Path(__file__).parents[3] / "shared" / "data"))
-ISOLATION = "bubblewrap" if shutil.which("bwrap") else "rlimits"
+ISOLATION: Isolation = "bubblewrap" if shutil.which("bwrap") else "rlimits"
 Rows = list[dict[str, Any]]
 
 

@@ -1,11 +1,11 @@
 """The code domain: rows as a model writes them, programs and their tests, marks and what is wrong with rows."""
 
 import json
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from code_rows import ISOLATION
 from pydantic import ValidationError
 
 from dataenvgym.envs import sandbox
@@ -32,8 +32,7 @@ DOUBLES = [("1\n", "2\n"), ("4\n", "8\n")]
 
 
 def domain(**settings: Any) -> Domain:
-    isolation = "bubblewrap" if shutil.which("bwrap") else "rlimits"
-    config = TaskConfig.model_validate({"name": "functions", "sandbox": isolation, "cpu_seconds": 1.0, **settings})
+    config = TaskConfig.model_validate({"name": "functions", "sandbox": ISOLATION, "cpu_seconds": 1.0, **settings})
     return code_domain(config, lambda item: f"Write Python code.\n{item.question}", whole_programs=True)
 
 

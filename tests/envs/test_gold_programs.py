@@ -3,22 +3,18 @@
 import ast
 import copy
 import importlib.util
-import os
-import shutil
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
+from code_rows import ISOLATION, SAMPLES
 
 from dataenvgym.envs.code_domain import program_of
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.sandbox import judge
-from dataenvgym.envs.sandbox.types import Isolation, Judgement, Limits, Program
+from dataenvgym.envs.sandbox.types import Judgement, Limits, Program
 from dataenvgym.envs.tasks import Task, load_task
 from dataenvgym.envs.types import Instance
 
-SAMPLES = Path(os.environ.get("DATAENVGYM_SAMPLES", Path(__file__).parents[3] / "shared" / "data"))
-ISOLATION: Isolation = "bubblewrap" if shutil.which("bwrap") else "rlimits"
 MUTANTS_EACH = 4
 # The tests build objects of a class of the gold program, which they cannot see: they call its functions only.
 UNSEEN_CLASSES = {927}
