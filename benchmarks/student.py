@@ -1,12 +1,11 @@
 """A student's speed: training against TRL's own defaults, generation, and what is lost between iterations.
 
     python benchmarks/student.py [--student smollm2] [--rows 32] [--prompts 64] [--batch-size 4] [--rounds 3]
-    python benchmarks/student.py --big       a Llama of a billion random weights too; on a GPU that is the default
     python benchmarks/student.py --toy       all of it in a size that a CPU does in a minute, to see that it runs
 
 Prints a table and, as its last line, one JSON object. What is compared is measured in turn in this process, after
 a warm-up, as many rounds as asked; shown are medians, and of the ratios in each round the median and the range.
-Tokens are those of the rows, without padding. Run it on an idle machine. Generation by vLLM is
+Tokens are those of the rows, without padding. Run it on an idle machine. benchmarks/gpu.py measures what needs a GPU. Generation by vLLM is
 measured as well where DATAENVGYM_VLLM_PYTHON is the python of an environment with vLLM.
 """
 
@@ -25,31 +24,11 @@ from rich.console import Console
 from rich.table import Table
 
 from dataenvgym.envs.config import GenerationConfig, StudentConfig, TaskConfig, TrainConfig
-from dataenvgym.envs.students import make_student
+from dataenvgym.envs.students import make_student, weights
 from dataenvgym.envs.students.hf import TransformersStudent
 from dataenvgym.envs.students.quiet import quiet_transformers
 from dataenvgym.envs.tasks import load_task
 from dataenvgym.envs.types import Example
-
-# Dense bfloat16, without sparsity, from the makers' data sheets: teraflops by a part of the GPU's name.
-PEAKS = {"H200": 989, "H100": 989, "H800": 989, "A100": 312, "L40S": 362, "L4": 121, "4090": 165, "A10": 125}
-# Llama 3.2 1B's shape; the weights are random, which costs the same.
-BIG = {
-    "vocab_size": 128_256,
-    "hidden_size": 2048,
-    "intermediate_size": 8192,
-    "num_hidden_layers": 16,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-}
-TOY = {
-    "vocab_size": 512,
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-}
 
 
 def main() -> None:
@@ -60,14 +39,10 @@ def main() -> None:
     parser.add_argument("--new-tokens", type=int, default=24)
     parser.add_argument("--batch-size", type=int, default=4, help="rows per step")
     parser.add_argument("--rounds", type=int, default=3, help="how often the kinds of training are measured")
-    parser.add_argument("--big", action="store_true", help="the billion-weight model also without a GPU")
-    parser.add_argument("--big-rows", type=int, default=1000)
-    parser.add_argument("--big-batch-size", type=int, default=16)
-    parser.add_argument("--peak", type=float, help="the GPU's dense bfloat16 teraflops, if its name does not tell")
     parser.add_argument("--toy", action="store_true")
     given = parser.parse_args()
     if given.toy:
-        given.student, given.rows, given.prompts, given.new_tokens, given.big_rows = "tiny", 12, 8, 6, 24
+        given.student, given.rows, given.prompts, given.new_tokens = "tiny", 12, 8, 6
         given.rounds = 1
 
     import torch
@@ -103,10 +78,6 @@ def main() -> None:
     if vllm := by_vllm(config, prompts):
         found["generation"]["vllm"] = vllm
     student.close()
-    if gpu or given.big or given.toy:
-        peak = given.peak or next((p for part, p in PEAKS.items() if part in (gpu or "")), None)
-        peak = peak or (1.0 if given.toy else None)
-        found["billion"] = billion(given, TOY if given.toy else BIG, peak)
     show(found)
     print(json.dumps(found))
 
@@ -149,8 +120,10 @@ def layers(student):  # type: ignore[no-untyped-def]
     return student._merged().config.num_hidden_layers
 
 
-def trl_defaults(student, examples, ours):  # type: ignore[no-untyped-def]
+def trl_defaults(student, examples, ours, exact=False):  # type: ignore[no-untyped-def]
     """Tokens per second of SFTTrainer as it comes, but for the adapter, the batch and the number format.
+
+    `exact`: the adapter is in float32, as PEFT makes it where nothing is said, whatever the base is in.
 
     Its bf16=True, which a CPU without such instructions does many times slower, is left on where the student's
     own format is bfloat16.
@@ -166,7 +139,7 @@ def trl_defaults(student, examples, ours):  # type: ignore[no-untyped-def]
             "completion_mask": [[0] * r.prompt + [1] * (len(r.ids) - r.prompt) for r in rows],
         }
     )
-    model = student._trainable(ours.model_copy(update={"liger": "off"}), None, student.dtype)
+    model = weights.make_trainable(student._base(), ours, None, exact=exact)
     with tempfile.TemporaryDirectory() as folder, quiet_transformers():
         trainer = SFTTrainer(
             model=model,
@@ -274,69 +247,6 @@ def by_vllm(config, prompts):  # type: ignore[no-untyped-def]
     return {"tokens_per_second": round(tokens / seconds, 2), "swap": round(swap, 3)}
 
 
-def billion(given, shape, peak):  # type: ignore[no-untyped-def]
-    """A whole iteration of a Llama with random weights: train, swap, answer. Rows of mixed lengths."""
-    import torch
-
-    with tempfile.TemporaryDirectory() as folder:
-        model = make_llama(Path(folder) / "llama", shape)
-        config = StudentConfig(
-            name=str(model),
-            device="cpu" if given.toy else "auto",
-            generation=GenerationConfig(batch_size=256, max_new_tokens=given.new_tokens),
-        )
-        student = make_student(config)
-        examples = mixed_rows(given.big_rows, 40 if given.toy else 900)
-        ours = TrainConfig(
-            batch_size=given.big_batch_size, max_length=1024, lora_layers="all", learning_rate=1e-4, warmup_steps=1
-        )
-        speeds = training(student, examples[: max(4, given.big_rows // 5)], ours, given.rounds)
-        began = time.perf_counter()
-        summary = student.train(examples, Path(folder) / "student", config=ours, seed=0)
-        trained = time.perf_counter() - began
-        student.load(Path(folder) / "student")
-        began = time.perf_counter()
-        student.predict([e.prompt for e in examples[: given.big_rows // 2]])
-        answered = time.perf_counter() - began
-        weights = sum(
-            m.weight.numel()
-            for n, m in student._base().get_decoder().named_modules()
-            if isinstance(m, torch.nn.Linear)
-        )
-    speed = summary.tokens / summary.seconds
-    return {
-        "weights_of_linear_layers": weights,
-        "rows": summary.rows,
-        "tokens": summary.tokens,
-        "training": speeds,
-        "tokens_per_second": round(speed, 1),
-        # Forward and the activations' gradients, 2 flops each per weight and token; frozen weights need no third
-        # pass. Attention and the output head, which add to what was done, are not counted.
-        "model_flop_utilisation": None if peak is None else round(4 * weights * speed / (peak * 1e12), 6),
-        "peak_memory_mb": summary.peak_memory_mb,
-        "iteration_seconds": round(trained + answered, 2),
-        "of_it_training": round(trained, 2),
-        "of_it_answering": round(answered, 2),
-    }
-
-
-def make_llama(folder, shape):  # type: ignore[no-untyped-def]
-    """A Llama of that shape with random weights in bfloat16, over bytes."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    from dataenvgym.envs.students.smollm import _byte_tokenizer
-
-    tokenizer = _byte_tokenizer()
-    ends = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    torch.manual_seed(0)
-    config = LlamaConfig(**shape, max_position_embeddings=4096, tie_word_embeddings=True, dtype="bfloat16", **ends)
-    with quiet_transformers():
-        LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    return folder
-
-
 def mixed_rows(count, longest):  # type: ignore[no-untyped-def]
     """Rows whose lengths in bytes, and so in tokens, are spread as those of real ones: most short, some long."""
     rng = random.Random(0)
@@ -374,13 +284,6 @@ def show(found):  # type: ignore[no-untyped-def]
         table.add_row(
             f"between iterations, trained {name}", f"{lost['before']} s", f"and {lost['swap']} s to swap"
         )
-    if big := found.get("billion"):
-        speeds("Llama, training", big["training"])
-        table.add_row("Llama, training of the iteration", f"{big['tokens_per_second']:,.1f} tokens/s", "")
-        table.add_row("Llama, model flop utilisation", str(big["model_flop_utilisation"]), "")
-        table.add_row("Llama, peak memory", f"{big['peak_memory_mb']} MB", "")
-        parts = f"{big['of_it_training']} s training, {big['of_it_answering']} s answering"
-        table.add_row(f"Llama, iteration of {big['rows']} rows", f"{big['iteration_seconds']} s", parts)
     Console().print(table)
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # Dropping rows copies the cache, so it waits until this share of the batch has ended.
 COMPACT_SHARE = 0.1
-# Prompts are read in groups of at most this many tokens, padding included.
-PREFILL_TOKENS = 1024
+# Prompts are read in groups of at most this many tokens, padding included: on a CPU few enough for its caches.
+PREFILL_TOKENS, PREFILL_TOKENS_GPU = 1024, 32_768
 
 
 def shared_prefix(sequences: Sequence[Sequence[int]]) -> int:
@@ -122,28 +122,26 @@ def _greedy_batch(
 
     # Logit scaling and capping, where a model has them, keep the order and so the greedy choice.
     decoder, head, device = model.get_decoder(), model.get_output_embeddings(), model.device
-    rows = len(prompts)
-    ends = torch.tensor(sorted(end_tokens), device=device)
-    answers: list[list[int]] = [[] for _ in range(rows)]
-    alive = torch.arange(rows, device=device)
-    running = torch.ones(rows, dtype=torch.bool, device=device)
+    answers: list[list[int]] = [[] for _ in prompts]
+    alive, running = list(range(len(prompts))), [True] * len(prompts)
     with torch.inference_mode():
         cache, mask, hidden = _prefill(model, prompts, prefix, max_new_tokens, pad_token)
         positions = mask.sum(-1, keepdim=True)
         for step in range(1, max_new_tokens + 1):
             token = head(hidden).argmax(-1)
-            running &= ~torch.isin(token, ends)
-            for row, value, runs in zip(alive.tolist(), token.tolist(), running.tolist(), strict=True):
-                if runs:
-                    answers[row].append(value)
-            left = int(running.sum())
+            for at, value in enumerate(token.tolist()):  # on a GPU the one place of a step that waits for it
+                running[at] = running[at] and value not in end_tokens
+                if running[at]:
+                    answers[alive[at]].append(value)
+            left = sum(running)
             if left == 0 or step == max_new_tokens:
                 break
             if left <= (1 - COMPACT_SHARE) * len(alive):
-                keep = running.nonzero().squeeze(1)
-                cache.batch_select_indices(keep)
-                alive, token, mask = alive[keep], token[keep], mask[keep]
-                positions, running = positions[keep], running[keep]
+                keep = [at for at, runs in enumerate(running) if runs]
+                alive, running = [alive[at] for at in keep], [True] * left
+                kept = torch.tensor(keep, device=device)
+                cache.batch_select_indices(kept)
+                token, mask, positions = token[kept], mask[kept], positions[kept]
             mask = _append_one(mask)
             hidden = _last_hidden(decoder, token.unsqueeze(1), mask, positions, cache)
             positions = positions + 1
@@ -185,7 +183,8 @@ def _prefill(
     shared = growing_cache(model.config, room)
     # Caches of other kinds (sliding windows) cannot be padded and joined: they are read in one group.
     joinable = all(getattr(layer, "joinable", False) for layer in shared.layers)
-    groups = _groups([len(t) for t in tails], PREFILL_TOKENS) if joinable else [range(len(tails))]
+    most = PREFILL_TOKENS_GPU if device.type == "cuda" else PREFILL_TOKENS
+    groups = _groups([len(t) for t in tails], most) if joinable else [range(len(tails))]
     if prefix:
         decoder(
             input_ids=torch.tensor([list(prompts[0][:prefix])], device=device),

@@ -13,7 +13,7 @@ from typing import Any
 from dataenvgym.envs.cache import cache_dir, made_once
 from dataenvgym.envs.config import ANSWER_TOKENS, ROW_TOKENS, StudentConfig, TrainConfig
 from dataenvgym.envs.errors import ConfigError, DataError
-from dataenvgym.envs.students import weights
+from dataenvgym.envs.students import lora_products, row_attention, weights
 from dataenvgym.envs.students.apart import TrainSpec, train_apart
 from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.generate import greedy
@@ -288,7 +288,12 @@ class TransformersStudent:
             weights.apply_liger(base, self.device)
         # The own loop keeps copies in float32 of weights in bfloat16; FSDP wants one number format for all.
         own_loop = config.method == "sft" and config.backend == "loop"
-        return weights.make_trainable(base, config, start, exact=not own_loop and not sharded())
+        if own_loop:
+            row_attention.install(base)
+        model = weights.make_trainable(base, config, start, exact=not own_loop and not sharded())
+        if own_loop and self.device.startswith("cuda") and config.adapter == "lora":
+            lora_products.fuse(model)
+        return model
 
 
 def _end_tokens(settings: Any, tokenizer: Any) -> frozenset[int]:

@@ -1,9 +1,10 @@
 """The fast training loop: loss at completion positions only, for adapters or all weights.
 
 TRL's SFTTrainer is the other backend (envs/students/trl_backend.py). This loop exists for speed on small
-batches: the rows of a batch are packed into one sequence that holds the beginning of all prompts once, and
-hidden states are gathered at the completion positions before the output head (benchmarks/student.py measures
-the whole).
+batches: the rows of a batch are packed into one sequence, on a CPU behind the beginning of all prompts held once, and
+hidden states are gathered at the completion positions before the output head. On a GPU the losses are read one step
+late, so that the next step's work is queued while this one's is done. benchmarks/student.py and benchmarks/gpu.py
+measure the whole.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import gc
 import math
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from dataenvgym.envs.config import TrainConfig
 from dataenvgym.envs.errors import DivergedError, TrainingError
+from dataenvgym.envs.students import row_attention, weights
 from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.generate import shared_prefix
 from dataenvgym.envs.students.meter import Meter
@@ -37,6 +40,36 @@ LEAK = 0.001
 PACKED_TOKENS = 4096
 DIVERGED = "the training loss became {}"
 LOWER_RATE = "A lower student.train.learning_rate is the first thing to try."
+
+
+class Result(NamedTuple):
+    """What the computation of a step gave, not read from the GPU yet.
+
+    `losses`: their sum is the mean loss over the learnt tokens. `wrong`: for each part of the step its rows, and how many of
+    their tokens the model would have written differently [rows].
+    """
+
+    losses: list[torch.Tensor]
+    wrong: list[tuple[range, torch.Tensor]]
+
+    def loss(self) -> float:
+        """The mean loss over the learnt tokens of all rows."""
+        return sum(float(loss) for loss in self.losses)
+
+    def missed(self) -> set[int]:
+        """The positions of the rows of which the model would have written some token differently."""
+        return {
+            row for part, counts in self.wrong for row, count in zip(part, counts.tolist(), strict=True) if count
+        }
+
+
+class Step(NamedTuple):
+    """A step that is made: its number from 1, its rows by index, their tokens."""
+
+    number: int
+    rows: list[int]
+    tokens: int
+    result: Result
 
 
 class Encoded(NamedTuple):
@@ -94,6 +127,7 @@ def fit(
     import torch
 
     meter = meter or Meter(str(model.device))
+    meter.begin()
     trainable = [p for p in model.parameters() if p.requires_grad]
     # In bfloat16 most small steps would be lost to rounding, so they are made on copies in float32.
     exact = [p if p.dtype == torch.float32 else p.detach().float().requires_grad_() for p in trainable]
@@ -104,6 +138,8 @@ def fit(
     hits: list[bool | None] = [None] * len(rows)
     tokens, loss = 0, 0.0
     precision = torch.autocast(model.device.type, torch.bfloat16, enabled=mixed)
+    entropy = cross_entropy(model, fused=config.liger == "auto")
+    behind = 1 if model.device.type == "cuda" else 0
 
     def free() -> None:
         optimiser.zero_grad(set_to_none=True)
@@ -118,29 +154,45 @@ def fit(
             free,
         )
     model.train()
-    for step, chosen in enumerate(plan):
-        batch = [rows[i] for i in chosen]
-        with precision:
-            micro, (loss, missed) = halving(
-                partial(accumulate, model, batch, pad_token=pad_token, prefix=prefix), micro, meter, free
-            )
+    unread: deque[Step] = deque()
+
+    def read(step: Step) -> float:
+        """The loss of a step, whose rows' hits are noted."""
+        loss = step.result.loss()
         if not math.isfinite(loss):
-            raise DivergedError(f"{DIVERGED.format(loss)} at step {step + 1} of {len(plan)}. {LOWER_RATE}")
-        for position, index in enumerate(chosen):
+            raise DivergedError(f"{DIVERGED.format(loss)} at step {step.number} of {len(plan)}. {LOWER_RATE}")
+        missed = step.result.missed()
+        for position, index in enumerate(step.rows):
             if hits[index] is None:
                 hits[index] = position not in missed
+        meter.step(step.number, len(plan), loss, step.tokens)
+        return loss
+
+    for number, chosen in enumerate(plan, 1):
+        batch = [rows[i] for i in chosen]
+        with precision:
+            micro, result = halving(
+                partial(accumulate, model, batch, pad_token=pad_token, prefix=prefix, entropy=entropy),
+                micro,
+                meter,
+                free,
+            )
         for weight, copy in copied:
             copy.grad = None if weight.grad is None else weight.grad.float()
         torch.nn.utils.clip_grad_norm_(exact, GRADIENT_CLIP)
         optimiser.step()
-        with torch.no_grad():
-            for weight, copy in copied:
-                weight.copy_(copy)
+        if copied:
+            with torch.no_grad():
+                torch._foreach_copy_([weight for weight, _ in copied], [copy for _, copy in copied])
         scheduler.step()
         free()
         size = sum(len(row.ids) for row in batch)
         tokens += size
-        meter.step(step + 1, len(plan), loss, size)
+        unread.append(Step(number, chosen, size, result))
+        if len(unread) > behind:
+            loss = read(unread.popleft())
+    while unread:
+        loss = read(unread.popleft())
     check_finite(trainable, len(plan))  # no loss was computed after the last step
     model.eval()
     return TrainSummary(
@@ -197,26 +249,49 @@ def halving(
         micro = smaller
 
 
+def cross_entropy(model: Any, fused: bool) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """The mean cross-entropy of logits [n, vocabulary] and labels [n], summed up in float32.
+
+    `fused`: by Liger's kernel on a GPU where it is installed, which writes the gradient over the logits in place of
+    making float32 copies of them; not for models that change the logits after the head, whose own gradients need them.
+    """
+    import torch
+
+    settings = model.config.get_text_config()
+    changed = _logit_scale(settings) != 1 or getattr(settings, "final_logit_softcapping", None)
+    if fused and not changed and weights.liger_usable(str(model.device)):
+        from liger_kernel.transformers.functional import liger_cross_entropy
+
+        return liger_cross_entropy  # type: ignore[no-any-return]
+    return lambda logits, labels: torch.nn.functional.cross_entropy(logits.float(), labels)
+
+
 def accumulate(
-    model: Any, rows: Sequence[Encoded], micro: int, *, pad_token: int, prefix: int | None
-) -> tuple[float, set[int]]:
+    model: Any,
+    rows: Sequence[Encoded],
+    micro: int,
+    *,
+    pad_token: int,
+    prefix: int | None,
+    entropy: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+) -> Result:
     """Add the gradients of the mean loss over the learnt tokens of all rows, computed `micro` rows at a time.
 
-    Returns:
-        That loss, and the positions of the rows of which the model would have written some token differently.
+    `entropy`: the mean cross-entropy of logits and labels; None: torch's.
     """
-    from torch.nn.functional import cross_entropy
-
+    entropy = entropy or cross_entropy(model, fused=False)
     learnt = sum(len(row.ids) - row.prompt for row in rows)
-    total, missed = 0.0, set()
-    lengths, most = [len(row.ids) - (prefix or 0) for row in rows], None if prefix is None else PACKED_TOKENS
-    for part in parts(lengths, micro, most):
+    lengths = [len(row.ids) - (prefix or 0) for row in rows]
+    masked = prefix is not None and not row_attention.installed(model)
+    losses, wrong = [], []
+    for part in parts(lengths, micro, PACKED_TOKENS if masked else None):
         logits, labels, owner = completion_logits(model, [rows[i] for i in part], pad_token, prefix)
-        loss = cross_entropy(logits.float(), labels) * (len(labels) / learnt)
+        differs = (logits.detach().argmax(-1) != labels).long()
+        loss = entropy(logits, labels) * (len(labels) / learnt)
         loss.backward()
-        total += float(loss.detach())
-        missed |= {part[row] for row in owner[logits.detach().argmax(-1) != labels].tolist()}
-    return total, missed
+        losses.append(loss.detach())
+        wrong.append((part, differs.new_zeros(len(part)).index_add_(0, owner, differs)))
+    return Result(losses, wrong)
 
 
 def parts(lengths: Sequence[int], rows: int, tokens: int | None) -> Iterator[range]:
@@ -235,31 +310,39 @@ def completion_logits(
     """(logits [n, vocabulary], labels [n], row index [n]) at the n completion positions of a batch.
 
     `prefix`: how many tokens every prompt begins with. Given, the batch is one sequence without padding: those
-    tokens once, then what follows of each row, which sees them and itself alone. None: a padded batch.
+    tokens once, then what follows of each row, which sees them and itself alone. None: a padded batch. A model with
+    row attention (envs/students/row_attention.py) wants a prefix of 0.
     """
     import torch
 
-    device = model.device
+    def put(values: Any) -> torch.Tensor:
+        return row_attention.on(model.device, torch.tensor(values))
+
+    inputs: dict[str, Any]
     if prefix is None:
         width = max(len(r.ids) for r in rows)
-        ids = torch.tensor([r.ids + [pad_token] * (width - len(r.ids)) for r in rows], device=device)
-        inputs = {"attention_mask": (torch.arange(width) < torch.tensor([[len(r.ids)] for r in rows])).to(device)}
+        ids = put([r.ids + [pad_token] * (width - len(r.ids)) for r in rows])
+        inputs = {"attention_mask": put([[t < len(r.ids) for t in range(width)] for r in rows])}
         starts, rest = [width * number for number in range(len(rows))], [r.ids for r in rows]
     else:
         rest = [r.ids[prefix:] for r in rows]
         starts = [prefix + sum(len(tail) for tail in rest[:number]) for number in range(len(rows))]
-        ids = torch.tensor([rows[0].ids[:prefix] + [t for tail in rest for t in tail]], device=device)
-        owner = torch.tensor([-1] * prefix + [number for number, tail in enumerate(rest) for _ in tail])
-        positions = torch.tensor([*range(prefix), *(prefix + i for tail in rest for i in range(len(tail)))])
-        sees = ((owner[:, None] == owner) | (owner == -1)) & (positions[:, None] >= positions)
-        inputs = {"attention_mask": sees[None, None].to(device), "position_ids": positions[None].to(device)}
+        ids = put([rows[0].ids[:prefix] + [t for tail in rest for t in tail]])
+        positions = put([*range(prefix), *(prefix + i for tail in rest for i in range(len(tail)))])
+        if row_attention.installed(model) and not prefix:
+            inputs = row_attention.boundaries([len(tail) for tail in rest], model.device)
+        else:
+            owner = put([-1] * prefix + [number for number, tail in enumerate(rest) for _ in tail])
+            sees = ((owner[:, None] == owner) | (owner == -1)) & (positions[:, None] >= positions)
+            inputs = {"attention_mask": sees[None, None]}
+        inputs["position_ids"] = positions[None]
     # Token t is predicted at t - 1, so a completion is learnt from the prompt's last token to the last but one.
     first = [r.prompt - 1 - (prefix or 0) for r in rows]
     spans = [range(f, len(tail) - 1) for f, tail in zip(first, rest, strict=True)]
-    at = torch.tensor([s + t for s, span in zip(starts, spans, strict=True) for t in span], device=device)
+    at = put([s + t for s, span in zip(starts, spans, strict=True) for t in span])
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     hidden = base.get_decoder()(input_ids=ids, use_cache=False, **inputs).last_hidden_state
-    logits = base.get_output_embeddings()(hidden.flatten(0, 1)[at])
+    logits = base.get_output_embeddings()(hidden.flatten(0, 1).index_select(0, at))
     settings = base.config.get_text_config()
     scale = _logit_scale(settings)
     if scale != 1:
@@ -267,7 +350,7 @@ def completion_logits(
     cap = getattr(settings, "final_logit_softcapping", None)
     if cap:  # Gemma 2 squashes its logits after the head
         logits = torch.tanh(logits / cap) * cap
-    row = torch.tensor([number for number, span in enumerate(spans) for _ in span], device=device)
+    row = put([number for number, span in enumerate(spans) for _ in span])
     return logits, ids.flatten()[at + 1], row
 
 
@@ -289,13 +372,23 @@ def packing_prefix(model: Any, rows: Sequence[Encoded], size: int, pad_token: in
     Some models mix neighbouring tokens outside their attention (convolutions, state spaces) or ignore a mask or
     positions of their own, and rows would leak into each other: their configs tell it, and the first batch is
     tried. It must come out as when padded, and its last row as after other rows of the same lengths, which is no
-    question of rounding: where nothing leaks, the same sums are made.
+    question of rounding: where nothing leaks, the same sums are made. Where row attention is installed and fails that,
+    it is removed.
     """
-    import torch
-
     if not _attends_freely(model.config.get_text_config(), max(len(r.ids) for r in rows)):
         return None
+    if row_attention.installed(model):
+        if _packs(model, rows, size, pad_token, 0):
+            return 0
+        row_attention.remove(model)
     prefix = shared_prefix([r.ids[: r.prompt] for r in rows])
+    return prefix if _packs(model, rows, size, pad_token, prefix) else None
+
+
+def _packs(model: Any, rows: Sequence[Encoded], size: int, pad_token: int, prefix: int) -> bool:
+    """Whether the first batch comes out packed as it does padded, without a leak from row to row."""
+    import torch
+
     first = next(parts([len(r.ids) - prefix for r in rows], size, PACKED_TOKENS))
     trial = [rows[i] for i in first]
     with torch.no_grad():
@@ -305,12 +398,12 @@ def packing_prefix(model: Any, rows: Sequence[Encoded], size: int, pad_token: in
         except torch.OutOfMemoryError:
             raise  # it is a RuntimeError too
         except (ValueError, RuntimeError, TypeError, NotImplementedError):
-            return None  # a model that takes no mask of this form says so in one of these; padded, it trains
+            return False  # a model that takes no mask of this form says so in one of these; padded, it trains
         padded = completion_logits(model, trial, pad_token)[0].float()
     last = len(trial[-1].ids) - trial[-1].prompt
     moved = float((packed - padded).abs().mean() / padded.std())
     leaked = float((packed - others)[-last:].abs().mean(-1).max() / padded.std())
-    return prefix if moved < ROUNDING and leaked < LEAK else None
+    return moved < ROUNDING and leaked < LEAK
 
 
 def _others(model: Any, rows: Sequence[Encoded], prefix: int) -> list[Encoded]:

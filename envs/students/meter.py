@@ -23,7 +23,7 @@ def note(text: str) -> None:
 
 
 class Meter:
-    """Measures from its making on. `device` is torch's name of where the training runs."""
+    """Measures from `begin` on, once the weights are read. `device` is torch's name of where the training runs."""
 
     def __init__(self, device: str, progress: Progress | None = None, watch: Watch | None = None) -> None:
         self._began, self.device = time.perf_counter(), device
@@ -35,6 +35,10 @@ class Meter:
             import torch
 
             torch.cuda.reset_peak_memory_stats(device)
+
+    def begin(self) -> None:
+        """The first step is about to be made."""
+        self._began = time.perf_counter()
 
     def step(self, done: int, total: int, loss: float, tokens: int) -> None:
         """An optimiser step is done: the `done`-th of `total`, on rows of so many tokens."""

@@ -139,6 +139,7 @@ def run(
     When memory runs out the training begins anew with half as many rows at a time; several processes cannot do
     that, since the others wait for the one that failed.
     """
+    meter.begin()
     share = max(1, config.batch_size // processes())
     micro = next(m for m in range(min(config.micro_batch or share, share), 0, -1) if share % m == 0)
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}

@@ -146,14 +146,19 @@ def flash_attention() -> str | None:
     return "flash_attention_2" if is_flash_attn_2_available() else None
 
 
+def liger_usable(device: str) -> bool:
+    """Whether Liger's kernels are installed and this is a GPU."""
+    from transformers.utils import is_liger_kernel_available
+
+    return device.startswith("cuda") and bool(is_liger_kernel_available())
+
+
 def apply_liger(model: Any, device: str) -> bool:
     """Put Liger's kernels into the layers of a model for a GPU, where the package is installed; whether it did.
 
     The loss is left alone: both backends compute it without the logits of all positions anyway.
     """
-    from transformers.utils import is_liger_kernel_available
-
-    if not device.startswith("cuda") or not is_liger_kernel_available():
+    if not liger_usable(device):
         return False
     from transformers.integrations.liger import apply_liger_kernel
 

@@ -1,0 +1,128 @@
+"""Attention of packed rows on a GPU: flash attention that is told where each row ends.
+
+The other way to keep packed rows apart, a mask over all pairs of tokens, costs as the square of what is packed.
+torch has the kernel since 2.11 (`torch.nn.attention.varlen`, compute capability 8 and above), so that the package
+flash-attn, which is built from source, is not needed.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+NAME = "packed_rows"
+# The kernel's limits.
+LARGEST_HEAD, CAPABILITY = 256, (8, 0)
+
+
+def install(model: Any) -> bool:
+    """Have a model attend by row boundaries where it is given them; whether this model on this GPU can.
+
+    Without boundaries it attends as before, by torch's scaled dot product.
+    """
+    if not _usable(model):
+        return False
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(NAME, _forward)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    model.set_attn_implementation(NAME)
+    return installed(model)
+
+
+def remove(model: Any) -> None:
+    """Have a model attend by torch's scaled dot product again."""
+    model.set_attn_implementation("sdpa")
+
+
+def installed(model: Any) -> bool:
+    """Whether `install` has changed this model."""
+    return bool(model.config._attn_implementation == NAME)
+
+
+def boundaries(lengths: Sequence[int], device: torch.device) -> dict[str, Any]:
+    """What a decoder is called with, beside ids and positions, where rows of these lengths follow one another."""
+    import torch
+
+    ends = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
+    longest = max(lengths)
+    return {
+        # Four dimensions, so that transformers takes it for a mask and makes none.
+        "attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device),
+        "cu_seq_lens_q": on(device, ends),
+        "cu_seq_lens_k": on(device, ends),
+        "max_length_q": longest,
+        "max_length_k": longest,
+    }
+
+
+def on(device: torch.device, values: torch.Tensor) -> torch.Tensor:
+    """The values on a device. A GPU's copy does not wait for the work that is queued there."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+
+
+def _usable(model: Any) -> bool:
+    import torch
+
+    settings = model.config.get_text_config()
+    heads = getattr(settings, "head_dim", None) or settings.hidden_size // settings.num_attention_heads
+    plain = not getattr(settings, "attention_dropout", 0) and not getattr(settings, "attn_logit_softcapping", None)
+    return (
+        model.device.type == "cuda"
+        and model.dtype in (torch.bfloat16, torch.float16)
+        and torch.cuda.get_device_capability(model.device) >= CAPABILITY
+        and model.config._attn_implementation == "sdpa"
+        and plain
+        and heads <= LARGEST_HEAD
+        and _kernel() is not None
+    )
+
+
+@cache
+def _kernel() -> tuple[Callable[..., torch.Tensor], bool] | None:
+    """torch's attention of rows of various lengths, and whether keys and values may have fewer heads than queries;
+    None where torch is older than that."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    known = inspect.signature(varlen_attn).parameters
+    return (varlen_attn, "enable_gqa" in known) if {"window_size", "scale"} <= set(known) else None
+
+
+def _forward(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    max_length_q: int = 0,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """transformers' form of an attention. query: [batch, heads, tokens, size], key and value perhaps of fewer heads;
+    returns [batch, tokens, heads, size]. With boundaries the batch is 1."""
+    found = _kernel() if cu_seq_lens_q is not None else None
+    if found is None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        attended, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+        return attended, None
+    kernel, takes_groups = found
+    q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
+    group = q.shape[1] // k.shape[1]
+    options: dict[str, Any] = {"scale": scaling, "window_size": (-1, 0)}
+    if group > 1 and takes_groups:
+        options["enable_gqa"] = True
+    elif group > 1:
+        k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+    out = kernel(q, k, v, cu_seq_lens_q, cu_seq_lens_q, max_length_q, max_length_q, **options)
+    return out.unsqueeze(0), None
