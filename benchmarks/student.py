@@ -5,7 +5,8 @@
 
 Prints a table and, as its last line, one JSON object. What is compared is measured in turn in this process, after
 a warm-up, as many rounds as asked; shown are medians, and of the ratios in each round the median and the range.
-Tokens are those of the rows, without padding. Run it on an idle machine. benchmarks/gpu.py measures what needs a GPU. Generation by vLLM is
+Tokens are those of the rows, without padding. Run it on an idle machine.
+benchmarks/gpu.py measures what needs a GPU. Generation by vLLM is
 measured as well where DATAENVGYM_VLLM_PYTHON is the python of an environment with vLLM.
 """
 

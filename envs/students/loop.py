@@ -1,10 +1,10 @@
 """The fast training loop: loss at completion positions only, for adapters or all weights.
 
 TRL's SFTTrainer is the other backend (envs/students/trl_backend.py). This loop exists for speed on small
-batches: the rows of a batch are packed into one sequence, on a CPU behind the beginning of all prompts held once, and
-hidden states are gathered at the completion positions before the output head. On a GPU the losses are read one step
-late, so that the next step's work is queued while this one's is done. benchmarks/student.py and benchmarks/gpu.py
-measure the whole.
+batches: the rows of a batch are packed into one sequence, on a CPU behind the beginning of all prompts held
+once, and hidden states are gathered at the completion positions before the output head. On a GPU the losses
+are read one step late, so that the next step is queued while this one is computed. benchmarks/student.py and
+benchmarks/gpu.py measure the whole.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ LOWER_RATE = "A lower student.train.learning_rate is the first thing to try."
 
 
 class Result(NamedTuple):
-    """What the computation of a step gave, not read from the GPU yet.
+    """The losses and misses of a step, not read from the GPU yet.
 
-    `losses`: their sum is the mean loss over the learnt tokens. `wrong`: for each part of the step its rows, and how many of
-    their tokens the model would have written differently [rows].
+    `losses`: their sum is the mean loss over the learnt tokens. `wrong`: for each part of the step its rows, and
+    how many of their tokens the model would have written differently [rows].
     """
 
     losses: list[torch.Tensor]
@@ -177,8 +177,7 @@ def fit(
                 meter,
                 free,
             )
-        for weight, copy in copied:
-            copy.grad = None if weight.grad is None else weight.grad.float()
+        hand_over(copied)
         torch.nn.utils.clip_grad_norm_(exact, GRADIENT_CLIP)
         optimiser.step()
         if copied:
@@ -204,6 +203,17 @@ def fit(
         micro_batch=micro,
         **meter.measured(),
     )
+
+
+def hand_over(copied: Sequence[tuple[Any, Any]]) -> None:
+    """Give the gradients of weights in bfloat16 to their copies in float32, in few kernels."""
+    import torch
+
+    for weight, copy in copied:
+        copy.grad = None if weight.grad is None else torch.empty_like(copy)
+    given = [(weight.grad, copy.grad) for weight, copy in copied if weight.grad is not None]
+    if given:
+        torch._foreach_copy_([to for _, to in given], [grad for grad, _ in given])
 
 
 def check_finite(weights: Sequence[torch.Tensor], steps: int) -> None:
@@ -250,10 +260,11 @@ def halving(
 
 
 def cross_entropy(model: Any, fused: bool) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """The mean cross-entropy of logits [n, vocabulary] and labels [n], summed up in float32.
+    """The summed cross-entropy of logits [n, vocabulary] and labels [n], computed in float32.
 
-    `fused`: by Liger's kernel on a GPU where it is installed, which writes the gradient over the logits in place of
-    making float32 copies of them; not for models that change the logits after the head, whose own gradients need them.
+    `fused`: by Liger's kernel on a GPU where it is installed. It writes the gradient over the logits and makes no
+    float32 copies of them, so it is not for models that change the logits after the head, whose own gradients need
+    them. It rounds each token's loss to the logits' number format.
     """
     import torch
 
@@ -262,8 +273,8 @@ def cross_entropy(model: Any, fused: bool) -> Callable[[torch.Tensor, torch.Tens
     if fused and not changed and weights.liger_usable(str(model.device)):
         from liger_kernel.transformers.functional import liger_cross_entropy
 
-        return liger_cross_entropy  # type: ignore[no-any-return]
-    return lambda logits, labels: torch.nn.functional.cross_entropy(logits.float(), labels)
+        return lambda logits, labels: liger_cross_entropy(logits, labels, reduction="none").float().sum()
+    return lambda logits, labels: torch.nn.functional.cross_entropy(logits.float(), labels) * len(labels)
 
 
 def accumulate(
@@ -277,7 +288,7 @@ def accumulate(
 ) -> Result:
     """Add the gradients of the mean loss over the learnt tokens of all rows, computed `micro` rows at a time.
 
-    `entropy`: the mean cross-entropy of logits and labels; None: torch's.
+    `entropy`: the summed cross-entropy of logits and labels; None: torch's.
     """
     entropy = entropy or cross_entropy(model, fused=False)
     learnt = sum(len(row.ids) - row.prompt for row in rows)
@@ -287,7 +298,7 @@ def accumulate(
     for part in parts(lengths, micro, PACKED_TOKENS if masked else None):
         logits, labels, owner = completion_logits(model, [rows[i] for i in part], pad_token, prefix)
         differs = (logits.detach().argmax(-1) != labels).long()
-        loss = entropy(logits, labels) * (len(labels) / learnt)
+        loss = entropy(logits, labels) / learnt
         loss.backward()
         losses.append(loss.detach())
         wrong.append((part, differs.new_zeros(len(part)).index_add_(0, owner, differs)))
@@ -310,8 +321,8 @@ def completion_logits(
     """(logits [n, vocabulary], labels [n], row index [n]) at the n completion positions of a batch.
 
     `prefix`: how many tokens every prompt begins with. Given, the batch is one sequence without padding: those
-    tokens once, then what follows of each row, which sees them and itself alone. None: a padded batch. A model with
-    row attention (envs/students/row_attention.py) wants a prefix of 0.
+    tokens once, then what follows of each row, which sees them and itself alone. None: a padded batch. A model
+    with row attention (envs/students/row_attention.py) wants a prefix of 0.
     """
     import torch
 
@@ -372,8 +383,8 @@ def packing_prefix(model: Any, rows: Sequence[Encoded], size: int, pad_token: in
     Some models mix neighbouring tokens outside their attention (convolutions, state spaces) or ignore a mask or
     positions of their own, and rows would leak into each other: their configs tell it, and the first batch is
     tried. It must come out as when padded, and its last row as after other rows of the same lengths, which is no
-    question of rounding: where nothing leaks, the same sums are made. Where row attention is installed and fails that,
-    it is removed.
+    question of rounding: where nothing leaks, the same sums are made. Row attention that fails the trial is
+    removed.
     """
     if not _attends_freely(model.config.get_text_config(), max(len(r.ids) for r in rows)):
         return None

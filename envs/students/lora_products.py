@@ -1,8 +1,10 @@
 """The products of a LoRA layer with fewer passes over memory, for GPUs.
 
-PEFT computes y = x W', then (x A') B', then scales it, then adds it: on a GPU the last three, and their counterparts
-in the backward pass, are bound by memory and take as long as the product with W. Here the matrix library adds
-into the result of the product with W. Same sums, but for the order of rounding.
+PEFT computes y = x W', then (x A') B', scales that and adds it. On a GPU the last three steps, and their
+counterparts in the backward pass, are bound by memory and take long (docs/measurements.md). Here the adapter's
+second matrix stands beside the weight in one tensor, so that one product gives the sum, wherever the input is
+narrower than the output; elsewhere the matrix library adds into the result. The sums are the same but for the
+order of rounding.
 """
 
 from __future__ import annotations
@@ -23,10 +25,10 @@ def fuse(model: Any) -> int:
     def replace(layer: Any) -> None:
         (name,) = layer.active_adapters
         base, a, b = layer.base_layer, layer.lora_A[name], layer.lora_B[name]
-        scale = layer.scaling[name]
+        scale, store = layer.scaling[name], _with_room(base, a.weight.shape[0])
 
         def forward(x: Any) -> Any:
-            return product.apply(x, base.weight, base.bias, a.weight, b.weight, scale)
+            return product.apply(x, base.weight, base.bias, a.weight, b.weight, scale, store)
 
         layer.forward = forward
 
@@ -52,31 +54,52 @@ def _is_plain(layer: Any) -> bool:
     )
 
 
+def _with_room(linear: Any, rank: int) -> Any:
+    """The linear layer's weight moved into a larger tensor: [out, in + rank] where the output is wider than the
+    input, else [out + rank, in]."""
+    out, size = linear.weight.shape
+    wide = out > size
+    store = linear.weight.new_empty((out, size + rank) if wide else (out + rank, size))
+    weight = store[:, :size] if wide else store[:out]
+    weight.copy_(linear.weight)
+    linear.weight.data = weight
+    return store
+
+
 def _product() -> Any:
     import torch
 
     class Product(torch.autograd.Function):
-        """x [.., in], weight [out, in] and bias [out] frozen, a [rank, in], b [out, rank]."""
+        """x [.., in], frozen weight [out, in] and bias [out], a [rank, in], b [out, rank]; store: `_with_room`."""
 
         @staticmethod
-        def forward(ctx: Any, x: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float) -> Any:
+        def forward(ctx: Any, x: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float, store: Any) -> Any:
             rows = x.reshape(-1, x.shape[-1])
             low = rows @ a.t()
-            y = torch.nn.functional.linear(rows, weight, bias).addmm_(low, b.t(), alpha=scale)
+            if store.shape[0] == weight.shape[0]:
+                torch.mul(b, scale, out=store[:, weight.shape[1] :])
+                y = torch.nn.functional.linear(torch.cat([rows, low], 1), store, bias)
+            else:
+                y = torch.nn.functional.linear(rows, weight, bias).addmm_(low, b.t(), alpha=scale)
             ctx.save_for_backward(rows, low, weight, a, b)
-            ctx.scale, ctx.shape = scale, x.shape
+            ctx.scale, ctx.shape, ctx.store = scale, x.shape, store
             return y.view(*x.shape[:-1], -1)
 
         @staticmethod
         def backward(ctx: Any, *gradients: Any) -> Any:
             rows, low, weight, a, b = ctx.saved_tensors
+            scale, store = ctx.scale, ctx.store
             dy = gradients[0].reshape(-1, weight.shape[0])
-            dlow = (dy @ b).mul_(ctx.scale)
-            da = dlow.t() @ rows if ctx.needs_input_grad[3] else None
-            db = dy.t() @ (low * ctx.scale) if ctx.needs_input_grad[4] else None
+            dlow = dy @ b
+            # With beta 0 the first argument lends its shape alone.
+            da = torch.addmm(a, dlow.t(), rows, beta=0, alpha=scale) if ctx.needs_input_grad[3] else None
+            db = torch.addmm(b, dy.t(), low, beta=0, alpha=scale) if ctx.needs_input_grad[4] else None
             dx = None
-            if ctx.needs_input_grad[0]:
-                dx = (dy @ weight).addmm_(dlow, a).view(ctx.shape)
-            return dx, None, None, da, db, None
+            if ctx.needs_input_grad[0] and store.shape[0] == weight.shape[0]:
+                dx = (dy @ weight).addmm_(dlow, a, alpha=scale)
+            elif ctx.needs_input_grad[0]:
+                torch.mul(a, scale, out=store[weight.shape[0] :])
+                dx = torch.cat([dy, dlow], 1) @ store
+            return None if dx is None else dx.view(ctx.shape), None, None, da, db, None, None
 
     return Product

@@ -87,14 +87,16 @@ def _usable(model: Any) -> bool:
 
 @cache
 def _kernel() -> tuple[Callable[..., torch.Tensor], bool] | None:
-    """torch's attention of rows of various lengths, and whether keys and values may have fewer heads than queries;
-    None where torch is older than that."""
+    """torch's attention of rows of various lengths, and whether it must be told that keys and values have fewer
+    heads than queries; None where torch is older than that."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         return None
     known = inspect.signature(varlen_attn).parameters
-    return (varlen_attn, "enable_gqa" in known) if {"window_size", "scale"} <= set(known) else None
+    if not {"window_size", "scale"} <= set(known):
+        return None
+    return varlen_attn, "enable_gqa" in known
 
 
 def _forward(
@@ -108,21 +110,18 @@ def _forward(
     max_length_q: int = 0,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' form of an attention. query: [batch, heads, tokens, size], key and value perhaps of fewer heads;
-    returns [batch, tokens, heads, size]. With boundaries the batch is 1."""
+    """transformers' form of an attention. query: [batch, heads, tokens, size], key and value perhaps of fewer
+    heads; returns [batch, tokens, heads, size]. With boundaries the batch is 1."""
     found = _kernel() if cu_seq_lens_q is not None else None
     if found is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         attended, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
         return attended, None
-    kernel, takes_groups = found
+    kernel, told_of_groups = found
     q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
-    group = q.shape[1] // k.shape[1]
     options: dict[str, Any] = {"scale": scaling, "window_size": (-1, 0)}
-    if group > 1 and takes_groups:
+    if told_of_groups and q.shape[1] > k.shape[1]:
         options["enable_gqa"] = True
-    elif group > 1:
-        k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
     out = kernel(q, k, v, cu_seq_lens_q, cu_seq_lens_q, max_length_q, max_length_q, **options)
     return out.unsqueeze(0), None

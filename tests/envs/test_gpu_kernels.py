@@ -30,22 +30,21 @@ def row_by_row(
     rows = []
     for start, end in pairwise(ends.tolist()):
         q, k, v = (states[start:end].transpose(0, 1) for states in (query, key, value))
-        gqa = options.get("enable_gqa", False)
         out = torch.nn.functional.scaled_dot_product_attention(
-            q, k, v, is_causal=True, scale=options["scale"], enable_gqa=gqa
+            q, k, v, is_causal=True, scale=options["scale"], enable_gqa=True
         )
         rows.append(out.transpose(0, 1))
     return torch.cat(rows)
 
 
-@pytest.mark.parametrize("takes_groups", [True, False])
+@pytest.mark.parametrize("told_of_groups", [True, False])
 def test_rows_kept_apart_by_their_boundaries_learn_as_padded_ones(
-    takes_groups: bool, monkeypatch: pytest.MonkeyPatch, own_cache: bool
+    told_of_groups: bool, monkeypatch: pytest.MonkeyPatch, own_cache: bool
 ) -> None:
     import torch
 
     plain, packed = model(), model()
-    monkeypatch.setattr(row_attention, "_kernel", lambda: (row_by_row, takes_groups))
+    monkeypatch.setattr(row_attention, "_kernel", lambda: (row_by_row, told_of_groups))
     monkeypatch.setattr(row_attention, "_usable", lambda model: True)
     assert row_attention.install(packed)
     assert packing_prefix(packed, ROWS, 4, 0) == 0
