@@ -1,0 +1,76 @@
+"""The rendered prompts stay byte for byte what they are: replies are found in the cache by them.
+
+Where a prompt is changed on purpose, run this file for a new table.
+"""
+
+import hashlib
+import json
+
+import pytest
+
+from dataenvgym.agents.prompt_samples import SAMPLES
+from dataenvgym.agents.prompts import list_domains, list_prompts, load_prompt
+
+HASHES: dict[str, str] = {
+    "code/generate_rows/full": "b9e34802a46ce48644bc83ac93b3e2823f725522ab100787054252ec3e65a769",
+    "code/generate_rows/bare": "5671ef891306600f99fafbcd9e13d2aca0bd441e287416d3d71809b291b1d4df",
+    "code/label_skills/full": "ecf2b9a2429358d4998794ad27c8fc8aa10239ce7d451b15bc609ef46b937a5c",
+    "code/label_skills/bare": "79185e19b2e94c3b8ee84790b067a55e989649f23b4547f62c526e3b7797b6a9",
+    "code/merge_skills/full": "1e2db55a414e0b161794b43ebf7dd72961ed5a80a3945bd035e47e8c6304ad5b",
+    "code/merge_skills/bare": "4b2cb4999746f7f18a10a78663e54f61a1489e4c5b99342877ec569c4f1d9c5d",
+    "code/plan_open_ended/full": "fa16a1d90c7ab8225650f1e0ab38ff7cff5166426106be2a3f45eaf75cb1313f",
+    "code/plan_open_ended/bare": "c6967038425af13693ae564637d4948816e5dc26c07f1779e4529fe1977c668f",
+    "code/plan_skill_list/full": "d7d3444f0c05a43bd669a5a74b0ee17124f5160dfcfc276072ebac4a356d778d",
+    "code/plan_skill_list/bare": "f016094ac1e03ab8f50b2fd522f333fc478b72fd69685da7103c83d0e82ff730",
+    "code/plan_skill_tree/full": "47cbb6c972a5e167ba61fb2adf7f1e8157747a25b1d4e96ce7d98d07cbd3f23f",
+    "code/plan_skill_tree/bare": "36ae9714d84148f46b09e98a93eb8fb60fdcb313b1fc0aea80f7858542df7f21",
+    "code/propose_subskills/full": "0654c5b5baf2b03287d1d10cb76ed10e9c398262c69ca4d64edbddd7d9df5138",
+    "code/propose_subskills/bare": "2c74951eaec39309c03e3d369a96d2ea6f53eb0eb00381647fca23a41136fa91",
+    "code/solve/full": "9b9f90e6fbe4f8cb27ec860be087de6300c59192bde390b341777bf7c07e5ca9",
+    "code/solve/bare": "e924c51f99be492be437c3716813d08aca30402d6ceff58ce4863491ca78c717",
+    "math/generate_rows/full": "fa08f7f16ac9932b4146b564b385267e927b256174b31d4399ffaca659a81daf",
+    "math/generate_rows/bare": "6099cf17c68077a45b906bf50acae28161e4f8146e18944a94b62ee4e29f3c9d",
+    "math/label_skills/full": "430afdc405fea3526ddf31505fa64e258c76990c3dd69584350ecf1609a9a9e6",
+    "math/label_skills/bare": "7ef8bb5a1eb3e5e6f63057e30e0bc859adcd3ae6b6d0ab727836e0f021d593f2",
+    "math/merge_skills/full": "19801b5cf0f86e9f7fd65c8fbd945f4cba1f407b0d2a55424d5277cc767a1b10",
+    "math/merge_skills/bare": "6e69028ec948cab4da311b84be3033c6846534de7bd66617dd3c8e53897b2490",
+    "math/plan_open_ended/full": "0ff511b966cf114ff9b3fbe9bf9abad5486a4a30b037304649a4bf10886a672d",
+    "math/plan_open_ended/bare": "0417f886273d628aa6b1ae1cd2e9963ccd0d2ce81abce8af08e81d545077634a",
+    "math/plan_skill_list/full": "cf3d363bccba428e9287b6bd2f81338cc80ff6ef49d391729c9689f82c1b9386",
+    "math/plan_skill_list/bare": "3f7148b40a76c5a2930dcaba7af8fa094b09bd10a19d8710882a0b32ba30c1d7",
+    "math/plan_skill_tree/full": "6ac4a5133db0380145d4851f3b5bc14a53d0e5e43d0cbafe3dc5cfa6d9af0c82",
+    "math/plan_skill_tree/bare": "75dddd60074e3f5fd9d9df7287d4a45614aadc225f1aadf099b910699a1e8899",
+    "math/propose_subskills/full": "da4b81f908d7ec8b939d82fd2222bdde192bd04b933a5c56bff3b1a6fe19ae5f",
+    "math/propose_subskills/bare": "4a2baf7ac7015a7a8cc73ddc992f0f2ab1d4ad59d1ad1f9ce7f3dc9f0ed650bb",
+    "math/solve/full": "6e0e119fd5faecb7af162bb01ae3ceb63cb92d488d2f231da2bf372bd6e0a2c9",
+    "math/solve/bare": "e47da53a8030de26a6a067b44b50a72e592b420eed6c83457658d1c5378d9d03",
+}
+
+
+def rendered(domain: str, name: str, variant: str) -> str:
+    """sha256 of the system message and the text."""
+    prompt = load_prompt(domain, name).render(**getattr(SAMPLES[name], variant))
+    return hashlib.sha256(json.dumps([prompt.system, prompt.text]).encode()).hexdigest()
+
+
+def every_prompt() -> list[tuple[str, str, str]]:
+    return [
+        (domain, name, variant)
+        for domain in list_domains()
+        for name in list_prompts(domain)
+        for variant in ("full", "bare")
+    ]
+
+
+@pytest.mark.parametrize(("domain", "name", "variant"), every_prompt())
+def test_a_prompt_is_rendered_as_before(domain: str, name: str, variant: str) -> None:
+    assert rendered(domain, name, variant) == HASHES[f"{domain}/{name}/{variant}"]
+
+
+def test_no_prompt_is_missing() -> None:
+    assert set(HASHES) == {"/".join(one) for one in every_prompt()}
+
+
+if __name__ == "__main__":
+    for one in every_prompt():
+        print(f'    "{"/".join(one)}": "{rendered(*one)}",')
