@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from dataenvgym.agents.config import TeacherConfig
 from dataenvgym.agents.gateway import Gateway, Items
 from dataenvgym.agents.prompts import Prompt, load_prompt
-from dataenvgym.envs.domain import Domain
+from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.types import Progress
 
 M = TypeVar("M", bound=BaseModel)

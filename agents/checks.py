@@ -14,7 +14,7 @@ from dataenvgym.agents.asking import Asker
 from dataenvgym.agents.config import CheckConfig
 from dataenvgym.agents.similarity import HeldOut, SeenRows
 from dataenvgym.agents.solve import check_solve
-from dataenvgym.envs.domain import Domain
+from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.errors import ConfigError, UnknownNameError
 from dataenvgym.envs.types import Report, Row, Verdict, on_part
 

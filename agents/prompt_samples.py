@@ -21,8 +21,8 @@ from dataenvgym.agents.schemas import (
     SolutionItem,
     SubskillItem,
 )
-from dataenvgym.envs.code_domain import CodeRow
-from dataenvgym.envs.math_domain import INSTRUCTION, MATH
+from dataenvgym.envs.domains.code.domain import CodeRow
+from dataenvgym.envs.domains.math.domain import INSTRUCTION, MATH
 from dataenvgym.envs.observation import CurvePoint, SkillState, SubskillState
 
 END = "</data>"

@@ -23,9 +23,9 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
 from dataenvgym.agents import scripted_writers
-from dataenvgym.agents.scripted_code import CODE
-from dataenvgym.agents.scripted_curriculum import Curriculum
-from dataenvgym.agents.scripted_math import MATH
+from dataenvgym.envs.domains.base import Curriculum
+from dataenvgym.envs.domains.code.curriculum import CURRICULUM as CODE
+from dataenvgym.envs.domains.math.curriculum import CURRICULUM as MATH
 
 MODEL_NAME = "scripted"
 

@@ -13,7 +13,7 @@ from itertools import pairwise, takewhile
 from random import Random
 
 from dataenvgym.agents.apportion import split
-from dataenvgym.agents.scripted_curriculum import Curriculum, Item
+from dataenvgym.envs.domains.base import Curriculum, Fields
 
 OTHER = "other"
 """The label of a problem that no skill of the generators asks."""
@@ -31,7 +31,7 @@ class Line:
     id: str = ""
 
 
-def items(tool: str, prompt: str, rng: Random, curriculum: Curriculum) -> list[Item] | None:
+def items(tool: str, prompt: str, rng: Random, curriculum: Curriculum) -> list[Fields] | None:
     """The items of a reply to `prompt` through the tool `tool`; None for a tool it does not know."""
     writer = _WRITERS.get(tool)
     return None if writer is None else writer(read(prompt), rng, curriculum)
@@ -101,7 +101,7 @@ def _find_skill(skill: str, subskill: str, shown: Sequence[str], curriculum: Cur
     return max(curriculum.skills, key=lambda name: seen[name])
 
 
-def _rows(lines: Sequence[Line], rng: Random, curriculum: Curriculum) -> list[Item]:
+def _rows(lines: Sequence[Line], rng: Random, curriculum: Curriculum) -> list[Fields]:
     """As many new problems as asked; fewer when the skill has no more."""
     subskill = _value(lines, "Subskill")
     shown = [line.value for line in lines if line.key == "Q"]
@@ -110,7 +110,7 @@ def _rows(lines: Sequence[Line], rng: Random, curriculum: Curriculum) -> list[It
     variant = next((v for v in variants if _plain(v) == _plain(subskill)), None)
     seed, index, tries = rng.getrandbits(48), 0, 0
     seen = {curriculum.identity(question) for question in shown}
-    rows: list[Item] = []
+    rows: list[Fields] = []
     count = _number(lines, "Number of problems")
     while len(rows) < count and tries < _TRIES:
         question, finish = curriculum.draw(skill, seed, index, variant)
@@ -122,12 +122,12 @@ def _rows(lines: Sequence[Line], rng: Random, curriculum: Curriculum) -> list[It
     return rows
 
 
-def _request(skill: str, count: int, reason: str, shown: Sequence[Line]) -> Item:
+def _request(skill: str, count: int, reason: str, shown: Sequence[Line]) -> Fields:
     ids = [line.id for line in shown[:3]]
     return {"skill": skill, "subskill": "", "count": count, "reason": reason, "exemplars": ids}
 
 
-def _skill_list_requests(blocks: list[tuple[str, list[Line]]], budget: int) -> list[Item]:
+def _skill_list_requests(blocks: list[tuple[str, list[Line]]], budget: int) -> list[Fields]:
     """In proportion to the error, and two rows for every skill as far as the budget reaches."""
     floor = min(2, budget // len(blocks))
     parts = split(budget - floor * len(blocks), [_error(lines) for _, lines in blocks])
@@ -143,7 +143,7 @@ def _skill_list_requests(blocks: list[tuple[str, list[Line]]], budget: int) -> l
     ]
 
 
-def _requests(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[Item]:
+def _requests(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[Fields]:
     """Per skill where skills are listed, else by the skills of the problems shown; sums to the budget."""
     budget = _number(lines, "Row budget")
     blocks = _blocks(lines, "Skill")
@@ -164,7 +164,7 @@ def _requests(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[
     ]
 
 
-def _subskills(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[Item]:
+def _subskills(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[Fields]:
     """The skill's variants that are not there yet, then made-up mixtures."""
     shown = [line.value for line in lines if line.key == "Q"]
     skill = curriculum.skills[_find_skill(_value(lines, "Skill"), "", shown, curriculum)]
@@ -175,12 +175,12 @@ def _subskills(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list
     return [{"name": name, "description": f"{skill.summary}: {name}"} for name in new[:count]]
 
 
-def _labels(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[Item]:
+def _labels(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[Fields]:
     shown = [line for line in lines if line.key == "Q"]
     return [{"id": line.id, "skill": curriculum.recognise(line.value) or OTHER} for line in shown]
 
 
-def _categories(lines: Sequence[Line], _: Random, __: Curriculum) -> list[Item]:
+def _categories(lines: Sequence[Line], _: Random, __: Curriculum) -> list[Fields]:
     """Each name is its own category; with too many names the rarest share the last one."""
     counts = {name: _number(block, "Count") for name, block in _blocks(lines, "Name")}
     names = sorted(counts, key=lambda name: -counts[name])
@@ -192,15 +192,15 @@ def _categories(lines: Sequence[Line], _: Random, __: Curriculum) -> list[Item]:
     return [*({"name": name, "members": [name]} for name in alone), {"name": shared, "members": rest}]
 
 
-def _actions(lines: Sequence[Line], _: Random, __: Curriculum) -> list[Item]:
+def _actions(lines: Sequence[Line], _: Random, __: Curriculum) -> list[Fields]:
     """The budget by error; a skill without subskills, or with mastered ones, explores, else it exploits."""
     blocks = _blocks(lines, "Skill")
     most = _number(lines, "Most subskills per skill", 1)
     shares = split(_number(lines, "Row budget"), [_error(block) for _, block in blocks])
-    actions: list[Item] = []
+    actions: list[Fields] = []
     for (skill, block), share in zip(blocks, shares, strict=True):
         subskills = _blocks(block, "Subskill")
-        action: Item = {"skill": skill, "new_subskills": 0, "rows_each": 0, "subskills": []}
+        action: Fields = {"skill": skill, "new_subskills": 0, "rows_each": 0, "subskills": []}
         mastered = all(_error(lines) <= 0.2 for _, lines in subskills)
         new = min(2, most - len(subskills), share)
         if share and mastered and new > 0:
@@ -218,9 +218,9 @@ def _actions(lines: Sequence[Line], _: Random, __: Curriculum) -> list[Item]:
     return actions
 
 
-def errors_shown(prompt: str, curriculum: Curriculum) -> list[Item]:
+def errors_shown(prompt: str, curriculum: Curriculum) -> list[Fields]:
     """The val problems that a prompt shows as the student's errors, as rows."""
-    rows: list[Item] = []
+    rows: list[Fields] = []
     lines = read(prompt)
     for at, line in enumerate(lines):
         after = lines[at + 1 :]
@@ -230,20 +230,20 @@ def errors_shown(prompt: str, curriculum: Curriculum) -> list[Item]:
     return rows
 
 
-def spoiled(item: Item, prompt: str, rng: Random, curriculum: Curriculum) -> Item:
+def spoiled(item: Fields, prompt: str, rng: Random, curriculum: Curriculum) -> Fields:
     """A row, or a solution to a problem of the prompt, with a wrong answer."""
     shown = {line.id: line.value for line in read(prompt) if line.key == "Q"}
     question = item.get("question") or shown.get(item.get("id", ""), "")
     return {**item, "answer": curriculum.wrong(question, item["answer"], rng)}
 
 
-def _solutions(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[Item]:
+def _solutions(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[Fields]:
     """The problems that a generator asks, solved from their text; others are left out."""
     solved = ((line.id, curriculum.solve(line.value)) for line in lines if line.key == "Q")
     return [{"id": name, "solution": "", "answer": answer} for name, answer in solved if answer is not None]
 
 
-_WRITERS: dict[str, Callable[[Sequence[Line], Random, Curriculum], list[Item]]] = {
+_WRITERS: dict[str, Callable[[Sequence[Line], Random, Curriculum], list[Fields]]] = {
     "submit_rows": _rows,
     "submit_solutions": _solutions,
     "submit_requests": _requests,

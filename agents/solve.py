@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from dataenvgym.agents.asking import Asker, all_at_once
 from dataenvgym.agents.schemas import SolutionItem
-from dataenvgym.envs.code_text import without_fence
-from dataenvgym.envs.domain import Domain, Mark
+from dataenvgym.envs.domains.base import Domain, Mark
+from dataenvgym.envs.domains.code.text import without_fence
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.types import Report, Row, Verdict, on_part
 

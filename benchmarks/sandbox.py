@@ -25,8 +25,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from dataenvgym.envs.sandbox import CallTest, Program, judge
-from dataenvgym.envs.sandbox.servers import borrowed, bubblewrap
+from dataenvgym.envs.domains.code.sandbox import CallTest, Program, judge
+from dataenvgym.envs.domains.code.sandbox.servers import borrowed, bubblewrap
 
 CORES = os.cpu_count() or 1
 

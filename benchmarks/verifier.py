@@ -17,10 +17,10 @@ from dataenvgym.agents.config import ScriptedConfig, TeacherConfig, TeacherModel
 from dataenvgym.agents.data_generator import Generated, generate
 from dataenvgym.agents.feedback_reader import Feedback, Shown
 from dataenvgym.agents.gateway import Gateway
-from dataenvgym.agents.scripted_solver import solve
 from dataenvgym.agents.similarity import HeldOut, SeenRows, normalised
 from dataenvgym.agents.verifier import verify
 from dataenvgym.envs.config import TaskConfig
+from dataenvgym.envs.domains.math.curriculum import solve
 from dataenvgym.envs.tasks import load_task
 from dataenvgym.envs.types import DataRequest, Row
 

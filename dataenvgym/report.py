@@ -16,7 +16,7 @@ from dataenvgym.agents.checks import CHECKS, COSTS, configured
 from dataenvgym.agents.config import CheckConfig
 from dataenvgym.agents.similarity import diversity
 from dataenvgym.agents.verifier import Verified
-from dataenvgym.envs.domain import Domain
+from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.evaluation import UNSKILLED
 from dataenvgym.envs.stats import wilson
 from dataenvgym.envs.types import Interval

@@ -31,7 +31,13 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 WIDTH = "88"  # columns of the usage lines
 # What a task, a student or a teacher of one's own is written against, beside the public names.
 CONTRACTS = {
-    "Tasks": ("dataenvgym.envs.tasks.base", "dataenvgym.envs.domain", "dataenvgym.envs.tasks.sources"),
+    "Tasks": (
+        "dataenvgym.envs.tasks.base",
+        "dataenvgym.envs.domains.base",
+        "dataenvgym.envs.tasks.records",
+        "dataenvgym.envs.tasks.hub",
+        "dataenvgym.envs.tasks.splits",
+    ),
     "Students": ("dataenvgym.envs.students.base", "dataenvgym.envs.students.StudentSpec"),
     "Teachers": ("dataenvgym.graphs.files", "dataenvgym.graphs.state"),
     "Shared types": ("dataenvgym.envs.types", "dataenvgym.envs.observation"),

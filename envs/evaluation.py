@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from dataenvgym.envs.cache import cache_dir
-from dataenvgym.envs.domain import Domain
+from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.store import write_json
 from dataenvgym.envs.students.base import Student
 from dataenvgym.envs.types import Instance, Prediction, Progress

@@ -27,7 +27,7 @@ def schooling_key() -> str:
 
 def schooled_adapter(config: StudentConfig, progress: Progress | None = None) -> Path:
     """The folder of the schooling adapter, trained once into the cache (about two minutes on two cores)."""
-    from dataenvgym.envs.tasks.arithmetic import load, schooling_rows
+    from dataenvgym.envs.domains.math.tasks.arithmetic import load, schooling_rows
 
     plain = TransformersStudent(smollm_folder(), "smollm2", config)
     folder = cache_dir() / "models" / f"{schooling_key()}-{plain.base_key[:6]}"

@@ -11,10 +11,10 @@ __all__ = ["TASKS", "Task", "TaskSpec", "load_task"]
 
 
 def _load_from(module: str) -> Callable[[TaskConfig], Task]:
-    """The `load` of a module of this package, imported when a task is loaded: some import much."""
+    """The `load` of a module of a domain, imported when a task is loaded: some import much."""
 
     def load(config: TaskConfig) -> Task:
-        task: Task = import_module(f"{__name__}.{module}").load(config)
+        task: Task = import_module(f"dataenvgym.envs.domains.{module}").load(config)
         return task
 
     return load
@@ -28,7 +28,7 @@ TASKS: dict[str, TaskSpec] = {
             name="arithmetic",
             domain="math",
             summary="twelve procedural skills, embedded",
-            load=_load_from("arithmetic"),
+            load=_load_from("math.tasks.arithmetic"),
             gold_skills=True,
             embedded=True,
         ),
@@ -36,7 +36,7 @@ TASKS: dict[str, TaskSpec] = {
             name="math",
             domain="math",
             summary="Hendrycks MATH, competition problems",
-            load=_load_from("hendrycks_math"),
+            load=_load_from("math.tasks.hendrycks_math"),
             gold_skills=True,
             embedded=False,
             answer_tokens=768,
@@ -46,7 +46,7 @@ TASKS: dict[str, TaskSpec] = {
             name="gsm8k",
             domain="math",
             summary="grade-school word problems",
-            load=_load_from("gsm8k"),
+            load=_load_from("math.tasks.gsm8k"),
             gold_skills=False,
             embedded=False,
             answer_tokens=320,
@@ -56,7 +56,7 @@ TASKS: dict[str, TaskSpec] = {
             name="functions",
             domain="code",
             summary="small Python functions of ten skills, embedded",
-            load=_load_from("functions"),
+            load=_load_from("code.tasks.functions.task"),
             gold_skills=True,
             embedded=True,
             answer_tokens=64,
@@ -65,7 +65,7 @@ TASKS: dict[str, TaskSpec] = {
             name="livecodebench",
             domain="code",
             summary="LiveCodeBench, contest problems by date",
-            load=_load_from("livecodebench"),
+            load=_load_from("code.tasks.livecodebench"),
             gold_skills=False,
             embedded=False,
             answer_tokens=2000,
@@ -75,7 +75,7 @@ TASKS: dict[str, TaskSpec] = {
             name="humaneval",
             domain="code",
             summary="HumanEval, functions from docstrings",
-            load=_load_from("humaneval"),
+            load=_load_from("code.tasks.humaneval"),
             gold_skills=False,
             embedded=False,
             answer_tokens=512,
@@ -85,7 +85,7 @@ TASKS: dict[str, TaskSpec] = {
             name="mbpp",
             domain="code",
             summary="MBPP, short functions from a sentence",
-            load=_load_from("mbpp"),
+            load=_load_from("code.tasks.mbpp"),
             gold_skills=False,
             embedded=False,
             answer_tokens=512,

@@ -1,11 +1,16 @@
 """What a task is: three splits of instances and the domain that asks and scores them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dataenvgym.envs.config import ANSWER_TOKENS, ROW_TOKENS, TaskConfig
-from dataenvgym.envs.domain import Domain
 from dataenvgym.envs.types import Instance
+
+if TYPE_CHECKING:
+    from dataenvgym.envs.domains.base import Domain
 
 
 @dataclass(frozen=True)

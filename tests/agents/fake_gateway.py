@@ -10,7 +10,7 @@ from dataenvgym.agents.config import TeacherConfig
 from dataenvgym.agents.gateway import Gateway, Items, Usage
 from dataenvgym.agents.prompts import Prompt
 from dataenvgym.agents.salvage import ItemFailure
-from dataenvgym.envs.math_domain import MATH
+from dataenvgym.envs.domains.math.domain import MATH
 
 
 class Asked(NamedTuple):

@@ -16,7 +16,7 @@ from dataenvgym.agents.schemas import (
     SubskillItem,
 )
 from dataenvgym.agents.scripted import ScriptedChatModel
-from dataenvgym.envs.tasks.arithmetic_skills import SKILLS, problem
+from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS, problem
 
 
 class RowItem(ReplyItem):

@@ -15,12 +15,12 @@ from dataenvgym.agents.config import CheckConfig
 from dataenvgym.agents.similarity import HeldOut, SeenRows, diversity
 from dataenvgym.agents.verifier import Verified, missing
 from dataenvgym.envs.config import TaskConfig
+from dataenvgym.envs.domains.code.tasks.functions.skills import OPENINGS, read
+from dataenvgym.envs.domains.code.tasks.functions.skills import question as question_of
+from dataenvgym.envs.domains.math.domain import MATH
+from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS, problem
 from dataenvgym.envs.errors import ConfigError
-from dataenvgym.envs.math_domain import MATH
 from dataenvgym.envs.tasks import load_task
-from dataenvgym.envs.tasks.arithmetic_skills import SKILLS, problem
-from dataenvgym.envs.tasks.function_skills import OPENINGS, read
-from dataenvgym.envs.tasks.function_skills import question as question_of
 from dataenvgym.envs.types import DataRequest, Instance, Provenance, Row, Verdict
 
 LONG = (

@@ -18,13 +18,13 @@ from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.agents.similarity import HeldOut, SeenRows
 from dataenvgym.agents.solve import check_solve
 from dataenvgym.agents.verifier import Verified, verify
-from dataenvgym.envs import sandbox
-from dataenvgym.envs.code_domain import code_domain
 from dataenvgym.envs.config import TaskConfig
-from dataenvgym.envs.domain import Mark
+from dataenvgym.envs.domains.base import Mark
+from dataenvgym.envs.domains.code import sandbox
+from dataenvgym.envs.domains.code.domain import code_domain
+from dataenvgym.envs.domains.code.sandbox.types import CallTest, Judgement, Program, TestResult
+from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.errors import ConfigError
-from dataenvgym.envs.math_domain import MATH
-from dataenvgym.envs.sandbox.types import CallTest, Judgement, Program, TestResult
 from dataenvgym.envs.types import DataRequest, Instance, Provenance, Row
 
 CODE = code_domain(TaskConfig(name="functions"), lambda item: f"Write Python code.\n{item.question}")

@@ -17,7 +17,7 @@ from dataenvgym.agents.data_generator import generate
 from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.agents.gateway import Gateway
 from dataenvgym.agents.ledger import Ledger
-from dataenvgym.envs.math_domain import MATH
+from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.types import DataRequest
 
 CALLS, ROWS = 1000, 3

@@ -12,8 +12,8 @@ from dataenvgym.agents.data_generator import Generated, calls_for, generate
 from dataenvgym.agents.feedback_reader import Feedback, Shown
 from dataenvgym.agents.similarity import HeldOut, SeenRows
 from dataenvgym.agents.verifier import Verified, missing, verify
+from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.errors import TeacherError
-from dataenvgym.envs.math_domain import MATH
 from dataenvgym.envs.types import DataRequest, Instance, Row
 
 REQUESTS = [

@@ -12,8 +12,8 @@ from scripted_asking import BARE, ITEMS, SAMPLES, ask, error, items, listed
 from dataenvgym.agents.apportion import split
 from dataenvgym.agents.prompts import list_prompts, load_prompt
 from dataenvgym.agents.scripted import ScriptedChatModel
-from dataenvgym.envs.math_domain import MATH
-from dataenvgym.envs.tasks.arithmetic_skills import SKILLS, problem, recognise
+from dataenvgym.envs.domains.math.domain import MATH
+from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS, problem, recognise
 
 # --- the templates ---
 

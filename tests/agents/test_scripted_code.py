@@ -10,9 +10,17 @@ from scripted_asking import SAMPLES as MATH_SAMPLES
 
 from dataenvgym.agents.prompts import list_prompts, load_prompt
 from dataenvgym.agents.scripted import ScriptedChatModel
-from dataenvgym.envs.code_domain import CodeRow
-from dataenvgym.envs.tasks.arithmetic_skills import SKILLS as MATH_SKILLS
-from dataenvgym.envs.tasks.function_skills import SKILLS, key, make_tests, problem, program_fields, read, recognise
+from dataenvgym.envs.domains.code.domain import CodeRow
+from dataenvgym.envs.domains.code.tasks.functions.skills import (
+    SKILLS,
+    key,
+    make_tests,
+    problem,
+    program_fields,
+    read,
+    recognise,
+)
+from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS as MATH_SKILLS
 
 STRANGE = "Write a program that prints its input backwards."
 

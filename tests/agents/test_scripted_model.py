@@ -11,7 +11,7 @@ from scripted_asking import SAMPLES, ask, error, items, request, tool_schema
 
 from dataenvgym.agents.schemas import LabelItem
 from dataenvgym.agents.scripted import ScriptedChatModel
-from dataenvgym.envs.tasks.arithmetic_skills import SKILLS, problem
+from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS, problem
 
 # --- determinism and the chat model's interface ---
 

@@ -8,7 +8,7 @@ from fake_gateway import Asked, fake_asker, scripted_asker
 
 from dataenvgym.agents.skill_discovery import BATCH, discover_skills, gold_skills
 from dataenvgym.envs.config import TaskConfig
-from dataenvgym.envs.tasks.arithmetic import load
+from dataenvgym.envs.domains.math.tasks.arithmetic import load
 from dataenvgym.envs.types import Instance
 
 INSTANCES = [Instance(id=f"val/{n}", question=f"Question {n}?", answer="1") for n in range(2 * BATCH + 5)]

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from dataenvgym.agents.checks import CheckContext
 from dataenvgym.agents.config import TeacherConfig
-from dataenvgym.agents.scripted_solver import solve
 from dataenvgym.agents.similarity import HeldOut, SeenRows
 from dataenvgym.agents.solve import check_solve
 from dataenvgym.agents.verifier import Verified, verify
+from dataenvgym.envs.domains.math.curriculum import solve
+from dataenvgym.envs.domains.math.domain import MATH
+from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS, problem
 from dataenvgym.envs.errors import BudgetReachedError
-from dataenvgym.envs.math_domain import MATH
-from dataenvgym.envs.tasks.arithmetic_skills import SKILLS, problem
 from dataenvgym.envs.types import Provenance, Row, Verdict
 
 

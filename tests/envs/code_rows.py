@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dataenvgym.envs.config import TaskConfig
-from dataenvgym.envs.sandbox.types import Isolation
+from dataenvgym.envs.domains.code.sandbox.types import Isolation
 from dataenvgym.envs.tasks import Task, load_task
 from dataenvgym.envs.types import Instance, Provenance, Row
 

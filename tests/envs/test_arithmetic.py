@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataenvgym.envs.config import TaskConfig
+from dataenvgym.envs.domains.math.tasks.arithmetic import load, schooling_rows
+from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SCHOOLED, SKILLS, problem, recognise
 from dataenvgym.envs.errors import ConfigError, UnknownNameError
-from dataenvgym.envs.tasks.arithmetic import load, schooling_rows
-from dataenvgym.envs.tasks.arithmetic_skills import SCHOOLED, SKILLS, problem, recognise
 from dataenvgym.envs.tasks.procedural import normalise
 
 VARIANTS = [(name, variant) for name, skill in SKILLS.items() for variant in skill.variants]
@@ -142,7 +142,7 @@ def test_unknown_names_are_reported_with_the_nearest() -> None:
 
 def test_problems_are_the_same_in_another_process(tmp_path: Path) -> None:
     code = (
-        "from dataenvgym.envs.tasks.arithmetic_skills import SKILLS, problem\n"
+        "from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS, problem\n"
         "print([problem(name, 7, 3) for name in SKILLS])"
     )
     there = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -8,12 +8,11 @@ import pytest
 from code_rows import ISOLATION
 from pydantic import ValidationError
 
-from dataenvgym.envs import sandbox
-from dataenvgym.envs.code_domain import LONGEST_DETAIL, MAX_CODE, CodeRow, code_domain, program_of
 from dataenvgym.envs.config import TaskConfig
-from dataenvgym.envs.domain import Domain
-from dataenvgym.envs.errors import DataError
-from dataenvgym.envs.sandbox.types import (
+from dataenvgym.envs.domains.base import Domain
+from dataenvgym.envs.domains.code import sandbox
+from dataenvgym.envs.domains.code.domain import LONGEST_DETAIL, MAX_CODE, CodeRow, code_domain, program_of
+from dataenvgym.envs.domains.code.sandbox.types import (
     CallTest,
     Judgement,
     Limits,
@@ -22,6 +21,7 @@ from dataenvgym.envs.sandbox.types import (
     StdinTest,
     TestResult,
 )
+from dataenvgym.envs.errors import DataError
 from dataenvgym.envs.tasks import load_task
 from dataenvgym.envs.types import Instance, Provenance, Row
 

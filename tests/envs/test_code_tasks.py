@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from code_rows import ISOLATION, ROWS, everything, load, write
 
+from dataenvgym.envs.domains.code.tasks import humaneval
 from dataenvgym.envs.errors import ConfigError, DataError, MissingDependencyError
-from dataenvgym.envs.tasks import humaneval, sources
+from dataenvgym.envs.tasks import hub
 from dataenvgym.envs.types import Instance
 
 
@@ -77,7 +78,7 @@ def test_an_unreachable_hub_says_which_setting_to_use(monkeypatch: pytest.Monkey
     def refuse(*_: Any, **__: Any) -> Any:
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr(sources, "_reach", refuse)
+    monkeypatch.setattr(hub, "_reach", refuse)
     monkeypatch.setattr(humaneval, "find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match=r"no route to host.*task\.path.*HF_HUB_OFFLINE=1") as caught:
         load(name, None)

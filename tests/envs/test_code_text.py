@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataenvgym.envs.code_text import extract_code, render_code, same_code, without_fence
+from dataenvgym.envs.domains.code.text import extract_code, render_code, same_code, without_fence
 
 CODE = "def f(x):\n    y = x + 1\n\n    return y"
 EXAMPLE_WITHIN = 'def f():\n    """As in\n\n    ```\n    f()\n    ```\n    """\n    return 1'

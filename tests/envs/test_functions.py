@@ -15,9 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dataenvgym.envs.config import TaskConfig
-from dataenvgym.envs.errors import ConfigError, UnknownNameError
-from dataenvgym.envs.tasks.base import Task
-from dataenvgym.envs.tasks.function_skills import (
+from dataenvgym.envs.domains.code.tasks.functions.forms import WORDS
+from dataenvgym.envs.domains.code.tasks.functions.skills import (
     FEWEST_TESTS,
     MOST_TESTS,
     OPENINGS,
@@ -34,8 +33,9 @@ from dataenvgym.envs.tasks.function_skills import (
     slips,
     starter,
 )
-from dataenvgym.envs.tasks.function_skills_forms import WORDS
-from dataenvgym.envs.tasks.functions import load
+from dataenvgym.envs.domains.code.tasks.functions.task import load
+from dataenvgym.envs.errors import ConfigError, UnknownNameError
+from dataenvgym.envs.tasks.base import Task
 from dataenvgym.envs.tasks.procedural import normalise
 from dataenvgym.envs.types import Instance
 
@@ -217,7 +217,7 @@ def test_unknown_names_are_reported_with_the_nearest() -> None:
 
 def test_problems_and_tests_are_the_same_in_another_process(tmp_path: Path) -> None:
     program = (
-        "from dataenvgym.envs.tasks.function_skills import SKILLS, problem, read, make_tests\n"
+        "from dataenvgym.envs.domains.code.tasks.functions.skills import SKILLS, problem, read, make_tests\n"
         "print([(p := problem(name, 7, 3), make_tests(read(p.question))) for name in SKILLS])"
     )
     there = subprocess.run(

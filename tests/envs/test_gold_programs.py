@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import pytest
 from code_rows import ISOLATION, SAMPLES
 
-from dataenvgym.envs.code_domain import program_of
 from dataenvgym.envs.config import TaskConfig
-from dataenvgym.envs.sandbox import judge
-from dataenvgym.envs.sandbox.types import Judgement, Limits, Program
+from dataenvgym.envs.domains.code.domain import program_of
+from dataenvgym.envs.domains.code.sandbox import judge
+from dataenvgym.envs.domains.code.sandbox.types import Judgement, Limits, Program
 from dataenvgym.envs.tasks import Task, load_task
 from dataenvgym.envs.types import Instance
 

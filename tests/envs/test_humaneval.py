@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from code_rows import ISOLATION, Rows, everything, humaneval_rows, load, row, write
 
-from dataenvgym.envs.code_domain import program_of
-from dataenvgym.envs.tasks import Task, humaneval
+from dataenvgym.envs.domains.code.domain import program_of
+from dataenvgym.envs.domains.code.tasks import humaneval
+from dataenvgym.envs.tasks import Task
 
 
 def test_the_tests_of_humaneval_bring_their_own_helpers(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from code_rows import case, coded, everything, livecodebench_rows, load, row, sample, write
 
-from dataenvgym.envs import private_tests
+from dataenvgym.envs.domains.code import private_tests
+from dataenvgym.envs.domains.code.tasks import livecodebench
 from dataenvgym.envs.errors import ConfigError, DataError
-from dataenvgym.envs.tasks import livecodebench
 from dataenvgym.envs.types import Instance
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataenvgym.envs import math_worker
+from dataenvgym.envs.domains.math.domain import MATH, MathRow, render_answer
+from dataenvgym.envs.domains.math.scoring import worker as math_worker
+from dataenvgym.envs.domains.math.scoring.answers import boxed, equal, extract_answer
 from dataenvgym.envs.errors import MissingDependencyError
-from dataenvgym.envs.math_domain import MATH, MathRow, render_answer
-from dataenvgym.envs.math_scoring import boxed, equal, extract_answer
 
 PAIRS = [
     # fractions and decimals

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from dataenvgym.envs.config import TaskConfig
+from dataenvgym.envs.domains.math.scoring.answers import equal, extract_answer
 from dataenvgym.envs.errors import DataError, MissingDependencyError
-from dataenvgym.envs.math_scoring import equal, extract_answer
-from dataenvgym.envs.tasks import Task, load_task, sources
+from dataenvgym.envs.tasks import Task, hub, load_task
+from dataenvgym.envs.tasks.records import Splits
 from dataenvgym.envs.types import Instance
 
 SAMPLES = Path(os.environ.get("DATAENVGYM_SAMPLES", Path(__file__).parents[3] / "shared" / "data"))
@@ -202,10 +203,10 @@ def test_unreadable_sources(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_hub_says_which_setting_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(source: sources.HubSource) -> sources.Splits:
+    def refuse(source: hub.HubSource) -> Splits:
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr(sources, "_download", refuse)
+    monkeypatch.setattr(hub, "_download", refuse)
     for name in ROWS:
         with pytest.raises(MissingDependencyError, match=r"no route to host.*task\.path.*HF_HUB_OFFLINE=1"):
             load_task(TaskConfig(name=name))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from code_rows import Rows, load, mbpp_rows, row, write
 
-from dataenvgym.envs.tasks import mbpp
+from dataenvgym.envs.domains.code.tasks import mbpp
 
 
 def test_the_task_id_gives_the_official_splits(tmp_path: Path) -> None:

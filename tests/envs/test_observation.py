@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataenvgym.envs.config import TaskConfig, TrainConfig
+from dataenvgym.envs.domains.math.domain import MATH
+from dataenvgym.envs.domains.math.tasks.arithmetic import load
 from dataenvgym.envs.evaluation import accuracy, by_skill, score
-from dataenvgym.envs.math_domain import MATH
 from dataenvgym.envs.observation import Lesson, Observation, subskills
-from dataenvgym.envs.tasks.arithmetic import load
 from dataenvgym.envs.teacher_env import TeacherEnv
 from dataenvgym.envs.types import DataRequest, Instance, Plan, Prediction, Provenance, Row, SkillAction
 

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataenvgym.envs.domains.code import safe_pickle
 from dataenvgym.envs.errors import DataError
-from dataenvgym.envs.tasks import safe_pickle
 
 PROTOCOLS = (2, 3, 4, 5)
 CODES = [opcode.code.encode("latin-1") for opcode in pickletools.opcodes]

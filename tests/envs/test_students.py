@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from dataenvgym.envs.cache import cache_dir
 from dataenvgym.envs.config import GenerationConfig, StudentConfig, TaskConfig, TrainConfig
+from dataenvgym.envs.domains.math.tasks.arithmetic import load
 from dataenvgym.envs.errors import ConfigError, DataError, MissingDependencyError, UnknownNameError
 from dataenvgym.envs.students import STUDENTS, Student, generate, make_student, smollm
 from dataenvgym.envs.students.generate import greedy, shared_prefix
 from dataenvgym.envs.students.loop import Encoded, batches, completion_logits, fit, packing_prefix, schedule
-from dataenvgym.envs.tasks.arithmetic import load
 from dataenvgym.envs.types import Example
 
 TRAIN = TrainConfig(batch_size=4, learning_rate=1e-3, warmup_steps=1, lora_rank=2)

@@ -9,8 +9,8 @@ import pytest
 
 from dataenvgym.envs.cache import cache_dir
 from dataenvgym.envs.config import TaskConfig, TrainConfig
+from dataenvgym.envs.domains.math.tasks.arithmetic import load
 from dataenvgym.envs.students.base import TrainSummary
-from dataenvgym.envs.tasks.arithmetic import load
 from dataenvgym.envs.teacher_env import TeacherEnv
 from dataenvgym.envs.types import Example, Progress, Provenance, Row
 

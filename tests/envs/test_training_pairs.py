@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from dataenvgym.envs.config import GenerationConfig, StudentConfig, TaskConfig, TrainConfig
+from dataenvgym.envs.domains.math.tasks.arithmetic import load
 from dataenvgym.envs.students import make_student
 from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.hf import TransformersStudent
-from dataenvgym.envs.tasks.arithmetic import load
 from dataenvgym.envs.teacher_env import TeacherEnv
 from dataenvgym.envs.types import Example, Progress, Provenance, Row
 

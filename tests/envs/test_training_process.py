@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from dataenvgym.envs.config import StudentConfig, TaskConfig, TrainConfig
+from dataenvgym.envs.domains.math.tasks.arithmetic import load
 from dataenvgym.envs.errors import DataError, DivergedError, MissingDependencyError, TrainingError
 from dataenvgym.envs.students import apart, make_student
 from dataenvgym.envs.students.apart import TrainSpec, train_apart
 from dataenvgym.envs.students.hf import TransformersStudent
 from dataenvgym.envs.students.smollm import tiny_folder
-from dataenvgym.envs.tasks.arithmetic import load
 from dataenvgym.envs.teacher_env import TeacherEnv
 from dataenvgym.envs.types import Example, Provenance, Row
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dataenvgym.envs.sandbox import CallTest, Isolation, Limits, Program, Test, TestResult, judge
+from dataenvgym.envs.domains.code.sandbox import CallTest, Isolation, Limits, Program, Test, TestResult, judge
 
 Try = Callable[..., TestResult]
 

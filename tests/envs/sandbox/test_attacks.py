@@ -10,8 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from dataenvgym.envs.sandbox import CallTest, Isolation, Limits, Program, ScriptTest, StdinTest, TestResult, judge
-from dataenvgym.envs.sandbox.inside import leftovers
+from dataenvgym.envs.domains.code.sandbox import (
+    CallTest,
+    Isolation,
+    Limits,
+    Program,
+    ScriptTest,
+    StdinTest,
+    TestResult,
+    judge,
+)
+from dataenvgym.envs.domains.code.sandbox.inside import leftovers
 
 Try = Callable[..., TestResult]
 

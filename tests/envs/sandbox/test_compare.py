@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataenvgym.envs.sandbox.compare import same_output, same_value
+from dataenvgym.envs.domains.code.sandbox.compare import same_output, same_value
 
 NESTED: Any = [1]
 for _ in range(100_000):

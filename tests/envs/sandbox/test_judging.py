@@ -14,9 +14,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataenvgym.envs.domains.code.sandbox import (
+    CallTest,
+    Isolation,
+    Limits,
+    Program,
+    ScriptTest,
+    StdinTest,
+    TestResult,
+    judge,
+)
+from dataenvgym.envs.domains.code.sandbox.inside import frames
 from dataenvgym.envs.errors import MissingDependencyError
-from dataenvgym.envs.sandbox import CallTest, Isolation, Limits, Program, ScriptTest, StdinTest, TestResult, judge
-from dataenvgym.envs.sandbox.inside import frames
 
 Try = Callable[..., TestResult]
 
@@ -241,7 +250,7 @@ def test_scripts_compare_what_only_python_has(judged: Try) -> None:
 def test_a_verdict_holds_though_its_server_is_lost_afterwards(
     isolation: Isolation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataenvgym.envs.sandbox import servers
+    from dataenvgym.envs.domains.code.sandbox import servers
 
     used: list[servers.Server] = []
 
@@ -258,7 +267,7 @@ def test_a_verdict_holds_though_its_server_is_lost_afterwards(
 def test_where_the_system_has_no_process_left_for_a_server_it_is_tried_again(
     isolation: Isolation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from dataenvgym.envs.sandbox import judging, servers
+    from dataenvgym.envs.domains.code.sandbox import judging, servers
 
     program = Program(code=ADD, tests=(call([1, 2], 3),), entry="add")
     assert judge([program], isolation=isolation)[0].passed
@@ -322,7 +331,7 @@ def test_progress_is_told_in_the_callers_thread(isolation: Isolation) -> None:
 def test_an_error_in_progress_leaves_the_rest_unjudged(
     isolation: Isolation, quick: Limits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataenvgym.envs.sandbox import judging
+    from dataenvgym.envs.domains.code.sandbox import judging
 
     lent: list[str] = []
 
@@ -377,7 +386,7 @@ def test_the_same_verdicts_under_load(isolation: Isolation) -> None:
 
 
 def test_where_bubblewrap_is_missing_the_choice_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataenvgym.envs.sandbox import servers
+    from dataenvgym.envs.domains.code.sandbox import servers
 
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(servers, "_idle", [])

@@ -1,0 +1,1 @@
+"""The domains: `base.py` says what one is, each folder holds one."""

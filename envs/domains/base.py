@@ -1,0 +1,119 @@
+"""What differs between domains, as data: how to ask, how to read and judge an answer, what a row looks like.
+
+And what the scripted chat model needs to know of a task to teach it: its `Curriculum`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, NamedTuple, Protocol
+
+from pydantic import BaseModel
+
+from dataenvgym.envs.types import Example, Instance, Progress, Row
+
+Item = Instance | Row
+
+
+class Mark(NamedTuple):
+    """Whether an answer is right and, where running it has shown why not, the reason."""
+
+    correct: bool
+    detail: str = ""
+
+
+class Scored(NamedTuple):
+    """What was read from a student's text (None: no answer in it) and how it was marked."""
+
+    answer: str | None
+    correct: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain. The same `prompt` is used before and after training and in every training row."""
+
+    name: str
+    instruction: str
+    """What an answer must look like; the teacher's model is told it too."""
+    render_answer: Callable[[str, str], str]
+    """(worked solution, answer) -> the completion a student is trained to write."""
+    extract: Callable[[str], str | None]
+    """Student text -> answer, or None when there is none."""
+    equal: Callable[[str, str], bool]
+    """(gold answer, other answer) -> whether they say the same; no program is run for it."""
+    row_model: type[BaseModel]
+    """The fields the teacher's model fills in for one row: at least question, solution, answer."""
+    form: Callable[[Item], str] | None = None
+    """The user message for an instance or a row; None: the instruction, then the question."""
+    mark: Callable[[Sequence[Item], Sequence[str], Progress | None], list[Mark]] | None = None
+    """Whether answers to items are right, all at once, where running them decides; None: `equal` does."""
+    vet: Callable[[Sequence[Row], Progress | None], list[str]] | None = None
+    """What is wrong with rows, found by running them ("" for nothing); None: there is nothing to run."""
+    identity: Callable[[str], str | None] | None = None
+    """Question -> what it asks for, equal for two that ask the same in other words; None where it cannot tell."""
+
+    def prompt(self, item: Item) -> str:
+        """The user message for an instance or a row."""
+        return f"{self.instruction}\n{item.question}" if self.form is None else self.form(item)
+
+    def example(self, row: Item) -> Example:
+        """The training example of a row."""
+        return Example(self.prompt(row), self.render_answer(row.solution, row.answer))
+
+    def read_back(self, gold: str, text: str) -> tuple[str | None, bool]:
+        """(the answer in a text, whether it says the same as the gold answer), without running anything."""
+        answer = self.extract(text)
+        return answer, answer is not None and self.equal(gold, answer)
+
+    def marks(self, items: Sequence[Item], answers: Sequence[str], progress: Progress | None = None) -> list[Mark]:
+        """Whether each answer to each item is right. `progress` hears of it where answers are run."""
+        if self.mark is not None:
+            return self.mark(items, answers, progress)
+        return [Mark(self.equal(item.answer, answer)) for item, answer in zip(items, answers, strict=True)]
+
+    def score(self, items: Sequence[Item], texts: Sequence[str], progress: Progress | None = None) -> list[Scored]:
+        """What a student's texts say to items, and whether it is right. `progress` as for `marks`."""
+        answers = [self.extract(text) for text in texts]
+        found = [(item, answer) for item, answer in zip(items, answers, strict=True) if answer is not None]
+        marks = iter(self.marks([item for item, _ in found], [answer for _, answer in found], progress))
+        nothing = "no answer in the text" if self.mark is not None else ""
+        return [Scored(a, *next(marks)) if a is not None else Scored(None, False, nothing) for a in answers]
+
+
+Fields = dict[str, Any]
+"""One item of a chat model's reply, e.g. a row, by the names of its fields."""
+
+
+class Skill(Protocol):
+    """A skill of procedural generators."""
+
+    @property
+    def summary(self) -> str:
+        """What it is about, in a few words."""
+        ...
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The names of its sub-kinds."""
+        ...
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """The generators of a task, and what can be told from the text of its questions alone."""
+
+    skills: Mapping[str, Skill]
+    recognise: Callable[[str], str | None]
+    """Question -> the skill that asks it; None for any other text."""
+    identity: Callable[[str], str]
+    """Question -> what it shares with the questions that ask the same."""
+    draw: Callable[[str, int, int, str | None], tuple[str, Callable[[], Fields]]]
+    """(skill, seed, index, variant or None) -> a question, and how the whole row is made where it is wanted."""
+    solve: Callable[[str], str | None]
+    """Question -> an answer to it, worked out from its text; None for any other text."""
+    wrong: Callable[[str, str, Random], str]
+    """(question, right answer, rng) -> a wrong answer."""
+    copy: Callable[[str, str], Fields]
+    """(question, answer as shown) -> the row that copies it."""

@@ -1,0 +1,1 @@
+"""The benchmarks of programming, one module or folder each."""

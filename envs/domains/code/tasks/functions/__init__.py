@@ -1,0 +1,1 @@
+"""The embedded code task: small Python functions, drawn from procedural skills."""

@@ -1,0 +1,1 @@
+"""Mathematics: a problem in words, working, and a last line with the answer."""

@@ -1,0 +1,1 @@
+"""The benchmarks of mathematics, one module each."""

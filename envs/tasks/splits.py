@@ -1,0 +1,107 @@
+"""The division of a benchmark's records into train, val and test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import TYPE_CHECKING
+
+from dataenvgym.envs.config import TaskConfig
+from dataenvgym.envs.errors import DataError
+from dataenvgym.envs.tasks.base import Task
+from dataenvgym.envs.tasks.records import Record, Splits
+from dataenvgym.envs.types import Instance
+
+if TYPE_CHECKING:
+    from dataenvgym.envs.domains.base import Domain
+
+
+def make_task(
+    config: TaskConfig,
+    domain: Domain,
+    splits: Splits,
+    to_instance: Callable[[str, Record], Instance],
+    stratum: Callable[[Instance], str],
+    val_size: int,
+) -> Task:
+    """Instances from records, divided into train, val and test by `config.seed`.
+
+    `to_instance(id, record)` gets a stable id, `task/split of the source/number`, e.g. `math/train/00012`.
+    With splits of their own, test is the official one (`config.test_size`: a sample of it). Without, a
+    fifth of the rows (or `config.test_size`, at most half) is drawn for test. A `val` split of the source is
+    val (`config.val_size`: a sample of it). Where there is none, `val_size` per stratum is drawn for val, at
+    most half of a stratum. The rest is train. A question is in one split only: of equal questions (case and
+    spacing aside) the first stays, one in test before one in val, one in val before one in train.
+
+    Raises:
+        DataError: a record without its columns, or too few rows for three splits.
+    """
+
+    def instances(split: str) -> list[Instance]:
+        return [to_instance(f"{config.name}/{split}/{r.number:05d}", r) for r in splits[split]]
+
+    if "all" in splits:
+        pool = _unique(instances("all"), set())
+        count = config.test_size if config.test_size is not None else max(1, round(len(pool) / 5))
+        test = _draw(pool, min(count, len(pool) // 2), _random(config, "test"))
+    else:
+        official = instances("test")
+        held = {_question(i) for i in official}
+        # `_unique` adds what it keeps to `held`, so that train avoids val as well.
+        official_val = _unique(instances("val"), held) if "val" in splits else []
+        pool = _unique(instances("train"), held)
+        test = _sample(official, config.test_size, _random(config, "test"))
+    tested = {i.id for i in test}
+    pool = [i for i in pool if i.id not in tested]
+    if "val" in splits:
+        val = _sample(official_val, config.val_size, _random(config, "val"))
+    else:
+        val = _stratified(pool, stratum, val_size, _random(config, "val"))
+    chosen = {i.id for i in val}
+    train = [i for i in pool if i.id not in chosen]
+    if not (train and val and test):
+        raise DataError(
+            f"task {config.name!r}: too few rows for three splits: {len(train)} train, {len(val)} val, "
+            f"{len(test)} test. Expected at least 5 different questions, or 2 in train and 1 in test."
+        )
+    return Task(config.name, domain, tuple(train), tuple(val), tuple(test))
+
+
+def _random(config: TaskConfig, purpose: str) -> Random:
+    """Its own stream for each purpose, so that the size of one split does not change what is drawn next."""
+    return Random(f"{config.seed} {config.name} {purpose}")
+
+
+def _question(instance: Instance) -> str:
+    return " ".join(instance.question.split()).casefold()
+
+
+def _unique(instances: Iterable[Instance], seen: set[str]) -> list[Instance]:
+    kept = []
+    for instance in instances:
+        question = _question(instance)
+        if question not in seen:
+            seen.add(question)
+            kept.append(instance)
+    return kept
+
+
+def _draw(instances: list[Instance], count: int, random: Random) -> list[Instance]:
+    """`count` of the instances, drawn without regard to their order, in their order."""
+    return [instances[i] for i in sorted(random.sample(range(len(instances)), count))]
+
+
+def _sample(instances: list[Instance], size: int | None, random: Random) -> list[Instance]:
+    """All of them, or so many of them."""
+    return _draw(instances, len(instances) if size is None else min(size, len(instances)), random)
+
+
+def _stratified(
+    instances: list[Instance], stratum: Callable[[Instance], str], count: int, random: Random
+) -> list[Instance]:
+    groups: dict[str, list[Instance]] = {}
+    for instance in instances:
+        groups.setdefault(stratum(instance), []).append(instance)
+    drawn = [i for name in sorted(groups) for i in _draw(groups[name], min(count, len(groups[name]) // 2), random)]
+    # Strata of one row each leave val empty; then they cannot be kept to.
+    return drawn or _draw(instances, min(count, len(instances) // 2), random)
