@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from dataenvgym.agents.asking import Asker, all_at_once
 from dataenvgym.agents.feedback_reader import Feedback
+from dataenvgym.agents.llm.asking import Asker, all_at_once
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.types import DataRequest, Instance, Progress, Provenance, Rejected, Row, Verdict
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from dataenvgym.agents.feedback_reader import Shown
-from dataenvgym.agents.schemas import (
+from dataenvgym.agents.llm.schemas import (
     ActionItem,
     CategoryItem,
     LabelItem,

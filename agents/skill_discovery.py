@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from dataenvgym.agents.asking import Asker, all_at_once
-from dataenvgym.agents.schemas import CategoryItem, LabelItem
+from dataenvgym.agents.llm.asking import Asker, all_at_once
+from dataenvgym.agents.llm.schemas import CategoryItem, LabelItem
 from dataenvgym.envs.evaluation import UNSKILLED
 from dataenvgym.envs.types import Instance, Report, on_part
 

@@ -25,10 +25,10 @@ from rich.console import Console
 from rich.table import Table
 
 from dataenvgym.agents.config import TeacherModelConfig
-from dataenvgym.agents.gateway import Gateway
-from dataenvgym.agents.ledger import Ledger
+from dataenvgym.agents.llm.gateway import Gateway
+from dataenvgym.agents.llm.ledger import Ledger
+from dataenvgym.agents.llm.response_cache import ResponseCache
 from dataenvgym.agents.prompts import Prompt
-from dataenvgym.agents.response_cache import ResponseCache
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "agents"))
 from openai_server import OpenAIServer, Reply, tool_reply

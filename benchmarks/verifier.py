@@ -11,13 +11,15 @@ import asyncio
 import json
 from collections import Counter
 
-from dataenvgym.agents.asking import Asker
 from dataenvgym.agents.checks import CheckContext
+from dataenvgym.agents.checks.contamination import HeldOut
+from dataenvgym.agents.checks.duplicate import SeenRows
+from dataenvgym.agents.checks.words import normalised
 from dataenvgym.agents.config import ScriptedConfig, TeacherConfig, TeacherModelConfig
 from dataenvgym.agents.data_generator import Generated, generate
 from dataenvgym.agents.feedback_reader import Feedback, Shown
-from dataenvgym.agents.gateway import Gateway
-from dataenvgym.agents.similarity import HeldOut, SeenRows, normalised
+from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.llm.gateway import Gateway
 from dataenvgym.agents.verifier import verify
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.math.curriculum import solve

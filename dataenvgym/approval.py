@@ -77,7 +77,7 @@ def open_question(run_dir: Path) -> dict[str, Any] | None:
     Raises:
         RunFolderError: not a run, in use by another process, or damaged.
     """
-    from dataenvgym.agents.loops import run_now
+    from dataenvgym.agents.llm.loops import run_now
     from dataenvgym.runs import CHECKPOINTS, THREAD, episode_graph, locked, open_run, readable
 
     config, checkpoints = open_run(run_dir), run_dir / CHECKPOINTS

@@ -39,7 +39,7 @@ def check_teacher(teacher: Any, config: EpisodeConfig) -> Checked:
     Raises:
         TeacherError: it breaks the contract; the text names the node, the key and what was expected.
     """
-    from dataenvgym.agents.loops import run_now
+    from dataenvgym.agents.llm.loops import run_now
 
     with tempfile.TemporaryDirectory() as folder:
         return run_now(_check(teacher, config, Path(folder)))

@@ -159,7 +159,7 @@ def _packages() -> Iterator[Check]:
 
 
 def _optional() -> Iterator[Check]:
-    from dataenvgym.agents.chat_models import PROVIDERS
+    from dataenvgym.agents.llm.chat_models import PROVIDERS
 
     for package, module, purpose, install in OPTIONAL:
         found = _version(package) if find_spec(module) is not None else None
@@ -179,7 +179,7 @@ def _optional() -> Iterator[Check]:
 
 
 def _keys() -> Iterator[Check]:
-    from dataenvgym.agents.chat_models import PROVIDERS
+    from dataenvgym.agents.llm.chat_models import PROVIDERS
 
     for name, provider in PROVIDERS.items():
         there = any(os.environ.get(key) for key in provider.keys)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dataenvgym.agents.gateway import CHARACTERS_PER_TOKEN
-from dataenvgym.agents.ledger import CallRecord, Ledger
-from dataenvgym.agents.loops import run_now
-from dataenvgym.agents.spending import cost, price_of
+from dataenvgym.agents.llm.gateway import CHARACTERS_PER_TOKEN
+from dataenvgym.agents.llm.ledger import CallRecord, Ledger
+from dataenvgym.agents.llm.loops import run_now
+from dataenvgym.agents.llm.spending import cost, price_of
 from dataenvgym.graphs.config import EpisodeConfig
 from dataenvgym.graphs.live import task_of
 from dataenvgym.graphs.rehearsal import offline, rehearsed_input

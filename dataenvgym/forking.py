@@ -92,7 +92,7 @@ def fork(
         RunFolderError: the parent is no run, in use, damaged or has not reached `at`; or `out` is taken.
     """
     from dataenvgym import runs
-    from dataenvgym.agents.loops import run_now
+    from dataenvgym.agents.llm.loops import run_now
     from dataenvgym.envs.store import Store
     from dataenvgym.graphs.config import CONFIG_FILE, changed_keys, load_config
     from dataenvgym.graphs.teacher import GIVEN_PLAN
@@ -219,8 +219,8 @@ def _observation(parent: Path, config: EpisodeConfig, values: dict[str, Any]) ->
 
 def _check_budget(config: EpisodeConfig, values: dict[str, Any], at: int, run_dir: Path) -> None:
     """Refuse a fork that would end before it has begun."""
-    from dataenvgym.agents.ledger import Ledger
-    from dataenvgym.agents.spending import Caps, Spending
+    from dataenvgym.agents.llm.ledger import Ledger
+    from dataenvgym.agents.llm.spending import Caps, Spending
     from dataenvgym.graphs.episode import stop_reason
 
     budget = config.budget

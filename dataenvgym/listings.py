@@ -31,7 +31,7 @@ def _students() -> Listing:
 
 
 def _teachers() -> Listing:
-    from dataenvgym.agents.chat_models import PROVIDERS
+    from dataenvgym.agents.llm.chat_models import PROVIDERS
 
     rows = [["scripted", "offline test instrument: procedural, no key, no network"]]
     rows += [

@@ -14,11 +14,10 @@ from rich.text import Text
 
 from dataenvgym.agents.checks import CHECKS, COSTS, configured
 from dataenvgym.agents.config import CheckConfig
-from dataenvgym.agents.similarity import diversity
 from dataenvgym.agents.verifier import Verified
 from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.evaluation import UNSKILLED
-from dataenvgym.envs.stats import wilson
+from dataenvgym.envs.stats import diversity, wilson
 from dataenvgym.envs.types import Interval
 from dataenvgym.estimate import NodeEstimate
 from dataenvgym.graphs.config import EpisodeConfig

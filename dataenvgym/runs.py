@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dataenvgym.agents.loops import run_now
+from dataenvgym.agents.llm.loops import run_now
 from dataenvgym.envs.errors import ConfigError, RunFolderError
 from dataenvgym.envs.store import Store, write_bytes, write_json
 from dataenvgym.envs.types import Plan

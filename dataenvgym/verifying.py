@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dataenvgym.agents.asking import Asker
 from dataenvgym.agents.checks import CheckContext
-from dataenvgym.agents.gateway import Gateway
-from dataenvgym.agents.response_cache import ResponseCache
-from dataenvgym.agents.similarity import SeenRows
+from dataenvgym.agents.checks.duplicate import SeenRows
+from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.llm.gateway import Gateway
+from dataenvgym.agents.llm.response_cache import ResponseCache
 from dataenvgym.agents.verifier import Verified, verify
 from dataenvgym.envs.errors import DataError
 from dataenvgym.envs.store import Store

@@ -12,9 +12,9 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model
 
-from dataenvgym.agents.chat_models import provider_of
 from dataenvgym.agents.checks import find_check
 from dataenvgym.agents.config import TeacherConfig
+from dataenvgym.agents.llm.chat_models import provider_of
 from dataenvgym.agents.policies import find_policy
 from dataenvgym.envs.config import Section, StudentConfig, TaskConfig
 from dataenvgym.envs.errors import ConfigError, UnknownNameError

@@ -16,8 +16,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from dataenvgym.agents.checks import CheckContext, find_check
-from dataenvgym.agents.loops import run_now
-from dataenvgym.agents.similarity import SeenRows
+from dataenvgym.agents.checks.duplicate import SeenRows
+from dataenvgym.agents.llm.loops import run_now
 from dataenvgym.agents.verifier import verify
 from dataenvgym.envs.errors import DataEnvGymError, DataError, UnknownNameError
 from dataenvgym.envs.evaluation import accuracy

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
-from dataenvgym.agents.asking import Asker
+from dataenvgym.agents.llm.asking import Asker
 from dataenvgym.agents.skill_discovery import discover_skills, gold_skills
 from dataenvgym.envs.errors import ConfigError, DivergedError, RunFolderError
 from dataenvgym.envs.evaluation import accuracy

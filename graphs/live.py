@@ -10,12 +10,12 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dataenvgym.agents.asking import Asker
-from dataenvgym.agents.gateway import Gateway
-from dataenvgym.agents.ledger import Ledger
-from dataenvgym.agents.response_cache import ResponseCache
-from dataenvgym.agents.similarity import HeldOut
-from dataenvgym.agents.spending import Caps
+from dataenvgym.agents.checks.contamination import HeldOut
+from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.llm.gateway import Gateway
+from dataenvgym.agents.llm.ledger import Ledger
+from dataenvgym.agents.llm.response_cache import ResponseCache
+from dataenvgym.agents.llm.spending import Caps
 from dataenvgym.envs.errors import RunFolderError
 from dataenvgym.envs.students import Student, make_student
 from dataenvgym.envs.tasks import Task, load_task

@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import cast
 
-from dataenvgym.agents.chat_models import SCRIPTED
 from dataenvgym.agents.checks import find_check
+from dataenvgym.agents.llm.chat_models import SCRIPTED
 from dataenvgym.envs.evaluation import score
 from dataenvgym.envs.store import Store
 from dataenvgym.envs.students import Student

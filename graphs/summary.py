@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dataenvgym.agents.data_generator import NO_ROW
-from dataenvgym.agents.ledger import Ledger
-from dataenvgym.agents.similarity import diversity
+from dataenvgym.agents.llm.ledger import Ledger
 from dataenvgym.envs.evaluation import UNSKILLED, accuracy, by_skill
-from dataenvgym.envs.stats import curve_area, paired_gain, rows_to_target, wilson
+from dataenvgym.envs.stats import curve_area, diversity, paired_gain, rows_to_target, wilson
 from dataenvgym.envs.store import Store, read_jsonl
 from dataenvgym.envs.types import Plan, Prediction, Rejected, Row
 from dataenvgym.graphs.config import EpisodeConfig

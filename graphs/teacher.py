@@ -2,7 +2,7 @@
 
 read_feedback -> plan_data [-> approve_plan] -> generate_data -> verify_data, and back to generate_data while
 rows are missing and refill rounds are left. A structure differs in what its reader shows and which policies it
-has (agents/feedback_reader.py, agents/policies.py): both are looked up by the config's structure, so one
+has (agents/feedback_reader.py, agents/policies/): both are looked up by the config's structure, so one
 builder serves all three.
 
 A node reads its files, calls a plain function of `dataenvgym.agents`, and writes files; state holds references.
@@ -21,10 +21,11 @@ from langgraph.types import interrupt
 from pydantic import ValidationError
 
 from dataenvgym.agents.checks import CheckContext
+from dataenvgym.agents.checks.duplicate import SeenRows
 from dataenvgym.agents.data_generator import generate
 from dataenvgym.agents.feedback_reader import READERS
 from dataenvgym.agents.policies import Policy, find_policy
-from dataenvgym.agents.similarity import SeenRows
+from dataenvgym.agents.skill_planner import make_plan, no_plan, rows_asked
 from dataenvgym.agents.verifier import missing, verify
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.store import Store, read_jsonl
@@ -80,15 +81,14 @@ def planner(own: Policy | None = None) -> Node:
         feedback = await asyncio.to_thread(feedback_of, state)
         policy = own or find_policy(config.structure, config.teacher.policy, config.state)
         try:
-            plan = given or await policy.plan(feedback, await asker_of(config, state, "plan_data"), config.seed)
+            plan = given or await make_plan(
+                policy, feedback, await asker_of(config, state, "plan_data"), config.seed
+            )
         except BudgetReachedError as reached:  # no plan, no rows: the episode ends after this
-            none = Plan(policy=policy.name, requests=[], notes=str(reached))
             nothing = await asyncio.to_thread(save, state, "accepted-0", [])
-            saved = await asyncio.to_thread(save, state, "plan", [none])
+            saved = await asyncio.to_thread(save, state, "plan", [no_plan(policy, reached)])
             return {"plan": saved, "missing": 0, "accepted": nothing, "rejected": nothing, "stopped": str(reached)}
-        rows = sum(r.count for r in plan.requests)
-        if not rows:
-            raise TeacherError(f"plan_data: the policy {policy.name!r} asked for no rows at all")
+        rows = rows_asked(policy, plan)
         runtime.stream_writer({"event": "plan", "requests": len(plan.requests), "rows": rows})
         return {
             "plan": await asyncio.to_thread(save, state, "plan", [plan]),

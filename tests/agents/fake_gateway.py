@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from dataenvgym.agents.asking import Asker
 from dataenvgym.agents.config import TeacherConfig
-from dataenvgym.agents.gateway import Gateway, Items, Usage
+from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.llm.gateway import Gateway, Items, Usage
+from dataenvgym.agents.llm.salvage import ItemFailure
 from dataenvgym.agents.prompts import Prompt
-from dataenvgym.agents.salvage import ItemFailure
 from dataenvgym.envs.domains.math.domain import MATH
 
 

@@ -69,7 +69,7 @@ def scripted_replies(seed: int = 0, **errors: float) -> Callable[[Request], dict
     """
     from langchain_core.messages import convert_to_messages
 
-    from dataenvgym.agents.scripted import ScriptedChatModel
+    from dataenvgym.agents.scripted.chat_model import ScriptedChatModel
 
     model = ScriptedChatModel(seed=seed, **errors)
 

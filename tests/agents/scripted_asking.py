@@ -5,8 +5,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel
 
-from dataenvgym.agents.prompts import load_prompt
-from dataenvgym.agents.schemas import (
+from dataenvgym.agents.llm.schemas import (
     ActionItem,
     CategoryItem,
     LabelItem,
@@ -15,7 +14,8 @@ from dataenvgym.agents.schemas import (
     SolutionItem,
     SubskillItem,
 )
-from dataenvgym.agents.scripted import ScriptedChatModel
+from dataenvgym.agents.prompts import load_prompt
+from dataenvgym.agents.scripted.chat_model import ScriptedChatModel
 from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS, problem
 
 

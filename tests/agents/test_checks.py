@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataenvgym.agents import verifier
-from dataenvgym.agents.checks import CHECKS, COSTS, LONGEST, Check, CheckContext
+from dataenvgym.agents.checks import CHECKS, COSTS, Check, CheckContext
+from dataenvgym.agents.checks.contamination import HeldOut
+from dataenvgym.agents.checks.duplicate import SeenRows
+from dataenvgym.agents.checks.format import LONGEST
 from dataenvgym.agents.config import CheckConfig
-from dataenvgym.agents.similarity import HeldOut, SeenRows, diversity
 from dataenvgym.agents.verifier import Verified, missing
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.code.tasks.functions.skills import OPENINGS, read
@@ -20,6 +22,7 @@ from dataenvgym.envs.domains.code.tasks.functions.skills import question as ques
 from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS, problem
 from dataenvgym.envs.errors import ConfigError
+from dataenvgym.envs.stats import diversity
 from dataenvgym.envs.tasks import load_task
 from dataenvgym.envs.types import DataRequest, Instance, Provenance, Row, Verdict
 

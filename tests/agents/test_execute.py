@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 import pytest
 from fake_gateway import Asked, FakeGateway
 
-from dataenvgym.agents.asking import Asker
-from dataenvgym.agents.checks import CHECKS, COSTS, LONGEST, CheckContext, configured
+from dataenvgym.agents.checks import CHECKS, COSTS, CheckContext, configured
+from dataenvgym.agents.checks.contamination import HeldOut
+from dataenvgym.agents.checks.duplicate import SeenRows
+from dataenvgym.agents.checks.format import LONGEST
+from dataenvgym.agents.checks.solve import solve_rows
 from dataenvgym.agents.config import CheckConfig, TeacherConfig
 from dataenvgym.agents.data_generator import LONGEST_TEST, TESTS_SHOWN, generate
 from dataenvgym.agents.feedback_reader import Feedback
-from dataenvgym.agents.similarity import HeldOut, SeenRows
-from dataenvgym.agents.solve import check_solve
+from dataenvgym.agents.llm.asking import Asker
 from dataenvgym.agents.verifier import Verified, verify
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.base import Mark
@@ -137,9 +139,9 @@ def test_rows_with_tests_that_cannot_be_read_are_rejected_by_whatever_check_runs
 
 def test_a_second_solution_agrees_when_it_passes_the_tests(ran: list[Ran]) -> None:
     good, other = {"id": "p1", "answer": "def add(a, b):\n    return b + a"}, {"id": "p1", "answer": "pass"}
-    (verdict,) = asyncio.run(check_solve([row()], asker([good], [good], [other])[0]))
+    (verdict,) = asyncio.run(solve_rows([row()], asker([good], [good], [other])[0]))
     assert verdict.passed
-    (verdict,) = asyncio.run(check_solve([row()], asker([good], [other], [other])[0]))
+    (verdict,) = asyncio.run(solve_rows([row()], asker([good], [other], [other])[0]))
     assert not verdict.passed
     assert "2 of 3 solutions" in verdict.reason
     assert [len(use.programs) for use in ran] == [3, 3]
@@ -151,13 +153,13 @@ def test_where_programs_are_run_a_reason_says_what_failed_and_holds_no_program()
 
     asking, _ = asker([{"id": "p1", "answer": "pass"}], solve_samples=1)
     asking = asking._replace(domain=replace(CODE, mark=mark))
-    (verdict,) = asyncio.run(check_solve([row()], asking))
+    (verdict,) = asyncio.run(solve_rows([row()], asking))
     assert verdict.reason == "1 of 1 solutions do not pass, e.g. test 2: failed: add(1, 2): expected 3, got 4"
 
 
 def test_the_solutions_are_kept_as_texts_without_a_fence(ran: list[Ran]) -> None:
     reply = [{"id": "p1", "answer": f"```python\n{ADD}\n```"}]
-    (verdict,) = asyncio.run(check_solve([row()], asker(reply)[0]))
+    (verdict,) = asyncio.run(solve_rows([row()], asker(reply)[0]))
     assert verdict.marks == {"solutions": [ADD]}
     assert json.loads(verdict.model_dump_json())["marks"] == verdict.marks
     assert ran[0].thread != threading.get_ident()
@@ -165,7 +167,7 @@ def test_the_solutions_are_kept_as_texts_without_a_fence(ran: list[Ran]) -> None
 
 def test_who_solves_sees_the_question_and_the_starter_and_no_result(ran: list[Ran]) -> None:
     asking, gateway = asker([])
-    asyncio.run(check_solve([row(tests=TESTS, answer="hidden = 1")], asking))
+    asyncio.run(solve_rows([row(tests=TESTS, answer="hidden = 1")], asking))
     text = gateway.asked[0].prompt.text
     assert "problem a." in text
     assert "Starter: def add(a, b):" in text

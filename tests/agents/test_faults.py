@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from openai_server import Answer, OpenAIServer, Reply, Request, tool_reply
 
-from dataenvgym.agents.asking import Asker
 from dataenvgym.agents.config import TeacherConfig, TeacherModelConfig
 from dataenvgym.agents.data_generator import generate
 from dataenvgym.agents.feedback_reader import Feedback
-from dataenvgym.agents.gateway import Gateway
-from dataenvgym.agents.ledger import Ledger
+from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.llm.gateway import Gateway
+from dataenvgym.agents.llm.ledger import Ledger
 from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.types import DataRequest
 

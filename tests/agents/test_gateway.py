@@ -18,14 +18,14 @@ from openai_server import (
 )
 from pydantic import BaseModel
 
-from dataenvgym.agents.chat_models import build_chat_model
 from dataenvgym.agents.config import ScriptedConfig, TeacherModelConfig
-from dataenvgym.agents.gateway import Gateway, Items, tool_schema
-from dataenvgym.agents.ledger import Ledger
+from dataenvgym.agents.llm.chat_models import build_chat_model
+from dataenvgym.agents.llm.gateway import Gateway, Items, tool_schema
+from dataenvgym.agents.llm.ledger import Ledger
+from dataenvgym.agents.llm.response_cache import CachedReply, ResponseCache, cache_key
+from dataenvgym.agents.llm.schemas import ActionItem, SubskillItem
+from dataenvgym.agents.llm.throttle import Throttle
 from dataenvgym.agents.prompts import Prompt, load_prompt
-from dataenvgym.agents.response_cache import CachedReply, ResponseCache, cache_key
-from dataenvgym.agents.schemas import ActionItem, SubskillItem
-from dataenvgym.agents.throttle import Throttle
 from dataenvgym.envs.errors import (
     ConfigError,
     MissingDependencyError,

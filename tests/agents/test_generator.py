@@ -7,10 +7,11 @@ import pytest
 from fake_gateway import Asked, FakeGateway, fake_asker, scripted_asker
 
 from dataenvgym.agents.checks import CheckContext
+from dataenvgym.agents.checks.contamination import HeldOut
+from dataenvgym.agents.checks.duplicate import SeenRows
 from dataenvgym.agents.config import CheckConfig, ScriptedConfig, TeacherConfig, TeacherModelConfig
 from dataenvgym.agents.data_generator import Generated, calls_for, generate
 from dataenvgym.agents.feedback_reader import Feedback, Shown
-from dataenvgym.agents.similarity import HeldOut, SeenRows
 from dataenvgym.agents.verifier import Verified, missing, verify
 from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.errors import TeacherError
@@ -219,7 +220,7 @@ def test_a_teacher_whose_replies_break_off_leaves_records() -> None:
     assert len(result.accepted) < 27
 
 
-def test_wrong_answers_pass_since_no_check_solves_the_problem() -> None:
+def test_wrong_answers_pass_since_no_solve_rowss_the_problem() -> None:
     """On record: the scripted teacher changes the answer and leaves the working; `answer` reads it back well."""
     right, wrong = taught(ScriptedConfig())[0], taught(ScriptedConfig(wrong_answer=1.0))[0]
     assert [r.question for r in wrong.accepted] == [r.question for r in right.accepted]

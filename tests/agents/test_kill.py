@@ -17,10 +17,10 @@ import asyncio, sys
 from pathlib import Path
 from pydantic import BaseModel
 from dataenvgym.agents.config import TeacherModelConfig
-from dataenvgym.agents.gateway import Gateway
-from dataenvgym.agents.ledger import Ledger
+from dataenvgym.agents.llm.gateway import Gateway
+from dataenvgym.agents.llm.ledger import Ledger
 from dataenvgym.agents.prompts import Prompt
-from dataenvgym.agents.response_cache import ResponseCache
+from dataenvgym.agents.llm.response_cache import ResponseCache
 
 class Item(BaseModel):
     text: str

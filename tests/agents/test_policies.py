@@ -9,10 +9,11 @@ from fake_gateway import Asked, fake_asker, scripted_asker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataenvgym.agents.apportion import split
 from dataenvgym.agents.config import TeacherConfig
 from dataenvgym.agents.feedback_reader import Feedback, Shown
-from dataenvgym.agents.policies import DEFAULTS, MASTERED, POLICIES, find_policy
+from dataenvgym.agents.policies import DEFAULTS, POLICIES, find_policy
+from dataenvgym.agents.policies.budget import split
+from dataenvgym.agents.policies.weakest_first import MASTERED
 from dataenvgym.envs.errors import TeacherError, UnknownNameError
 from dataenvgym.envs.observation import Lesson, SkillState, SubskillState, subskills
 from dataenvgym.envs.types import Plan, Provenance, Row

@@ -9,8 +9,8 @@ from langchain_core.messages import AIMessage
 from pydantic import BaseModel
 from scripted_asking import SAMPLES, ask, error, items, request, tool_schema
 
-from dataenvgym.agents.schemas import LabelItem
-from dataenvgym.agents.scripted import ScriptedChatModel
+from dataenvgym.agents.llm.schemas import LabelItem
+from dataenvgym.agents.scripted.chat_model import ScriptedChatModel
 from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS, problem
 
 # --- determinism and the chat model's interface ---
@@ -139,8 +139,8 @@ def test_the_delay_is_kept_in_both_ways_to_call(monkeypatch: pytest.MonkeyPatch)
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr("dataenvgym.agents.scripted.time.sleep", waited.append)
-    monkeypatch.setattr("dataenvgym.agents.scripted.asyncio.sleep", sleep)
+    monkeypatch.setattr("dataenvgym.agents.scripted.chat_model.time.sleep", waited.append)
+    monkeypatch.setattr("dataenvgym.agents.scripted.chat_model.asyncio.sleep", sleep)
     model = ScriptedChatModel(delay_seconds=7)
     model.invoke("Hello")
     asyncio.run(model.ainvoke("Hello"))

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataenvgym.agents.checks import CheckContext
+from dataenvgym.agents.checks.contamination import HeldOut
+from dataenvgym.agents.checks.duplicate import SeenRows
+from dataenvgym.agents.checks.solve import solve_rows
 from dataenvgym.agents.config import TeacherConfig
-from dataenvgym.agents.similarity import HeldOut, SeenRows
-from dataenvgym.agents.solve import check_solve
 from dataenvgym.agents.verifier import Verified, verify
 from dataenvgym.envs.domains.math.curriculum import solve
 from dataenvgym.envs.domains.math.domain import MATH
@@ -33,7 +34,7 @@ def config(**checks: Any) -> TeacherConfig:
 def judged(replies: list[list[Any]], *rows: Row, **checks: Any) -> list[Verdict]:
     """Verdicts when sample n of a call gets `replies[n]`."""
     asker, _ = fake_asker(lambda asked: replies[asked.sample], config(solve_samples=len(replies), **checks))
-    return asyncio.run(check_solve(rows, asker))
+    return asyncio.run(solve_rows(rows, asker))
 
 
 def votes(*answers: str) -> list[list[Any]]:
@@ -61,7 +62,7 @@ def test_its_calls_are_counted_as_they_end() -> None:
     asker, _ = fake_asker(lambda asked: [{"id": "p1", "answer": "5"}], config(solve_samples=3, solve_per_call=1))
     told: list[tuple[str, int, int]] = []
     rows = [row("2 + 3?", "5", "a"), row("1 + 4?", "5", "b")]
-    asyncio.run(check_solve(rows, asker, lambda *now: told.append(now)))
+    asyncio.run(solve_rows(rows, asker, lambda *now: told.append(now)))
     assert told == [("calls for solutions", done, 6) for done in range(1, 7)]
 
 
@@ -81,7 +82,7 @@ def test_answers_are_not_shown_and_rows_share_calls() -> None:
         return [{"id": name, "answer": str(int(n) + 1)} for name, n in shown]
 
     asker, gateway = fake_asker(reply, config(solve_samples=2, solve_per_call=3))
-    assert all(v.passed for v in asyncio.run(check_solve(rows, asker)))
+    assert all(v.passed for v in asyncio.run(solve_rows(rows, asker)))
     assert len(gateway.asked) == 6 and {a.sample for a in gateway.asked} == {0, 1}
     assert not any("secret" in a.prompt.text or "001-plan" in a.prompt.text for a in gateway.asked)
     assert len({a.prompt.text for a in gateway.asked}) == 6
@@ -92,7 +93,7 @@ def test_a_call_that_may_not_be_made_vouches_for_nothing() -> None:
         raise BudgetReachedError("budget of 3 calls used")
 
     asker, _ = fake_asker(reply, config())
-    (verdict,) = asyncio.run(check_solve([row("2 + 3?", "5")], asker))
+    (verdict,) = asyncio.run(solve_rows([row("2 + 3?", "5")], asker))
     assert not verdict.passed and "budget of 3 calls used" in verdict.reason
 
 
@@ -116,9 +117,9 @@ def test_a_row_that_brings_its_solutions_is_judged_by_them_unasked() -> None:
         row("2 + 3?", "5", "a").model_copy(update={"extra": {"solutions": ["5", "5", "7"]}}),
         row("2 + 3?", "7", "b").model_copy(update={"extra": {"solutions": ["5", "5"]}}),
     ]
-    assert [v.passed for v in asyncio.run(check_solve(stored, asker))] == [True, False] and not gateway.asked
+    assert [v.passed for v in asyncio.run(solve_rows(stored, asker))] == [True, False] and not gateway.asked
     for few in ([], ["5"], "55", None, [5, 5]):
-        asyncio.run(check_solve([stored[0].model_copy(update={"extra": {"solutions": few}})], asker))
+        asyncio.run(solve_rows([stored[0].model_copy(update={"extra": {"solutions": few}})], asker))
     assert len(gateway.asked) == 10
 
 

@@ -11,11 +11,11 @@ from openai_server import OpenAIServer, Request, tool_reply
 from pydantic import BaseModel
 
 from dataenvgym.agents.config import TeacherModelConfig
-from dataenvgym.agents.gateway import Gateway
-from dataenvgym.agents.ledger import Ledger
+from dataenvgym.agents.llm.gateway import Gateway
+from dataenvgym.agents.llm.ledger import Ledger
+from dataenvgym.agents.llm.response_cache import ResponseCache
+from dataenvgym.agents.llm.spending import Caps, Price, Spending, cost, price_of
 from dataenvgym.agents.prompts import Prompt
-from dataenvgym.agents.response_cache import ResponseCache
-from dataenvgym.agents.spending import Caps, Price, Spending, cost, price_of
 from dataenvgym.envs.errors import BudgetReachedError, ConfigError
 
 PROMPT = Prompt("math/rows", "You teach.", "Write rows.", "submit_rows", "0123456789abcdef")

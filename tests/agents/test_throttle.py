@@ -7,11 +7,11 @@ import pytest
 from openai_server import Answer, OpenAIServer, Reply, Request, tool_reply
 from pydantic import BaseModel
 
-from dataenvgym.agents import throttle
 from dataenvgym.agents.config import TeacherModelConfig
-from dataenvgym.agents.gateway import Gateway, Items
+from dataenvgym.agents.llm import throttle
+from dataenvgym.agents.llm.gateway import Gateway, Items
+from dataenvgym.agents.llm.throttle import Throttle, throttle_of
 from dataenvgym.agents.prompts import Prompt
-from dataenvgym.agents.throttle import Throttle, throttle_of
 from dataenvgym.envs.errors import TeacherError
 
 
@@ -88,7 +88,7 @@ def test_waiting_for_leave_to_send_is_no_timeout(retried: bool, monkeypatch: pyt
 
     with OpenAIServer(reply) as server:
         settings = config(server.url, requests_per_minute=1, timeout=1, transport_retries=int(retried))
-        monkeypatch.setattr("dataenvgym.agents.gateway._LONGEST_BACKOFF", 0.0)
+        monkeypatch.setattr("dataenvgym.agents.llm.gateway._LONGEST_BACKOFF", 0.0)
         found = asyncio.run(ask(settings, calls=1 if retried else 2))
     assert all(isinstance(f, Items) and f.valid for f in found)
     assert len(server.requests) == 2
@@ -145,7 +145,7 @@ def test_a_refusal_of_a_client_without_hooks_counts_too(monkeypatch: pytest.Monk
         (found,) = await ask(settings, calls=1)
         return found, throttle_of(settings).concurrency
 
-    monkeypatch.setattr("dataenvgym.agents.chat_models._OPENAI", ())
+    monkeypatch.setattr("dataenvgym.agents.llm.chat_models._OPENAI", ())
     with OpenAIServer(lambda request: Reply({}, 429)) as server:
         found, concurrency = asyncio.run(run())
     assert isinstance(found, TeacherError)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dataenvgym.agents.ledger import Ledger
+from dataenvgym.agents.llm.ledger import Ledger
 from dataenvgym.envs.errors import ConfigError
 from dataenvgym.estimate import estimate
 from dataenvgym.graphs.config import STRUCTURES, load_config

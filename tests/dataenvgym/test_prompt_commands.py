@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from dataenvgym.agents.gateway import Gateway
+from dataenvgym.agents.llm.gateway import Gateway
 from dataenvgym.agents.prompt_samples import HOSTILE, SAMPLES, item_fields, item_model
 from dataenvgym.agents.prompts import PromptTemplate, list_domains, list_prompts, load_prompt
 from dataenvgym.graphs.config import STRUCTURES, load_config

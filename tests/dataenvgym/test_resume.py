@@ -24,7 +24,7 @@ DRIVER = """
 import functools, json, os, signal, sys, traceback
 import datasketch, langgraph.checkpoint.sqlite.aio, peft, reasoning_gym, scipy.stats, torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from dataenvgym.agents.scripted import ScriptedChatModel
+from dataenvgym.agents.scripted.chat_model import ScriptedChatModel
 from dataenvgym.cli import main
 from dataenvgym.envs.students import hf, loop
 from dataenvgym.envs.teacher_env import TeacherEnv

@@ -56,7 +56,7 @@ def test_stored_rows_are_judged_anew_without_a_call(
 ) -> None:
     """Rows keep their solutions, so that accepted and rejected ones can be judged again, and otherwise."""
     cli("verify", lines(GOOD, WRONG), "--checks", "solve", "--out", tmp_path / "out")
-    monkeypatch.setattr("dataenvgym.agents.gateway.Gateway.items", None)
+    monkeypatch.setattr("dataenvgym.agents.llm.gateway.Gateway.items", None)
     for name in ("accepted", "rejected"):
         status, out, _ = cli("verify", tmp_path / f"out/{name}.jsonl", "--checks", "duplicate,solve")
         assert status == 0

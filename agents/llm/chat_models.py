@@ -5,7 +5,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataenvgym.agents.config import TeacherModelConfig
-from dataenvgym.agents.throttle import Throttle
+from dataenvgym.agents.llm.throttle import Throttle
 from dataenvgym.envs.errors import ConfigError, MissingDependencyError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def build_chat_model(config: TeacherModelConfig, seed: int, throttle: Throttle) 
     """
     provider = provider_of(config)
     if provider == SCRIPTED:
-        from dataenvgym.agents.scripted import ScriptedChatModel
+        from dataenvgym.agents.scripted.chat_model import ScriptedChatModel
 
         return ScriptedChatModel(seed=seed, **config.scripted.model_dump())
 

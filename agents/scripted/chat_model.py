@@ -22,7 +22,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
-from dataenvgym.agents import scripted_writers
+from dataenvgym.agents.scripted import replies
 from dataenvgym.envs.domains.base import Curriculum
 from dataenvgym.envs.domains.code.curriculum import CURRICULUM as CODE
 from dataenvgym.envs.domains.math.curriculum import CURRICULUM as MATH
@@ -96,7 +96,7 @@ class ScriptedChatModel(BaseChatModel):
         key = json.dumps([self.seed, kwargs.get("seed"), tool, said])
         digest = sha256(key.encode()).hexdigest()
         curriculum = _curriculum(kwargs.get("tools") or [], tool, prompt, said)
-        items = scripted_writers.items(tool, prompt, Random(digest), curriculum)
+        items = replies.items(tool, prompt, Random(digest), curriculum)
         if items is None:
             reply = f"The scripted model has no answer for the tool {tool!r}."
             message = AIMessage(reply, response_metadata=_metadata("stop"))
@@ -133,7 +133,7 @@ class ScriptedChatModel(BaseChatModel):
         """The items with the asked shares of wrong answers, duplicates, copies and omissions."""
         kept: list[dict[str, Any]] = []
         copies = self.copied and tool == "submit_rows"
-        errors = scripted_writers.errors_shown(prompt, curriculum) if copies else []
+        errors = replies.errors_shown(prompt, curriculum) if copies else []
         wrong_share = {"submit_rows": self.wrong_answer, "submit_solutions": self.wrong_solution}.get(tool, 0.0)
         for item in items:
             drop, duplicate, wrong = (rng.random() for _ in range(3))
@@ -144,7 +144,7 @@ class ScriptedChatModel(BaseChatModel):
             elif errors and rng.random() < self.copied:
                 kept.append(dict(rng.choice(errors)))
             elif wrong < wrong_share:
-                kept.append(scripted_writers.spoiled(item, prompt, rng, curriculum))
+                kept.append(replies.spoiled(item, prompt, rng, curriculum))
             else:
                 kept.append(item)
         return kept
@@ -171,7 +171,7 @@ def _curriculum(
     schema = next((tool for tool in tools if tool["function"]["name"] == asked), {})
     if asked == "submit_rows":
         return CODE if '"tests"' in json.dumps(schema) else MATH
-    math, code = (scripted_writers.mentions(prompt, curriculum) for curriculum in (MATH, CODE))
+    math, code = (replies.mentions(prompt, curriculum) for curriculum in (MATH, CODE))
     if math != code:
         return MATH if math > code else CODE
     system = " ".join(text for kind, text in said if kind == "system")

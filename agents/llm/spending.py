@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from dataenvgym.agents.config import TeacherModelConfig
-from dataenvgym.agents.ledger import CallRecord
+from dataenvgym.agents.llm.ledger import CallRecord
 from dataenvgym.envs.errors import BudgetReachedError, ConfigError
 
 

@@ -6,17 +6,25 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
-from dataenvgym.agents.asking import Asker, all_at_once
-from dataenvgym.agents.schemas import SolutionItem
+from dataenvgym.agents.checks.base import CheckContext
+from dataenvgym.agents.llm.asking import Asker, all_at_once
+from dataenvgym.agents.llm.schemas import SolutionItem
 from dataenvgym.envs.domains.base import Domain, Mark
 from dataenvgym.envs.domains.code.text import without_fence
-from dataenvgym.envs.errors import BudgetReachedError, TeacherError
+from dataenvgym.envs.errors import BudgetReachedError, ConfigError, TeacherError
 from dataenvgym.envs.types import Report, Row, Verdict, on_part
 
 SOLUTIONS = "solutions"
 
 
-async def check_solve(rows: Sequence[Row], asker: Asker, report: Report | None = None) -> list[Verdict]:
+async def check_solve(rows: Sequence[Row], context: CheckContext) -> list[Verdict]:
+    """Most of several independent solutions agree with the answer; see `solve_rows`."""
+    if context.asker is None:
+        raise ConfigError("the check 'solve' needs a model to ask, and here is none")
+    return await solve_rows(rows, context.asker, context.report)
+
+
+async def solve_rows(rows: Sequence[Row], asker: Asker, report: Report | None = None) -> list[Verdict]:
     """One verdict per row: most of its solutions agree with its answer, as the task's own scorer says: the same
     answer, or a program that passes the row's tests.
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from dataenvgym.agents.chat_models import (
+from dataenvgym.agents.config import TeacherModelConfig
+from dataenvgym.agents.llm.chat_models import (
     SCRIPTED,
     build_chat_model,
     explain,
@@ -22,14 +23,13 @@ from dataenvgym.agents.chat_models import (
     provider_of,
     takes_seed,
 )
-from dataenvgym.agents.config import TeacherModelConfig
-from dataenvgym.agents.ledger import CallRecord, Ledger
-from dataenvgym.agents.loops import per_loop
+from dataenvgym.agents.llm.ledger import CallRecord, Ledger
+from dataenvgym.agents.llm.loops import per_loop
+from dataenvgym.agents.llm.response_cache import CachedReply, ResponseCache, cache_key
+from dataenvgym.agents.llm.salvage import ItemFailure, failure, raw_items
+from dataenvgym.agents.llm.spending import UNCAPPED, Caps, Spending, cost, price_of
+from dataenvgym.agents.llm.throttle import TOO_MANY, call_bound, throttle_of
 from dataenvgym.agents.prompts import Prompt
-from dataenvgym.agents.response_cache import CachedReply, ResponseCache, cache_key
-from dataenvgym.agents.salvage import ItemFailure, failure, raw_items
-from dataenvgym.agents.spending import UNCAPPED, Caps, Spending, cost, price_of
-from dataenvgym.agents.throttle import TOO_MANY, call_bound, throttle_of
 from dataenvgym.envs.errors import BudgetReachedError, DataEnvGymError, TeacherError
 
 if TYPE_CHECKING:

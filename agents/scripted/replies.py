@@ -12,7 +12,7 @@ from hashlib import sha256
 from itertools import pairwise, takewhile
 from random import Random
 
-from dataenvgym.agents.apportion import split
+from dataenvgym.agents.policies.budget import split
 from dataenvgym.envs.domains.base import Curriculum, Fields
 
 OTHER = "other"

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from dataenvgym.agents.config import TeacherModelConfig
-from dataenvgym.agents.loops import per_loop
+from dataenvgym.agents.llm.loops import per_loop
 
 TOO_MANY = 429
 MINUTE = 60.0  # seconds

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from dataenvgym.agents.config import TeacherConfig
-from dataenvgym.agents.gateway import Gateway, Items
+from dataenvgym.agents.llm.gateway import Gateway, Items
 from dataenvgym.agents.prompts import Prompt, load_prompt
 from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.types import Progress

@@ -1,4 +1,6 @@
-"""Sharing out whole rows in proportion to weights."""
+"""Sharing out whole rows: in proportion to weights, and within a budget."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 
@@ -18,3 +20,8 @@ def split(total: int, weights: Sequence[float]) -> list[int]:
     for i in by_remainder[: total - sum(parts)]:
         parts[i] += 1
     return parts
+
+
+def within(budget: int, counts: Sequence[int]) -> list[int]:
+    """The counts, scaled down in proportion when they sum to more than the budget."""
+    return list(counts) if sum(counts) <= budget else split(budget, [float(c) for c in counts])

@@ -1,0 +1,16 @@
+"""`answer`: the task's own scorer reads the answer back."""
+
+from dataenvgym.agents.checks.base import CheckContext, failed, passed
+from dataenvgym.envs.types import Row, Verdict
+
+
+def check_answer(row: Row, context: CheckContext) -> Verdict:
+    """The text that the student would learn to write passes the task's own scorer.
+
+    It rejects an answer that cannot be read back; a wrong one that reads well passes, since it is its own gold.
+    """
+    text = context.domain.example(row).completion
+    found, correct = context.domain.read_back(row.answer, text)
+    if not correct:
+        return failed("answer", f"the scorer reads {found!r} from the completion, not {row.answer!r}")
+    return passed("answer")

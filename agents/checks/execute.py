@@ -1,0 +1,19 @@
+"""`execute`: the program of a row passes its tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from dataenvgym.agents.checks.base import CheckContext
+from dataenvgym.envs.errors import ConfigError
+from dataenvgym.envs.types import Row, Verdict, on_part
+
+
+async def check_execute(rows: Sequence[Row], context: CheckContext) -> list[Verdict]:
+    """The row's program passes the row's tests, and no program that solves nothing does (sandboxed)."""
+    if context.domain.vet is None:
+        raise ConfigError(f"the check 'execute' has nothing to run in the domain {context.domain.name!r}")
+    progress = on_part(context.report, "programs of new rows")
+    reasons = await asyncio.to_thread(context.domain.vet, rows, progress)
+    return [Verdict(check="execute", passed=not reason, reason=reason) for reason in reasons]

@@ -1,0 +1,17 @@
+"""`format`: the row is whole and not overlong."""
+
+from dataenvgym.agents.checks.base import CheckContext, failed, passed
+from dataenvgym.envs.types import Row, Verdict
+
+LONGEST = 8_000  # characters of prompt and completion together
+
+
+def check_format(row: Row, context: CheckContext) -> Verdict:
+    """Question and answer are there and the row is not overlong."""
+    if not row.question.strip() or not row.answer.strip():
+        return failed("format", "the question or the answer is empty")
+    example = context.domain.example(row)
+    size = len(example.prompt) + len(example.completion)
+    if size > LONGEST:
+        return failed("format", f"{size} characters, more than {LONGEST}")
+    return passed("format")

@@ -1,0 +1,30 @@
+"""`student`: does the student answer the row already?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from dataenvgym.agents.checks.base import CheckContext, failed
+from dataenvgym.envs.errors import ConfigError
+from dataenvgym.envs.types import Row, Verdict
+
+
+async def check_student(rows: Sequence[Row], context: CheckContext) -> list[Verdict]:
+    """Whether the student of now already answers the row (greedy, in its own prompt, scored as on val).
+
+    The row is marked (`extra["known"]`); with `student_known: drop` a known row fails.
+    """
+    if context.student is None:
+        raise ConfigError("the check 'student' needs a student to ask, and here is none")
+    examples = [context.domain.example(row) for row in rows]
+    texts = await context.student([e.prompt for e in examples])
+    scored = await asyncio.to_thread(context.domain.score, rows, texts)
+    verdicts = []
+    for text, found in zip(texts, scored, strict=True):
+        known = found.correct
+        if known and context.config.student_known == "drop":
+            verdicts.append(failed("student", f"the student answers it already: {text[-80:]!r}"))
+        else:
+            verdicts.append(Verdict(check="student", passed=True, marks={"known": known}))
+    return verdicts

@@ -1,0 +1,1 @@
+"""The offline chat model, whatever it teaches."""
