@@ -28,7 +28,7 @@ from dataenvgym.envs.types import DataRequest, Example, Plan, Provenance, Row
 from dataenvgym.graphs import episode, live
 from dataenvgym.graphs.config import EpisodeConfig, load_config
 from dataenvgym.graphs.state import TeacherInput, TeacherOutput, TeacherState
-from dataenvgym.runs import run
+from dataenvgym.runs.run import run
 
 
 class IdleStudent:

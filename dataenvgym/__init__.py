@@ -10,25 +10,25 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 _PUBLIC = {
-    "DataEnv": "dataenvgym.graphs.environment",
+    "DataEnv": "dataenvgym.gym.environment",
     "EpisodeConfig": "dataenvgym.graphs.config",
     "Policy": "dataenvgym.agents.policies",
     "Store": "dataenvgym.envs.store",
     "TeacherEnv": "dataenvgym.envs.teacher_env",
     "build_episode": "dataenvgym.graphs.episode",
     "build_teacher": "dataenvgym.graphs.teacher",
-    "extend": "dataenvgym.runs",
-    "fork": "dataenvgym.forking",
-    "gym_env": "dataenvgym.graphs.gym_adapter",
+    "extend": "dataenvgym.runs.extend",
+    "fork": "dataenvgym.runs.fork",
+    "gym_env": "dataenvgym.gym.adapter",
     "insert_after": "dataenvgym.graphs.compose",
     "load_config": "dataenvgym.graphs.config",
     "load_task": "dataenvgym.envs.tasks",
-    "make": "dataenvgym.graphs.environment",
+    "make": "dataenvgym.gym.environment",
     "make_student": "dataenvgym.envs.students",
     "planner": "dataenvgym.graphs.teacher",
     "replace_node": "dataenvgym.graphs.compose",
-    "resume": "dataenvgym.runs",
-    "run": "dataenvgym.runs",
+    "resume": "dataenvgym.runs.run",
+    "run": "dataenvgym.runs.run",
     "teacher_from": "dataenvgym.graphs.compose",
 }
 

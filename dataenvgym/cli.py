@@ -7,9 +7,11 @@ import json
 import sys
 from pathlib import Path
 
-from dataenvgym import approval, checking, doctor, drawing, forking, prompt_commands, sweep
+from dataenvgym.commands import approve, check, fork, graph, prompts
+from dataenvgym.commands.listings import LISTS
 from dataenvgym.envs.errors import DataEnvGymError, RunFolderError
-from dataenvgym.listings import LISTS
+from dataenvgym.machine import doctor
+from dataenvgym.sweeps import sweep
 
 EXAMPLES = """\
 examples:
@@ -88,12 +90,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="change a budget, e.g. budget.max_calls=500",
     )
-    approval.add_plan(resume)
+    approve.add_plan(resume)
     resume.set_defaults(command=_resume)
 
-    forking.add_parser(commands, _go_on)
+    fork.add_parser(commands, _go_on)
 
-    checking.add_parser(commands)
+    check.add_parser(commands)
 
     estimate = commands.add_parser(
         "estimate",
@@ -137,9 +139,9 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("what", choices=sorted(LISTS), metavar="|".join(sorted(LISTS)))
     listing.set_defaults(command=_list)
 
-    drawing.add_parser(commands)
+    graph.add_parser(commands)
 
-    prompt_commands.add_parser(commands)
+    prompts.add_parser(commands)
 
     sweep.add_parser(commands)
 
@@ -155,7 +157,7 @@ def _version() -> str:
 
 def _run(arguments: argparse.Namespace) -> int:
     from dataenvgym.graphs.config import load_config
-    from dataenvgym.runs import create
+    from dataenvgym.runs.folder import create
 
     approve = ["approve=true"] if arguments.approve else []
     config = load_config(arguments.config, [*arguments.set, *approve, *_prompts(arguments)])
@@ -171,15 +173,14 @@ def _prompts(arguments: argparse.Namespace) -> list[str]:
 def _estimate(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from dataenvgym import report
-    from dataenvgym.estimate import estimate
+    from dataenvgym.commands.estimate import estimate, show_estimate
     from dataenvgym.graphs.config import load_config
 
     config = load_config(arguments.config, [*arguments.set, *_prompts(arguments)])
     console = Console()
     with console.status("rehearsing the first iteration"):
         found = estimate(config)
-    report.show_estimate(found, config, console)
+    show_estimate(found, config, console)
     return 0
 
 
@@ -188,11 +189,10 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from dataenvgym import report
-    from dataenvgym.display import live
+    from dataenvgym.commands.progress import live
+    from dataenvgym.commands.verify import show_verified, verify_file, write_verified
     from dataenvgym.graphs.config import load_config
     from dataenvgym.graphs.live import task_of, told
-    from dataenvgym.verifying import verify_file, write_verified
 
     changes = [*arguments.set]
     if arguments.task:
@@ -205,14 +205,14 @@ def _verify(arguments: argparse.Namespace) -> int:
         found = asyncio.run(verify_file(arguments.rows, config, arguments.run, told(show)))
     if arguments.out:
         write_verified(found, arguments.out)
-    report.show_verified(found, config.teacher.checks, task_of(config).domain, console)
+    show_verified(found, config.teacher.checks, task_of(config).domain, console)
     if arguments.out:
         console.print(f"written to {arguments.out}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    from dataenvgym.runs import extend
+    from dataenvgym.runs.extend import extend
 
     if arguments.set:
         extend(arguments.run, arguments.set)
@@ -222,8 +222,8 @@ def _resume(arguments: argparse.Namespace) -> int:
 def _go_on(run_dir: Path, answer: str | None = None) -> int:
     from rich.console import Console
 
-    from dataenvgym import report
-    from dataenvgym.runs import open_run
+    from dataenvgym.reports import report
+    from dataenvgym.runs.folder import open_run
 
     config = open_run(run_dir)
     console = Console()
@@ -233,7 +233,7 @@ def _go_on(run_dir: Path, answer: str | None = None) -> int:
         f"{config.teacher.llm.model} with policy {config.policy_name()}, seed {config.seed}"
     )
     console.print(f"run folder: {run_dir}", highlight=False, markup=False, soft_wrap=True)
-    outcome = approval.resume_asking(run_dir, console, answer)
+    outcome = approve.resume_asking(run_dir, console, answer)
     if outcome.summary is None:
         console.print(f"go on with: dataenvgym resume {run_dir}", highlight=False, markup=False, soft_wrap=True)
         return 130
@@ -244,8 +244,8 @@ def _go_on(run_dir: Path, answer: str | None = None) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from dataenvgym import report
-    from dataenvgym.runs import open_run, read_summary
+    from dataenvgym.reports import report
+    from dataenvgym.runs.folder import open_run, read_summary
 
     open_run(arguments.run)
     summary = read_summary(arguments.run)

@@ -171,8 +171,9 @@ def _link_packages(source: Path) -> None:
     package.mkdir(parents=True)
     for room in (agents, envs, graphs, prompts):
         (package / room.__name__.rpartition(".")[2]).symlink_to(Path(str(room.__file__)).parent)
-    for file in Path(str(dataenvgym.__file__)).parent.glob("*.py"):
-        (package / file.name).symlink_to(file)
+    for entry in Path(str(dataenvgym.__file__)).parent.iterdir():
+        if entry.name not in ("__pycache__", *(link.name for link in package.iterdir())):
+            (package / entry.name).symlink_to(entry)
 
 
 def _cell(text: str) -> str:

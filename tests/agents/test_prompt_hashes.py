@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from dataenvgym.agents.prompt_samples import SAMPLES
 from dataenvgym.agents.prompts import list_domains, list_prompts, load_prompt
+from dataenvgym.commands.prompt_samples import SAMPLES
 
 HASHES: dict[str, str] = {
     "code/generate_rows/full": "b9e34802a46ce48644bc83ac93b3e2823f725522ab100787054252ec3e65a769",

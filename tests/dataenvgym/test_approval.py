@@ -14,13 +14,13 @@ import pytest
 import yaml
 from rich.console import Console
 
-from dataenvgym import approval
-from dataenvgym.approval import open_question
+from dataenvgym.commands import approve
 from dataenvgym.envs.errors import DataError
 from dataenvgym.envs.store import read_jsonl
 from dataenvgym.envs.types import Plan, Row
 from dataenvgym.graphs.config import load_config
-from dataenvgym.runs import resume, run
+from dataenvgym.runs.plans import open_question
+from dataenvgym.runs.run import resume, run
 
 Cli = Callable[..., tuple[int, str, str]]
 Small = Callable[..., list[str]]
@@ -78,7 +78,7 @@ class Person:
 
 
 def asked(run_dir: Path, person: Person) -> Any:
-    return approval.ask(open_question(run_dir), run_dir, person.console, person.read)
+    return approve.ask(open_question(run_dir), run_dir, person.console, person.read)
 
 
 # The question
@@ -241,7 +241,7 @@ def test_without_a_working_editor_the_file_is_named(
     assert asked(own, person) is None
     path = own / "iterations/001/plan-to-edit.yaml"
     assert said in person.seen and path.name in person.seen
-    assert approval.read_plan(path, approval.latest_observation(own), Plan.model_validate(plan_of(own)))
+    assert approve.read_plan(path, approve.latest_observation(own), Plan.model_validate(plan_of(own)))
 
 
 # Whole runs
@@ -285,10 +285,10 @@ def test_one_answer_is_for_one_plan(cli: Cli, small: Small, tmp_path: Path) -> N
 def test_a_no_ends_the_run_and_is_asked_again(small: Small, tmp_path: Path) -> None:
     run_dir = begun(small, tmp_path / "run")
     person = Person("no", "yes")
-    assert approval.resume_asking(run_dir, person.console, read=person.read).summary is None
+    assert approve.resume_asking(run_dir, person.console, read=person.read).summary is None
     assert "the question stays open" in person.seen
     assert not list(run_dir.glob("iterations/001/generated*"))
-    assert approval.resume_asking(run_dir, person.console, read=person.read).summary is not None
+    assert approve.resume_asking(run_dir, person.console, read=person.read).summary is not None
     assert "6 accepted" in person.seen
 
 
@@ -329,7 +329,7 @@ def test_at_a_terminal(small: Small, tmp_path: Path) -> None:
         if not found:
             break
         screen, unread = screen + found, unread + found
-        if approval.QUESTION.encode() in unread:
+        if approve.QUESTION.encode() in unread:
             unread = b""
             os.write(terminal, answers.pop(0) + b"\n")
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, screen.decode()
@@ -342,4 +342,4 @@ def test_at_a_terminal(small: Small, tmp_path: Path) -> None:
 def test_a_plan_that_cannot_be_generated_says_so_at_once(waiting: Any, tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text("- {skill: chian, count: 100}")
     with pytest.raises(DataError, match=r"(?s)100 rows.*Did you mean 'chain'"):
-        approval.read_plan(tmp_path / "plan.yaml", approval.latest_observation(waiting("skill_list")))
+        approve.read_plan(tmp_path / "plan.yaml", approve.latest_observation(waiting("skill_list")))

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from dataenvgym.agents.llm.ledger import Ledger
+from dataenvgym.commands.estimate import estimate
 from dataenvgym.envs.errors import ConfigError
-from dataenvgym.estimate import estimate
 from dataenvgym.graphs.config import STRUCTURES, load_config
-from dataenvgym.runs import extend, open_run, resume
+from dataenvgym.runs.extend import extend
+from dataenvgym.runs.folder import open_run
+from dataenvgym.runs.run import resume
 
 Cli = Callable[..., tuple[int, str, str]]
 Small = Callable[..., list[str]]

@@ -156,7 +156,7 @@ def test_the_exit_status_of_the_process(tmp_path: Path) -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run, made by the command line in the default place of a folder of its own."""
     from dataenvgym.graphs.config import load_config
-    from dataenvgym.runs import run
+    from dataenvgym.runs.run import run
 
     folder = tmp_path_factory.mktemp("finished") / "run"
     settings = ("student.name=tiny", "task.val_size=1", "task.test_size=1", "budget.iterations=1")

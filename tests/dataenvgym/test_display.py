@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from dataenvgym import display
+from dataenvgym.commands import progress as display
 
 
 class Clock:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dataenvgym import doctor, machine
-from dataenvgym.sizing import GIB, MODELS, USES, Device, Model, activations, fits, need
+from dataenvgym.machine import doctor, hardware
+from dataenvgym.machine.sizing import GIB, MODELS, USES, Device, Model, activations, fits, need
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -53,11 +53,11 @@ def test_the_doctor_knows_this_machine(cli: Cli) -> None:
 
 def test_torch_is_not_imported_where_its_build_has_no_gpus() -> None:
     script = (
-        "import sys; from dataenvgym import doctor, machine; machine.torch_build = lambda: 'cpu'\n"
+        "import sys; from dataenvgym.machine import doctor, hardware; hardware.torch_build = lambda: 'cpu'\n"
         "doctor.examine()\n"
         "print(sorted(set(sys.modules) & {'torch', 'transformers', 'ray'}))"
     )
-    assert machine.run([sys.executable, "-c", script], seconds=120) == "[]\n"
+    assert hardware.run([sys.executable, "-c", script], seconds=120) == "[]\n"
 
 
 def test_the_tables_fit_a_narrow_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ def test_gpus_are_found_with_their_memory_and_driver(cli: Cli, smi: Callable[[st
 @pytest.mark.parametrize("text", ["", "No devices were found\n", "NVIDIA GB10, [N/A], [N/A], 580.95\n"])
 def test_a_machine_without_usable_gpus(cli: Cli, smi: Callable[[str], None], text: str) -> None:
     smi(text)
-    if machine.torch_build() != "cpu":
+    if hardware.torch_build() != "cpu":
         pytest.skip("this torch looks for GPUs itself")
     assert examined(cli)["gpus"] == []
 

@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from dataenvgym.drawing import draw, drawable, mermaid
 from dataenvgym.envs.errors import ConfigError
 from dataenvgym.graphs.config import STRUCTURES
+from dataenvgym.reports.drawing import draw, drawable, mermaid
 
 Cli = Callable[..., tuple[int, str, str]]
 STORED = Path(__file__).parent / "drawings"
@@ -78,7 +78,7 @@ def test_the_teacher_alone_has_no_episode_around_it(cli: Cli) -> None:
 
 def test_the_same_text_in_every_process() -> None:
     """No set's order shows in it."""
-    code = "from dataenvgym.drawing import *; print(mermaid(drawable('skill_tree')), end='')"
+    code = "from dataenvgym.reports.drawing import *; print(mermaid(drawable('skill_tree')), end='')"
     said = {
         subprocess.run(
             [sys.executable, "-c", code],

@@ -18,11 +18,12 @@ from dataenvgym.envs.observation import Observation
 from dataenvgym.envs.store import read_jsonl
 from dataenvgym.envs.students import STUDENTS, StudentSpec, TrainSummary
 from dataenvgym.envs.types import Example, Plan, Progress, Row
-from dataenvgym.forking import fork
 from dataenvgym.graphs import live
 from dataenvgym.graphs.config import load_config
 from dataenvgym.graphs.teacher import build_teacher
-from dataenvgym.runs import open_run, read_summary, resume, run
+from dataenvgym.runs.folder import open_run, read_summary
+from dataenvgym.runs.fork import fork
+from dataenvgym.runs.run import resume, run
 
 Cli = Callable[..., tuple[int, str, str]]
 Small = Callable[..., list[str]]

@@ -17,8 +17,8 @@ from dataenvgym.envs.types import DataRequest, Plan, Prediction, Provenance, Rej
 from dataenvgym.graphs.config import dump_config, load_config
 from dataenvgym.graphs.state import Step
 from dataenvgym.graphs.summary import summarise
-from dataenvgym.html_report import write_report
-from dataenvgym.runs import extend
+from dataenvgym.reports.html_report import write_report
+from dataenvgym.runs.extend import extend
 
 HOSTILE = "</pre></td><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }} &amp;"
 

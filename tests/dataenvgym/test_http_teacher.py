@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from openai_server import OpenAIServer, Reply, scripted_replies
 
-from dataenvgym.runs import open_run, resume
+from dataenvgym.runs.folder import open_run
+from dataenvgym.runs.run import resume
 
 Cli = Callable[..., tuple[int, str, str]]
 Small = Callable[..., list[str]]

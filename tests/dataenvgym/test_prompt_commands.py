@@ -10,8 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from dataenvgym.agents.llm.gateway import Gateway
-from dataenvgym.agents.prompt_samples import HOSTILE, SAMPLES, item_fields, item_model
 from dataenvgym.agents.prompts import PromptTemplate, list_domains, list_prompts, load_prompt
+from dataenvgym.commands.prompt_samples import HOSTILE, SAMPLES, item_fields, item_model
 from dataenvgym.graphs.config import STRUCTURES, load_config
 from dataenvgym.graphs.rehearsal import offline, rehearsed_input
 from dataenvgym.graphs.teacher import build_teacher

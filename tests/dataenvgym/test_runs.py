@@ -12,7 +12,8 @@ from filelock import FileLock
 import dataenvgym
 from dataenvgym.envs.errors import RunFolderError
 from dataenvgym.graphs.config import EpisodeConfig, load_config
-from dataenvgym.runs import create, open_run, read_summary, resume
+from dataenvgym.runs.folder import create, open_run, read_summary
+from dataenvgym.runs.run import resume
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from dataenvgym.envs.errors import ConfigError, MissingDependencyError, RunFolderError, UnknownNameError
 from dataenvgym.envs.types import Prediction
-from dataenvgym.sweep import sweep
-from dataenvgym.sweep_episode import run_episode
-from dataenvgym.sweep_plan import Sweep, combinations, expand, keys_of, load_sweep, values_of
-from dataenvgym.sweep_results import Record, differences, mean_interval, means
+from dataenvgym.sweeps.episode import run_episode
+from dataenvgym.sweeps.plan import Sweep, combinations, expand, keys_of, load_sweep, values_of
+from dataenvgym.sweeps.results import Record, differences, mean_interval, means
+from dataenvgym.sweeps.sweep import sweep
 
 Cli = Callable[..., tuple[int, str, str]]
 Write = Callable[..., Path]
@@ -183,7 +183,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
             log = out / "logs" / f"{episode.name}.log"
             yield episode.name, run_episode(out / episode.name, episode.config.model_dump_json(), log, wait=0)
 
-    monkeypatch.setattr("dataenvgym.sweep_local.run_local", here)
+    monkeypatch.setattr("dataenvgym.sweeps.local.run_local", here)
     return ran
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dataenvgym.verifying import read_rows
+from dataenvgym.commands.verify import read_rows
 
 Cli = Callable[..., tuple[int, str, str]]
 Lines = Callable[..., Path]

@@ -12,7 +12,7 @@ from dataenvgym.envs.students import STUDENTS, StudentSpec, TrainSummary
 from dataenvgym.envs.tasks import load_task
 from dataenvgym.envs.types import Example, Progress
 from dataenvgym.graphs.config import EpisodeConfig, load_config
-from dataenvgym.runs import Outcome, run
+from dataenvgym.runs.run import Outcome, run
 
 SMALL = ("task.val_size=1", "task.test_size=1", "student.generation.max_new_tokens=4", "budget.iterations=2")
 

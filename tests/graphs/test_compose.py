@@ -13,7 +13,7 @@ from dataenvgym.envs.types import DataRequest, Plan, Row
 from dataenvgym.graphs.compose import insert_after, replace_node
 from dataenvgym.graphs.files import accepted_of, plan_of, save
 from dataenvgym.graphs.teacher import build_teacher, planner
-from dataenvgym.runs import run
+from dataenvgym.runs.run import run
 
 FIRST = Path("iterations/001")
 

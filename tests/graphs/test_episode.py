@@ -20,7 +20,7 @@ from dataenvgym.graphs.config import STRUCTURES, EpisodeConfig
 from dataenvgym.graphs.episode import build_episode, stop_reason
 from dataenvgym.graphs.live import task_of
 from dataenvgym.graphs.state import Step, TeacherInput, TeacherOutput, TeacherState
-from dataenvgym.runs import Outcome, run
+from dataenvgym.runs.run import Outcome, run
 
 TEACHERS = [(structure, state) for structure in STRUCTURES for state in (True, False)]
 KEYS = {
@@ -341,7 +341,7 @@ def test_approved_and_edited_plans_are_generated(stub_config: Any, tmp_path: Pat
 
 
 def test_a_refused_plan_ends_the_run_and_is_asked_for_again(stub_config: Any, tmp_path: Path) -> None:
-    from dataenvgym.runs import resume
+    from dataenvgym.runs.run import resume
 
     config = stub_config("approve=true", "budget.iterations=1")
     with pytest.raises(TeacherError, match="refused"):
@@ -352,7 +352,7 @@ def test_a_refused_plan_ends_the_run_and_is_asked_for_again(stub_config: Any, tm
 
 
 def test_without_anyone_to_ask_the_run_stops_and_can_go_on(stub_config: Any, tmp_path: Path) -> None:
-    from dataenvgym.runs import resume
+    from dataenvgym.runs.run import resume
 
     assert run(stub_config("approve=true", "budget.iterations=1"), tmp_path / "run").summary is None
     assert summary_of(resume(tmp_path / "run", approve=lambda _: "yes"))["rows_accepted"] == 12

@@ -211,7 +211,7 @@ def test_the_fields_of_the_form_name_nodes_that_exist() -> None:
 
 def test_stopping_the_server_closes_the_students(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("starlette", reason="needs: pip install 'dataenvgym[studio]'")
-    from dataenvgym.webapp import app, lifespan
+    from dataenvgym.commands.webapp import app, lifespan
 
     closed: list[bool] = []
 

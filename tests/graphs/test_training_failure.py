@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from dataenvgym.display import _line
+from dataenvgym.commands.progress import _line
 from dataenvgym.envs.errors import DivergedError, TrainingError
-from dataenvgym.runs import resume, run
+from dataenvgym.runs.run import resume, run
 
 
 def failing(stub: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, at: int) -> list[int]:

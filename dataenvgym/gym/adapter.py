@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataenvgym.envs.errors import MissingDependencyError
 from dataenvgym.envs.observation import Observation
-from dataenvgym.graphs.environment import FIELDS, DataEnv
+from dataenvgym.gym.environment import FIELDS, DataEnv
 
 if TYPE_CHECKING:
     import gymnasium

@@ -102,8 +102,8 @@ def _source(domain: str, name: str, overlay: Path | None) -> str:
 
 def _strays(overlay: Path) -> Iterator[Finding]:
     """Files and folders of the user's that are not read, or of a domain that is not packaged."""
-    from dataenvgym.agents.prompt_samples import SAMPLES
     from dataenvgym.agents.prompts import hint, list_domains
+    from dataenvgym.commands.prompt_samples import SAMPLES
 
     packaged = list_domains()
     for file in sorted(overlay.iterdir()) if overlay.is_dir() else []:
@@ -123,8 +123,8 @@ def _strays(overlay: Path) -> Iterator[Finding]:
 
 
 def _check_domain(domain: str, overlay: Path | None) -> Iterator[Finding]:
-    from dataenvgym.agents.prompt_samples import SAMPLES
     from dataenvgym.agents.prompts import hint, list_prompts, load_prompt, prompt_file
+    from dataenvgym.commands.prompt_samples import SAMPLES
 
     names = list_prompts(domain, overlay)
     for name in names:
@@ -150,8 +150,8 @@ def _check_domain(domain: str, overlay: Path | None) -> Iterator[Finding]:
 def _check_template(
     template: PromptTemplate, name: str
 ) -> Iterator[tuple[Literal["fault", "unknown", "note"], str]]:
-    from dataenvgym.agents.prompt_samples import END, SAMPLES
     from dataenvgym.agents.prompts import hint
+    from dataenvgym.commands.prompt_samples import END, SAMPLES
 
     sample, tool = SAMPLES[name], template.head.tool
     if tool != sample.tool:
@@ -188,7 +188,7 @@ def _check_template(
 
 def _tame(value: Any) -> Any:
     """The sample without its hostile text."""
-    from dataenvgym.agents.prompt_samples import HOSTILE
+    from dataenvgym.commands.prompt_samples import HOSTILE
 
     if isinstance(value, dict):
         return {key: _tame(inner) for key, inner in value.items()}
@@ -258,8 +258,8 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from dataenvgym.agents.prompt_samples import SAMPLES, item_fields, item_model
     from dataenvgym.agents.prompts import load_prompt, prompt_file
+    from dataenvgym.commands.prompt_samples import SAMPLES, item_fields, item_model
 
     overlay: Path | None = arguments.prompts
     domain, name = _split(arguments.prompt, _names(overlay))

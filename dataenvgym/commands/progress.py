@@ -18,7 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from dataenvgym.runs import Event, OnEvent
+from dataenvgym.runs.run import Event, OnEvent
 
 QUIET = 2.0
 """Seconds that a piece of work may take without a word."""

@@ -1,4 +1,4 @@
-"""One episode of a sweep in a process of its own: `python -m dataenvgym.sweep_episode FOLDER LOG RESULT`."""
+"""One episode of a sweep in a process of its own: `python -m dataenvgym.sweeps.episode FOLDER LOG RESULT`."""
 
 from __future__ import annotations
 
@@ -36,11 +36,12 @@ def run_episode(folder: Path, config: str, log: Path, wait: float = LOCK_WAIT) -
     """
     from rich.console import Console
 
-    from dataenvgym.display import live
+    from dataenvgym.commands.progress import live
     from dataenvgym.envs.errors import DataEnvGymError
     from dataenvgym.graphs.config import CONFIG_FILE, parse_config
     from dataenvgym.graphs.live import close_all
-    from dataenvgym.runs import begin, resume
+    from dataenvgym.runs.folder import begin
+    from dataenvgym.runs.run import resume
 
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8", buffering=1) as file:

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
 from dataenvgym.agents.llm.gateway import CHARACTERS_PER_TOKEN
 from dataenvgym.agents.llm.ledger import CallRecord, Ledger
 from dataenvgym.agents.llm.loops import run_now
@@ -70,3 +74,31 @@ async def _rehearse(config: EpisodeConfig, folder: Path) -> Sequence[CallRecord]
     given: Any = await rehearsed_input(config, folder)
     await build_teacher(config.structure).compile().ainvoke(given, context=config)
     return list(Ledger(folder / "ledger.jsonl").records())
+
+
+def show_estimate(found: Sequence[NodeEstimate], config: EpisodeConfig, console: Console) -> None:
+    """Print what an episode will ask of the teacher's model."""
+    table = Table(title=f"{config.teacher.llm.model}, {config.budget.iterations} iterations", box=box.SIMPLE)
+    for column in ("node", "calls", "prompt tokens", "completion tokens", "cost"):
+        table.add_column(column, justify="left" if column == "node" else "right")
+    for line in found:
+        table.add_row(*_estimate_cells(line))
+    costs = [line.cost for line in found if line.cost is not None]
+    total = NodeEstimate(
+        "all",
+        sum(line.calls for line in found),
+        sum(line.prompt_tokens for line in found),
+        sum(line.completion_tokens for line in found),
+        sum(costs) if len(costs) == len(found) else None,
+    )
+    table.add_section()
+    table.add_row(*_estimate_cells(total), style="bold")
+    console.print(table)
+    console.print("Without refill rounds and repeats; a token is taken as 4 characters.")
+    if total.cost is None:
+        console.print("The price is not known: --set teacher.llm.price=[PROMPT,COMPLETION] (dollars per million)")
+
+
+def _estimate_cells(line: NodeEstimate) -> list[str]:
+    spent = "unknown" if line.cost is None else f"${line.cost:.4f}"
+    return [line.node, str(line.calls), f"{line.prompt_tokens:,}", f"{line.completion_tokens:,}", spent]

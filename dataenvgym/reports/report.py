@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dataenvgym.agents.checks import CHECKS, COSTS, configured
-from dataenvgym.agents.config import CheckConfig
-from dataenvgym.agents.verifier import Verified
-from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.evaluation import UNSKILLED
-from dataenvgym.envs.stats import diversity, wilson
+from dataenvgym.envs.stats import wilson
 from dataenvgym.envs.types import Interval
-from dataenvgym.estimate import NodeEstimate
-from dataenvgym.graphs.config import EpisodeConfig
 
 REPORT = "report.html"
 # A skill that lost more than this on the test split is pointed out.
@@ -40,52 +33,6 @@ def show(summary: dict[str, Any], run_dir: Path, console: Console) -> None:
     if "budget" in summary["stop_reason"]:
         more = f"a larger budget goes on from here: dataenvgym resume {run_dir} --set budget.KEY=VALUE"
         console.print(Text(more), soft_wrap=True)
-
-
-def show_estimate(found: Sequence[NodeEstimate], config: EpisodeConfig, console: Console) -> None:
-    """Print what an episode will ask of the teacher's model."""
-    table = Table(title=f"{config.teacher.llm.model}, {config.budget.iterations} iterations", box=box.SIMPLE)
-    for column in ("node", "calls", "prompt tokens", "completion tokens", "cost"):
-        table.add_column(column, justify="left" if column == "node" else "right")
-    for line in found:
-        table.add_row(*_estimate_cells(line))
-    costs = [line.cost for line in found if line.cost is not None]
-    total = NodeEstimate(
-        "all",
-        sum(line.calls for line in found),
-        sum(line.prompt_tokens for line in found),
-        sum(line.completion_tokens for line in found),
-        sum(costs) if len(costs) == len(found) else None,
-    )
-    table.add_section()
-    table.add_row(*_estimate_cells(total), style="bold")
-    console.print(table)
-    console.print("Without refill rounds and repeats; a token is taken as 4 characters.")
-    if total.cost is None:
-        console.print("The price is not known: --set teacher.llm.price=[PROMPT,COMPLETION] (dollars per million)")
-
-
-def show_verified(found: Verified, config: CheckConfig, domain: Domain, console: Console) -> None:
-    """Print what each check rejected, with an example of its reasons."""
-    table = Table(box=box.SIMPLE)
-    table.add_column("check")
-    table.add_column("cost")
-    table.add_column("rejected", justify="right")
-    table.add_column("e.g.")
-    rejected = Counter(record.verdicts[-1].check for record in found.rejected)
-    reasons = {record.verdicts[-1].check: record.verdicts[-1].reason for record in reversed(found.rejected)}
-    for name in ["schema", *(c.name for cost in COSTS for c in configured(config, domain, cost))]:
-        cost = CHECKS[name].cost if name in CHECKS else "free"
-        table.add_row(name, cost, str(rejected[name]), Text(reasons.get(name, "")))
-    console.print(table)
-    varied = diversity([row.question for row in found.accepted])
-    kept = f"{len(found.accepted)} accepted, {len(found.rejected)} rejected"
-    console.print(kept if varied is None else f"{kept}, diversity {varied:.2f}", highlight=False)
-
-
-def _estimate_cells(line: NodeEstimate) -> list[str]:
-    spent = "unknown" if line.cost is None else f"${line.cost:.4f}"
-    return [line.node, str(line.calls), f"{line.prompt_tokens:,}", f"{line.completion_tokens:,}", spent]
 
 
 def headline(summary: Mapping[str, Any]) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dataenvgym.envs.students.ray_session import check_room, connected, hide_gpus
-from dataenvgym.sweep_episode import Ended, run_episode
-from dataenvgym.sweep_local import Change, Stop
-from dataenvgym.sweep_plan import LOGS, Episode, Resources
+from dataenvgym.sweeps.episode import Ended, run_episode
+from dataenvgym.sweeps.local import Change, Stop
+from dataenvgym.sweeps.plan import LOGS, Episode, Resources
 
 SWEEP = "sweep.yaml"
 POLL = 0.5

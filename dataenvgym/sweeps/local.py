@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from dataenvgym.sweep_episode import Ended
-from dataenvgym.sweep_plan import LOGS, Episode
+from dataenvgym.sweeps.episode import Ended
+from dataenvgym.sweeps.plan import LOGS, Episode
 
 TICK = 0.1
 # Asked how often the sweep was told to stop: 0 go on, 1 end after the work in hand, 2 end at once.
@@ -76,7 +76,7 @@ def _start(episode: Episode, out: Path, jobs: int) -> _Running:
             [
                 sys.executable,
                 "-m",
-                "dataenvgym.sweep_episode",
+                "dataenvgym.sweeps.episode",
                 str(out / episode.name),
                 str(log),
                 str(result),

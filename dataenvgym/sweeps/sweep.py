@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from dataenvgym.envs.errors import ConfigError, RunFolderError
 
 if TYPE_CHECKING:
-    from dataenvgym.sweep_display import Display
-    from dataenvgym.sweep_episode import Ended
-    from dataenvgym.sweep_local import Change, Stop
-    from dataenvgym.sweep_plan import Episode, Sweep
-    from dataenvgym.sweep_results import Found
+    from dataenvgym.sweeps.display import Display
+    from dataenvgym.sweeps.episode import Ended
+    from dataenvgym.sweeps.local import Change, Stop
+    from dataenvgym.sweeps.plan import Episode, Sweep
+    from dataenvgym.sweeps.results import Found
 
 EXAMPLES = """\
 examples:
@@ -65,18 +65,18 @@ def run_sweep(arguments: argparse.Namespace) -> int:
     """The command `sweep`; the exit status is 0 when all have finished, 1 when one failed, 130 when stopped."""
     from rich.console import Console
 
-    from dataenvgym import sweep_display
-    from dataenvgym.sweep_plan import expand, keys_of, load_sweep
+    from dataenvgym.sweeps import display
+    from dataenvgym.sweeps.plan import expand, keys_of, load_sweep
 
     console = Console()
     if arguments.dry_run:
         episodes = expand(load_sweep(arguments.sweep))
-        sweep_display.show_episodes(episodes, keys_of(episodes), console)
+        display.show_episodes(episodes, keys_of(episodes), console)
         return 0
     out = arguments.out or Path("runs") / arguments.sweep.stem
-    with sweep_display.live(console) as shown:
+    with display.live(console) as shown:
         found = sweep(arguments.sweep, out, jobs=arguments.jobs, address=arguments.address, display=shown)
-    sweep_display.show_results(found, out, console)
+    display.show_results(found, out, console)
     status = {record["status"] for record in found.records}
     if status <= {"finished"}:
         return 0
@@ -102,7 +102,7 @@ def sweep(
         out: the sweep's folder. With a cluster: on storage that its nodes share, under one path.
         jobs: episodes at a time, without Ray.
         address: Ray's, see `run_on_ray`; None: without Ray, one process per episode.
-        display: a `sweep_display.Display`, or None.
+        display: a `sweeps.display.Display`, or None.
 
     Raises:
         ConfigError: an invalid sweep or config; the text names the episodes.
@@ -111,10 +111,10 @@ def sweep(
         MissingDependencyError: Ray is asked for and absent.
     """
     from dataenvgym.envs.store import write_bytes
-    from dataenvgym.runs import SUMMARY, locked
-    from dataenvgym.sweep_plan import dump_sweep, expand, keys_of, load_sweep
-    from dataenvgym.sweep_ray import SWEEP
-    from dataenvgym.sweep_results import Found, differences, record, write_results
+    from dataenvgym.runs.folder import SUMMARY, locked
+    from dataenvgym.sweeps.plan import dump_sweep, expand, keys_of, load_sweep
+    from dataenvgym.sweeps.ray import SWEEP
+    from dataenvgym.sweeps.results import Found, differences, record, write_results
 
     if jobs < 1:
         raise ConfigError(f"--jobs {jobs}: expected 1 or more")
@@ -158,10 +158,10 @@ def _changes(
     if not left:
         return iter(())
     if address is None:
-        from dataenvgym.sweep_local import run_local
+        from dataenvgym.sweeps.local import run_local
 
         return run_local(left, out, jobs, stop)
-    from dataenvgym.sweep_ray import run_on_ray
+    from dataenvgym.sweeps.ray import run_on_ray
 
     return run_on_ray(left, out, address, plan.resources, plan.retries, stop)
 
@@ -169,7 +169,7 @@ def _changes(
 def check_folder(folder: Path, episode: Episode) -> None:
     """Refuse a folder that holds another run, or no run, with a RunFolderError."""
     from dataenvgym.graphs.config import CONFIG_FILE, changed_keys, load_config
-    from dataenvgym.manifest import MANIFEST
+    from dataenvgym.runs.manifest import MANIFEST
 
     if (folder / CONFIG_FILE).is_file():
         try:

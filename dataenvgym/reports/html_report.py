@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from dataenvgym.envs.store import read_jsonl, write_bytes
 from dataenvgym.envs.types import Interval, Plan, Prediction, Rejected, Row
 from dataenvgym.graphs.config import CONFIG_FILE
-from dataenvgym.manifest import MANIFEST
-from dataenvgym.report import REPORT, facts, headline, interval, lost_much
+from dataenvgym.reports.report import REPORT, facts, headline, interval, lost_much
+from dataenvgym.runs.manifest import MANIFEST
 
 TEMPLATE = "report.html.jinja"
 # How much of each iteration the page shows; the rest is named with its file.
@@ -34,7 +34,10 @@ def write_report(run_dir: Path, summary: Mapping[str, Any]) -> Path:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("dataenvgym", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("dataenvgym.reports", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     page = environment.get_template(TEMPLATE).render(_contents(run_dir, summary))
     write_bytes(run_dir / REPORT, page.encode(errors="replace"))

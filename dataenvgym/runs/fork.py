@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataenvgym.approval import read_plan
 from dataenvgym.envs.errors import ConfigError, RunFolderError
+from dataenvgym.runs.plans import read_plan
 
 if TYPE_CHECKING:
     from dataenvgym.envs.observation import Observation
     from dataenvgym.graphs.config import EpisodeConfig
 
-EXAMPLES = """\
-examples:
-  dataenvgym fork RUN --at 2 --set teacher.policy=ucb        the second iteration again, with another policy
-  dataenvgym fork RUN --at 1 --plan edited.yaml              what if the first plan had been this one
-  dataenvgym fork RUN --at 4 --set budget.iterations=6       on from the end of a run of three iterations
-"""
 LEDGER = "ledger.jsonl"
 # What may differ from the parent, and why all else may not.
 FREE = ("budget.", "teacher.", "approve", "imports")
@@ -37,35 +30,6 @@ FIXED = {
     "skills": "the val instances have their skills already",
     "max_skills": "the val instances have their skills already",
 }
-
-
-def add_parser(commands: Any, go_on: Callable[[Path], int]) -> None:
-    """Add the command `fork`; `go_on` runs what it has made and gives the exit status."""
-    parser = commands.add_parser(
-        "fork",
-        help="a new run from an iteration of another, with another plan or settings",
-        description="Make a new run that starts at an iteration of RUN, and run it. What the iterations before "
-        "have made is shared, RUN itself stays as it is. budget.*, teacher.*, approve and imports may be changed.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("run", type=Path, help="the run folder to start from")
-    parser.add_argument("--at", type=int, required=True, metavar="ITERATION", help="the first iteration done anew")
-    parser.add_argument("--plan", type=Path, metavar="FILE", help="that iteration's plan (YAML or JSON)")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value from there on"
-    )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the new run folder (default: RUN-at<ITERATION>)")
-    parser.add_argument("--no-run", action="store_true", help="only make the folder")
-
-    def command(arguments: argparse.Namespace) -> int:
-        made = fork(arguments.run, arguments.at, plan=arguments.plan, overrides=arguments.set, out=arguments.out)
-        if not arguments.no_run:
-            return go_on(made)
-        print(f"made {made}\nrun it with: dataenvgym resume {made}")  # noqa: T201
-        return 0
-
-    parser.set_defaults(command=command)
 
 
 def fork(
@@ -91,16 +55,16 @@ def fork(
         DataError: `plan` cannot be generated.
         RunFolderError: the parent is no run, in use, damaged or has not reached `at`; or `out` is taken.
     """
-    from dataenvgym import runs
     from dataenvgym.agents.llm.loops import run_now
     from dataenvgym.envs.store import Store
     from dataenvgym.graphs.config import CONFIG_FILE, changed_keys, load_config
     from dataenvgym.graphs.teacher import GIVEN_PLAN
+    from dataenvgym.runs.folder import begin, check_free, extensions, open_run, read_manifest
 
     if at < 1:
         raise ConfigError(f"--at {at}: iterations are counted from 1")
-    before, manifest = runs.open_run(parent), runs.read_manifest(parent)
-    config = load_config(parent / CONFIG_FILE, [*runs.extensions(parent), *overrides])
+    before, manifest = open_run(parent), read_manifest(parent)
+    config = load_config(parent / CONFIG_FILE, [*extensions(parent), *overrides])
     _check_changes(changed_keys(before, config))
     if manifest.get("own_teacher") and plan is not None:
         raise ConfigError(
@@ -109,7 +73,7 @@ def fork(
     out = out or _beside(parent, at)
     if parent.resolve() in out.resolve().parents:
         raise RunFolderError(f"{out} lies in {parent}, which stays as it is; name another with --out")
-    runs.check_free(out)
+    check_free(out)
     partial = out.absolute().with_name(f".{out.absolute().name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -130,7 +94,7 @@ def fork(
             "changes": list(overrides),
             "plan": given,
         }
-        runs.begin(config, partial, {"own_teacher": bool(manifest.get("own_teacher")), "fork": origin})
+        begin(config, partial, {"own_teacher": bool(manifest.get("own_teacher")), "fork": origin})
         if out.is_dir():
             out.rmdir()  # empty, as was checked
         partial.rename(out)
@@ -190,7 +154,8 @@ def _unused(run_dir: Path) -> Iterator[None]:
 async def _values_before(run_dir: Path, config: EpisodeConfig, at: int) -> dict[str, Any]:
     """The episode's state right after the evaluation before iteration `at`, from a copy of the checkpoints."""
     from dataenvgym.envs.store import copy_database
-    from dataenvgym.runs import CHECKPOINTS, THREAD, episode_graph, readable
+    from dataenvgym.runs.folder import CHECKPOINTS, readable
+    from dataenvgym.runs.run import THREAD, episode_graph
 
     reached = 0
     with tempfile.TemporaryDirectory(prefix="dataenvgym-") as folder, readable(run_dir / CHECKPOINTS):
@@ -299,7 +264,8 @@ def _timed_before(records: Iterator[dict[str, Any]], at: int) -> Iterator[dict[s
 
 async def _write_values(run_dir: Path, config: EpisodeConfig, values: dict[str, Any]) -> None:
     """The first checkpoint of the fork: the next node is `teach`."""
-    from dataenvgym.runs import CHECKPOINTS, THREAD, episode_graph
+    from dataenvgym.runs.folder import CHECKPOINTS
+    from dataenvgym.runs.run import THREAD, episode_graph
 
     async with episode_graph(run_dir / CHECKPOINTS, config) as graph:
         await graph.aupdate_state(THREAD, values, as_node="evaluate")

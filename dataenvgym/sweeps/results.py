@@ -15,8 +15,8 @@ from dataenvgym.envs.errors import RunFolderError
 from dataenvgym.envs.stats import paired_gain
 from dataenvgym.envs.store import read_jsonl, write_bytes, write_json
 from dataenvgym.envs.types import Interval, Prediction
-from dataenvgym.sweep_episode import Ended
-from dataenvgym.sweep_plan import Episode, value_at, values_of
+from dataenvgym.sweeps.episode import Ended
+from dataenvgym.sweeps.plan import Episode, value_at, values_of
 
 SEED = "seed"
 RESULTS, TABLE, COMPARISONS = "results.jsonl", "results.csv", "comparisons.json"
@@ -80,7 +80,7 @@ class Found(NamedTuple):
 
 def record(episode: Episode, keys: Sequence[str], out: Path, ended: Ended | None) -> Record:
     """The record of an episode, from its run folder. `ended`: how it ended in this process; None: not at all."""
-    from dataenvgym.runs import read_summary
+    from dataenvgym.runs.folder import read_summary
 
     try:
         summary = read_summary(out / episode.name)

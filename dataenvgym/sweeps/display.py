@@ -14,9 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from dataenvgym.sweep_local import Change
-from dataenvgym.sweep_plan import LOGS, Episode, values_of
-from dataenvgym.sweep_results import (
+from dataenvgym.sweeps.local import Change
+from dataenvgym.sweeps.plan import LOGS, Episode, values_of
+from dataenvgym.sweeps.results import (
     COMPARISONS,
     RESULTS,
     SEED,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from dataenvgym.machine import Cpu, Gpu
+    from dataenvgym.machine.hardware import Cpu, Gpu
 
 State = Literal["ok", "missing", "absent"]
 GIB = 2**30
@@ -62,7 +62,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
     else:
-        from dataenvgym.doctor_display import show
+        from dataenvgym.machine.doctor_display import show
 
         show(found)
     return 0 if found["ok"] else 1
@@ -70,10 +70,10 @@ def run_doctor(arguments: argparse.Namespace) -> int:
 
 def examine() -> dict[str, Any]:
     """All that `doctor` finds, as JSON: `ok`, `machine`, `gpus`, `checks`, `sizing`. No key's value is in it."""
-    from dataenvgym import machine
+    from dataenvgym.machine import hardware
 
-    gpus, source = machine.gpus()
-    cpu, (total, free) = machine.cpu(), machine.memory()
+    gpus, source = hardware.gpus()
+    cpu, (total, free) = hardware.cpu(), hardware.memory()
     checks = [*_basics(total), *_packages(), *_optional(), *_keys(), *_tools()]
     return {
         "ok": all(check.state != "missing" for check in checks),
@@ -84,7 +84,7 @@ def examine() -> dict[str, Any]:
             "memory": total,
             "memory_free": free,
             "system": f"{sys.platform}, Python {sys.version.split()[0]}",
-            "torch": machine.torch_build() or "not installed",
+            "torch": hardware.torch_build() or "not installed",
         },
         "gpus": [gpu._asdict() for gpu in gpus],
         "gpus_by": source,
@@ -94,8 +94,8 @@ def examine() -> dict[str, Any]:
 
 
 def _basics(memory: int) -> Iterator[Check]:
-    from dataenvgym import machine
     from dataenvgym.envs.cache import cache_dir
+    from dataenvgym.machine import hardware
 
     wanted, running = ".".join(map(str, PYTHON)), sys.version.split()[0]
     recent = sys.version_info >= PYTHON
@@ -104,9 +104,9 @@ def _basics(memory: int) -> Iterator[Check]:
     least = f"the defaults need {LEAST_MEMORY / GIB:.0f} GiB"
     yield Check("basics", "memory", "ok" if enough else "missing", f"{memory / GIB:.1f} GiB; {least}")
     folder = cache_dir()
-    free = machine.disk(folder)
+    free = hardware.disk(folder)
     fix = "set DATAENVGYM_CACHE to a folder with more room"
-    roomy, open_ = free >= LEAST_DISK, machine.writable(folder)
+    roomy, open_ = free >= LEAST_DISK, hardware.writable(folder)
     detail = f"{folder}: {free / GIB:.0f} GiB free{'' if open_ else ', and it cannot be written'}"
     good = roomy and open_
     yield Check("basics", "cache", "ok" if good else "missing", detail, "" if good else fix)
@@ -192,14 +192,14 @@ def _keys() -> Iterator[Check]:
 
 
 def _tools() -> Iterator[Check]:
-    from dataenvgym import machine
+    from dataenvgym.machine import hardware
 
     purpose = "the sandbox in which code tasks run programs"
     bwrap = shutil.which("bwrap")
     if bwrap is None:
         yield Check("tools", "bubblewrap", "absent", purpose, "apt-get install bubblewrap")
     elif (
-        machine.run([bwrap, "--ro-bind", "/", "/", "--unshare-all", "--proc", "/proc", "--dev", "/dev", "true"])
+        hardware.run([bwrap, "--ro-bind", "/", "/", "--unshare-all", "--proc", "/proc", "--dev", "/dev", "true"])
         is None
     ):
         detail = f"{purpose}; it is installed and does not work here: user namespaces are forbidden"
@@ -226,7 +226,7 @@ def _version(package: str) -> str | None:
 
 def _sizing(cpu: Cpu, memory: int, gpus: Sequence[Gpu]) -> list[dict[str, Any]]:
     """Per student and use, what it needs and whether each device has it. Sizes in GiB."""
-    from dataenvgym.sizing import MODELS, USES, Device, fits, need
+    from dataenvgym.machine.sizing import MODELS, USES, Device, fits, need
 
     devices = [Device("CPU", memory, 2 if cpu.bf16 else 4, gpus=0)] if memory else []
     kinds = list(dict.fromkeys((gpu.name, gpu.memory) for gpu in gpus))

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from dataenvgym.agents.checks import CheckContext
+from dataenvgym.agents.checks import CHECKS, COSTS, CheckContext, configured
 from dataenvgym.agents.checks.duplicate import SeenRows
+from dataenvgym.agents.config import CheckConfig
 from dataenvgym.agents.llm.asking import Asker
 from dataenvgym.agents.llm.gateway import Gateway
 from dataenvgym.agents.llm.response_cache import ResponseCache
 from dataenvgym.agents.verifier import Verified, verify
+from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.errors import DataError
+from dataenvgym.envs.stats import diversity
 from dataenvgym.envs.store import Store
 from dataenvgym.envs.types import Provenance, Rejected, Report, Row, Verdict, on_part
 from dataenvgym.graphs.config import EpisodeConfig
@@ -106,3 +114,21 @@ def _short(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
     return str(error)
+
+
+def show_verified(found: Verified, config: CheckConfig, domain: Domain, console: Console) -> None:
+    """Print what each check rejected, with an example of its reasons."""
+    table = Table(box=box.SIMPLE)
+    table.add_column("check")
+    table.add_column("cost")
+    table.add_column("rejected", justify="right")
+    table.add_column("e.g.")
+    rejected = Counter(record.verdicts[-1].check for record in found.rejected)
+    reasons = {record.verdicts[-1].check: record.verdicts[-1].reason for record in reversed(found.rejected)}
+    for name in ["schema", *(c.name for cost in COSTS for c in configured(config, domain, cost))]:
+        cost = CHECKS[name].cost if name in CHECKS else "free"
+        table.add_row(name, cost, str(rejected[name]), Text(reasons.get(name, "")))
+    console.print(table)
+    varied = diversity([row.question for row in found.accepted])
+    kept = f"{len(found.accepted)} accepted, {len(found.rejected)} rejected"
+    console.print(kept if varied is None else f"{kept}, diversity {varied:.2f}", highlight=False)

@@ -1,74 +1,21 @@
-"""A person in the loop: a plan shown as a table, and the answer to it, from the terminal or a file."""
+"""The plan that a run waits with, and the plan that a person writes in its place."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import shlex
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataenvgym.envs.errors import DataEnvGymError, DataError, RunFolderError, UnknownNameError
+from dataenvgym.envs.errors import DataError, RunFolderError, UnknownNameError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from dataenvgym.envs.observation import Observation
     from dataenvgym.envs.types import Plan
-    from dataenvgym.runs import Outcome
 
-Read = Callable[[str], str]
-
-QUESTION = "Generate this plan? (yes, no, edit, or the path of an edited plan) "
 # The plan in the iteration's folder, for a person to edit; it stays as the person left it.
 EDITABLE = "plan-to-edit.yaml"
-
-
-def add_plan(parser: argparse.ArgumentParser) -> None:
-    """Give `resume` its option `--plan`."""
-    parser.add_argument(
-        "--plan",
-        metavar="yes|FILE",
-        help="answer a run that waits for a person: yes, or an edited plan (YAML or JSON)",
-    )
-
-
-def resume_asking(
-    run_dir: Path, console: Console, given: str | None = None, *, read: Read | None = None
-) -> Outcome:
-    """Go on with a run, showing its events, and ask the person at the terminal whenever a plan waits for a yes.
-
-    Args:
-        run_dir: the run folder.
-        console: where it is shown.
-        given: the answer to the plan that waits now: `yes` or the path of an edited plan.
-        read: shows a prompt and gives the line typed (default: `input`).
-
-    Returns:
-        The outcome, without a summary when the question was left open: nobody to ask, or a no.
-
-    Raises:
-        RunFolderError: `given`, and no plan waits.
-        DataError: `given` is neither yes nor a plan that may be generated; the question stays open.
-    """
-    answer = None if given is None else _given(run_dir, given)
-    person = read is not None or sys.stdin.isatty()
-    while True:
-        outcome, question = _until_asked(run_dir, console, answer)
-        if question is None:
-            return outcome
-        if not person:
-            _say_how(run_dir, question, console)
-            return outcome
-        answer = ask(question, run_dir, console, read or input)
-        if answer is None:
-            console.print("refused: nothing was generated, and the question stays open")
-            return outcome
 
 
 def open_question(run_dir: Path) -> dict[str, Any] | None:
@@ -78,7 +25,8 @@ def open_question(run_dir: Path) -> dict[str, Any] | None:
         RunFolderError: not a run, in use by another process, or damaged.
     """
     from dataenvgym.agents.llm.loops import run_now
-    from dataenvgym.runs import CHECKPOINTS, THREAD, episode_graph, locked, open_run, readable
+    from dataenvgym.runs.folder import CHECKPOINTS, locked, open_run, readable
+    from dataenvgym.runs.run import THREAD, episode_graph
 
     config, checkpoints = open_run(run_dir), run_dir / CHECKPOINTS
 
@@ -89,60 +37,6 @@ def open_question(run_dir: Path) -> dict[str, Any] | None:
 
     with locked(run_dir), readable(checkpoints):
         return run_now(read()) if checkpoints.is_file() else None
-
-
-def ask(question: Any, run_dir: Path, console: Console, read: Read) -> Any:
-    """The person's answer to a question of `approve_plan`: "yes", an edited plan as a dict, or None for a no.
-
-    What cannot be used as an answer is told, and the question asked again.
-    """
-    from dataenvgym.envs.types import Plan
-
-    plan, observation = Plan.model_validate(question["plan"]), latest_observation(run_dir)
-    show_plan(plan, observation, console)
-    while True:
-        try:
-            said = read(QUESTION).strip().strip("'\"")
-        except (EOFError, KeyboardInterrupt):
-            console.print()
-            return None
-        if said.lower() in ("no", "n"):
-            return None
-        if said.lower() in ("yes", "y"):
-            return "yes"
-        if not said:
-            continue
-        try:
-            edited = _from_editor(plan, observation, run_dir) if said.lower() == "edit" else None
-            edited = edited or read_plan(Path(said).expanduser(), observation, plan)
-        except DataEnvGymError as error:
-            console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
-            continue
-        show_plan(edited, observation, console)
-        return edited.model_dump()
-
-
-def show_plan(plan: Plan, observation: Observation, console: Console) -> None:
-    """Print a plan as a table, with the running total of its rows against the iteration's budget."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    title = f"iteration {observation.iteration}: the plan of {plan.policy}"
-    table = Table(title=Text(title), box=box.SIMPLE, pad_edge=False)
-    table.add_column("skill")
-    table.add_column("subskill")
-    table.add_column("rows", justify="right")
-    table.add_column(f"of {observation.budget}", justify="right", no_wrap=True)
-    table.add_column("reason")
-    total = 0
-    for request in plan.requests:
-        total += request.count
-        cells = (request.skill, request.subskill or "-", str(request.count), str(total), request.reason)
-        table.add_row(*map(Text, cells))
-    console.print(table)
-    if plan.notes:
-        console.print(Text(plan.notes))
 
 
 def latest_observation(run_dir: Path) -> Observation:
@@ -210,74 +104,6 @@ def write_editable(plan: Plan, observation: Observation, run_dir: Path) -> Path:
         text = yaml.safe_dump(plan.model_dump(exclude={"actions"}), sort_keys=False, allow_unicode=True, width=110)
         write_bytes(path, f"{head}# Skills: {skills}\n{text}".encode())
     return path
-
-
-def _until_asked(run_dir: Path, console: Console, answer: Any) -> tuple[Outcome, Any]:
-    """Go on until the end or the next question, which is given back; `answer` answers the one that is open."""
-    from dataenvgym.display import live
-    from dataenvgym.runs import resume
-
-    answers, asked = [] if answer is None else [answer], []
-
-    def approve(question: Any) -> Any:
-        if answers:
-            return answers.pop()
-        asked.append(question)
-        return None  # asked once the live display is gone, which would draw over what is typed
-
-    with live(console) as show:
-        outcome = resume(
-            run_dir, on_event=lambda event: None if event["event"] == "waiting" else show(event), approve=approve
-        )
-    return outcome, asked[0] if asked else None
-
-
-def _given(run_dir: Path, given: str) -> Any:
-    from dataenvgym.envs.types import Plan
-
-    question = open_question(run_dir)
-    if question is None:
-        raise RunFolderError(
-            f"{run_dir} does not wait for an answer to a plan. Go on with it: dataenvgym resume {run_dir}"
-        )
-    if given.lower() in ("yes", "y"):
-        return "yes"
-    asked = Plan.model_validate(question["plan"])
-    return read_plan(Path(given).expanduser(), latest_observation(run_dir), asked).model_dump()
-
-
-def _say_how(run_dir: Path, question: Any, console: Console) -> None:
-    """Where there is nobody to ask: the plan, and how to answer it later."""
-    from dataenvgym.envs.types import Plan
-
-    plan, observation = Plan.model_validate(question["plan"]), latest_observation(run_dir)
-    show_plan(plan, observation, console)
-    path = write_editable(plan, observation, run_dir)
-    lines = (
-        "the plan waits for a person's yes",
-        f"answer in a terminal: dataenvgym resume {run_dir}",
-        f"or say yes to it:     dataenvgym resume {run_dir} --plan yes",
-        f"or edit {path}, then: dataenvgym resume {run_dir} --plan {path}",
-    )
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _from_editor(plan: Plan, observation: Observation, run_dir: Path) -> Plan:
-    path = write_editable(plan, observation, run_dir)
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
-    if not editor:
-        raise DataError(f"$EDITOR is not set. Edit {path} elsewhere, then answer with its path.")
-    try:
-        status = subprocess.run([*shlex.split(editor), str(path)], check=False).returncode  # noqa: S603
-    except (OSError, ValueError) as error:
-        raise DataError(f"$EDITOR: {editor!r} cannot be started ({error}). The plan is in {path}.") from error
-    if status:
-        raise DataError(f"$EDITOR: {editor!r} ended with status {status}. The plan is in {path}.")
-    edited = read_plan(path, observation, plan)
-    if edited == plan:
-        raise DataError("the plan is unchanged; answer yes to take it as it is")
-    return edited
 
 
 def _parse(path: Path) -> Any:

@@ -1,0 +1,59 @@
+"""`dataenvgym graph`: a graph as Mermaid text, or drawn into a file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from dataenvgym.envs.errors import ConfigError
+from dataenvgym.reports.drawing import SUFFIXES, draw, drawable, mermaid
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command `graph`."""
+    graph = commands.add_parser(
+        "graph",
+        help="a graph as Mermaid text, or drawn into a file",
+        description="Print a structure's graph, or a graph of your own, as Mermaid text, or draw it into a file.",
+        epilog="examples:\n"
+        "  dataenvgym graph skill_tree\n"
+        "  dataenvgym graph skill_list --teacher --out teacher.svg\n"
+        "  dataenvgym graph my_teacher:graph --out mine.png",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    graph.add_argument(
+        "structure",
+        nargs="?",
+        default="skill_tree",
+        metavar="STRUCTURE",
+        help="open_ended, skill_list or skill_tree (the default); or a graph of yours, as module:attribute or "
+        "file.py:attribute",
+    )
+    graph.add_argument("--teacher", action="store_true", help="the teacher alone, without the episode around it")
+    graph.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="a file ending in .svg or .png (needs dataenvgym[draw]) or .mmd (Mermaid text)",
+    )
+    graph.set_defaults(command=_command)
+
+
+def _command(arguments: argparse.Namespace) -> int:
+    from dataenvgym.envs.store import write_bytes
+
+    out: Path | None = arguments.out
+    if out is not None and out.suffix not in SUFFIXES:
+        raise ConfigError(f"--out {out}: the name must end in one of {', '.join(SUFFIXES)}")
+    graph = drawable(arguments.structure, arguments.teacher)
+    if out is None:
+        sys.stdout.write(mermaid(graph))
+        return 0
+    data = mermaid(graph).encode() if out.suffix == ".mmd" else draw(graph, out.suffix)
+    try:
+        write_bytes(out, data)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: cannot be written ({error.strerror})") from error
+    sys.stdout.write(f"drawn into {out}\n")
+    return 0

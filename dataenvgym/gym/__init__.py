@@ -1,0 +1,1 @@
+"""The environment driven by hand, with the interface of Gymnasium."""

@@ -1,0 +1,1 @@
+"""What a run shows: tables, a page, drawings of its graphs."""

@@ -1,0 +1,1 @@
+"""Runs: an episode on disk."""

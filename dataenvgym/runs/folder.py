@@ -1,0 +1,137 @@
+"""The folder of a run: made, opened, checked and kept from other processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dataenvgym.envs.errors import ConfigError, RunFolderError
+from dataenvgym.envs.store import Store, write_bytes, write_json
+from dataenvgym.envs.types import Plan
+from dataenvgym.graphs.config import CONFIG_FILE, EpisodeConfig, dump_config, load_config
+from dataenvgym.runs.manifest import MANIFEST, provenance
+
+CHECKPOINTS, SUMMARY = "checkpoints.sqlite", "summary.json"
+EXTENSIONS = "budget.json"
+
+
+def create(config: EpisodeConfig, out: Path | None, *, own_teacher: bool = False) -> Path:
+    """A new run folder with config.yaml and manifest.json.
+
+    `own_teacher`: a teacher graph of the user's is to run in it, which no file can hold; `resume` asks for it.
+    """
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.task.name}-{config.structure}-s{config.seed}"
+    run_dir = out or Path("runs") / name
+    check_free(run_dir)
+    try:
+        begin(config, run_dir, {"own_teacher": own_teacher})
+    except OSError as error:
+        raise RunFolderError(f"{run_dir} cannot be made ({error.strerror}); name another with --out") from error
+    return run_dir
+
+
+def begin(config: EpisodeConfig, run_dir: Path, notes: Mapping[str, Any]) -> None:
+    """Write what makes a folder a run: manifest.json, with `notes` among its entries, then config.yaml."""
+    text = dump_config(config)
+    write_json(run_dir / MANIFEST, {**provenance(config.seed, text), **notes})
+    write_bytes(run_dir / CONFIG_FILE, text.encode())
+
+
+def check_free(run_dir: Path) -> None:
+    """Refuse a folder that a new run cannot be put into, with a RunFolderError."""
+    if (run_dir / CONFIG_FILE).exists():
+        raise RunFolderError(f"{run_dir} already holds a run. Go on with it: dataenvgym resume {run_dir}")
+    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        raise RunFolderError(f"{run_dir} exists and is not empty; name another folder with --out")
+
+
+def open_run(run_dir: Path) -> EpisodeConfig:
+    """The config of an existing run, checked against what the run was started with."""
+    if not (run_dir / CONFIG_FILE).is_file():
+        raise RunFolderError(f"{run_dir} is not a run: it has no {CONFIG_FILE}")
+    manifest = read_manifest(run_dir)
+    recorded = manifest["config_sha256"]
+    if (manifest.get("fork") or {}).get("plan"):
+        Store(run_dir).read(manifest["fork"]["plan"], Plan)  # refuses one that was changed since
+    text = (run_dir / CONFIG_FILE).read_text()
+    if hashlib.sha256(text.encode()).hexdigest() != recorded:
+        raise RunFolderError(
+            f"{run_dir / CONFIG_FILE} was changed after the run was started, so its rows and scores belong to "
+            "another config. Restore it, or start a new run with the changed config."
+        )
+    try:
+        return load_config(run_dir / CONFIG_FILE, extensions(run_dir))
+    except ConfigError as error:
+        raise RunFolderError(f"{run_dir} was made by another version of dataenvgym: {error}") from error
+
+
+def read_manifest(run_dir: Path) -> dict[str, Any]:
+    """What manifest.json of a run holds: versions, seed, the sha256 of its config, what it was forked from.
+
+    Raises:
+        RunFolderError: the file is missing or damaged.
+    """
+    try:
+        manifest = json.loads((run_dir / MANIFEST).read_text())
+        return {**manifest, "config_sha256": manifest["config_sha256"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"{run_dir / MANIFEST} is missing or damaged; the run cannot be resumed") from error
+
+
+def extensions(run_dir: Path) -> list[str]:
+    """The `key=value` texts given to `extend` so far."""
+    path = run_dir / EXTENSIONS
+    if not path.is_file():
+        return []
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise RunFolderError(f"{path} is damaged ({error}); delete it to go on with the first budget") from error
+    return [str(text) for text in found]
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Keep other processes from the run for the length of the block, or refuse with a RunFolderError."""
+    from filelock import FileLock, Timeout
+
+    if not run_dir.is_dir():
+        raise RunFolderError(f"{run_dir} is not a run: there is no such folder")
+    try:
+        with FileLock(run_dir / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise RunFolderError(f"{run_dir} is being run by another process") from None
+
+
+@contextmanager
+def readable(checkpoints: Path) -> Iterator[None]:
+    """Tell of a damaged checkpoint file, of which SQLite only says that something is wrong."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise RunFolderError(f"{checkpoints} is damaged ({error}); the run cannot be resumed") from error
+
+
+def read_summary(run_dir: Path) -> dict[str, Any] | None:
+    """What summary.json of a run holds; None while the run has not finished.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    path = run_dir / SUMMARY
+    if not path.is_file():
+        return None
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise RunFolderError(
+            f"{path} is damaged ({error}). Delete it and have it made again: dataenvgym resume {run_dir}"
+        ) from error
+    return summary

@@ -1,0 +1,1 @@
+"""Many episodes from one file, on one machine or on many."""
