@@ -30,7 +30,7 @@ from dataenvgym.agents.llm.ledger import Ledger
 from dataenvgym.agents.llm.response_cache import ResponseCache
 from dataenvgym.agents.prompts import Prompt
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "agents"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "agents" / "llm"))
 from openai_server import OpenAIServer, Reply, tool_reply
 
 CONCURRENCY = 16

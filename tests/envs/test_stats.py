@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS, problem
 from dataenvgym.envs.errors import DataError
-from dataenvgym.envs.stats import curve_area, paired_gain, rows_to_target, wilson
+from dataenvgym.envs.stats import curve_area, diversity, paired_gain, rows_to_target, wilson
 
 
 def test_wilson_known_values() -> None:
@@ -92,3 +93,11 @@ def test_rows_to_target() -> None:
     curve = [(0, 0.2), (100, 0.5), (200, 0.4), (300, 0.6)]
     assert [rows_to_target(curve, t) for t in (0.1, 0.5, 0.55, 0.9)] == [0, 100, 300, None]
     assert rows_to_target([], 0.5) is None
+
+
+def test_diversity_falls_with_repetition_and_forms() -> None:
+    same = diversity(["What is 47 + 85?"] * 40)
+    forms = diversity([f"What is {n} + {n * 7}?" for n in range(40)])
+    free = diversity([problem(skill, 1, n).question for n, skill in enumerate(sorted(SKILLS) * 4)][:40])
+    assert diversity([]) is None and same is not None and forms is not None and free is not None
+    assert 0 < same < forms < free < 1

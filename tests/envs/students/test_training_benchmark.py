@@ -11,7 +11,7 @@ import pytest
 
 @pytest.mark.slow
 def test_the_benchmark_measures_each_thing_at_toy_size() -> None:
-    script = Path(__file__).parents[2] / "benchmarks" / "student.py"
+    script = Path(__file__).parents[3] / "benchmarks" / "student.py"
     ended = subprocess.run(
         [sys.executable, str(script), "--toy"],
         capture_output=True,

@@ -14,7 +14,7 @@ from dataenvgym.envs.tasks import Task, hub, load_task
 from dataenvgym.envs.tasks.records import Splits
 from dataenvgym.envs.types import Instance
 
-SAMPLES = Path(os.environ.get("DATAENVGYM_SAMPLES", Path(__file__).parents[3] / "shared" / "data"))
+SAMPLES = Path(os.environ.get("DATAENVGYM_SAMPLES", Path(__file__).parents[6] / "shared" / "data"))
 ANSWERS = ["{}", "\\frac{{{}}}{{7}}", "{}\\text{{ cm}}", "\\left(1, {}\\right)", "x^2 + {}"]
 
 

@@ -22,7 +22,6 @@ from dataenvgym.envs.domains.code.tasks.functions.skills import question as ques
 from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS, problem
 from dataenvgym.envs.errors import ConfigError
-from dataenvgym.envs.stats import diversity
 from dataenvgym.envs.tasks import load_task
 from dataenvgym.envs.types import DataRequest, Instance, Provenance, Row, Verdict
 
@@ -299,11 +298,3 @@ def test_every_check_of_the_config_is_registered_and_says_what_it_does() -> None
     assert all(check.summary and check.cost in COSTS for check in CHECKS.values())
     with pytest.raises(ValueError, match="of the kind that is called"):
         Check("mine", "sandbox", "no function", row=CHECKS["format"].row)
-
-
-def test_diversity_falls_with_repetition_and_forms() -> None:
-    same = diversity(["What is 47 + 85?"] * 40)
-    forms = diversity([f"What is {n} + {n * 7}?" for n in range(40)])
-    free = diversity([problem(skill, 1, n).question for n, skill in enumerate(sorted(SKILLS) * 4)][:40])
-    assert diversity([]) is None and same is not None and forms is not None and free is not None
-    assert 0 < same < forms < free < 1

@@ -27,7 +27,7 @@ from dataenvgym.sweeps.sweep import sweep
 Cli = Callable[..., tuple[int, str, str]]
 Write = Callable[..., Path]
 
-TEACHERS = Path(__file__).parents[2] / "benchmarks" / "teachers.yaml"
+TEACHERS = Path(__file__).parents[3] / "benchmarks" / "teachers.yaml"
 BASE = {
     "structure": "skill_list",
     "student": {"name": "tiny", "generation": {"max_new_tokens": 4}},

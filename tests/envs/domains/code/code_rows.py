@@ -18,7 +18,7 @@ from dataenvgym.envs.domains.code.sandbox.types import Isolation
 from dataenvgym.envs.tasks import Task, load_task
 from dataenvgym.envs.types import Instance, Provenance, Row
 
-SAMPLES = Path(os.environ.get("DATAENVGYM_SAMPLES", Path(__file__).parents[3] / "shared" / "data"))
+SAMPLES = Path(os.environ.get("DATAENVGYM_SAMPLES", Path(__file__).parents[5] / "shared" / "data"))
 ISOLATION: Isolation = "bubblewrap" if shutil.which("bwrap") else "rlimits"
 Rows = list[dict[str, Any]]
 
