@@ -23,14 +23,16 @@ async def plan_by_shares(
     reasons: Sequence[str],
     filling: str | None = None,
 ) -> Plan:
-    """Each skill spends its share: it explores where it is to and has room, or has no subskill; else it exploits,
-    evenly over its subskills.
+    """The plan that gives each skill its share of the rows.
+
+    A skill explores if it is told to and has room, or has no subskill yet; otherwise it exploits, evenly over its
+    subskills.
 
     Args:
         shares: rows per skill.
-        explores: per skill, whether it is to explore.
-        reasons: per skill, why.
-        filling: why a skill exploits, in place of its reason; None: its reason.
+        explores: per skill, whether it is told to explore.
+        reasons: per skill, the reason of its action.
+        filling: the reason of every skill that exploits; None: that of `reasons`.
     """
     config, actions = asker.config, []
     for skill, share, explore_now, reason in zip(feedback.skills, shares, explores, reasons, strict=True):

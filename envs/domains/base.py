@@ -1,6 +1,6 @@
 """What differs between domains, as data: how to ask, how to read and judge an answer, what a row looks like.
 
-And what the scripted chat model needs to know of a task to teach it: its `Curriculum`.
+A `Curriculum` is what the scripted chat model needs to know of a domain's embedded task to teach it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
