@@ -11,8 +11,8 @@ of the ratios in each round the median and the range. Tokens are those of the ro
 Prints a table and, as its last line, one JSON object. Run it on an idle GPU.
 
 Model FLOP utilisation counts what the training needs and no more, against the dense bfloat16 rate of the data
-sheet: forward and gradients of the activations, 4 flops a weight and token, in full training and for adapters 6; the
-output head at the learnt tokens alone; causal attention within each row; not what checkpointing computes again.
+sheet: 4 flops a token and frozen weight (forward, gradients of the activations), 6 a trained weight; the output
+head at the learnt tokens alone; causal attention within each row; not what checkpointing computes again.
 """
 
 import argparse
