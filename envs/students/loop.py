@@ -38,6 +38,8 @@ ROUNDING = 0.1
 LEAK = 0.001
 # Rows packed into one sequence are masked from one another, at a cost that grows as the square of its length.
 PACKED_TOKENS = 4096
+# Whether a model can be packed is tried on so many rows.
+TRIAL_ROWS = 4
 DIVERGED = "the training loss became {}"
 LOWER_RATE = "A lower student.train.learning_rate is the first thing to try."
 
@@ -400,7 +402,7 @@ def _packs(model: Any, rows: Sequence[Encoded], size: int, pad_token: int, prefi
     """Whether the first batch comes out packed as it does padded, without a leak from row to row."""
     import torch
 
-    first = next(parts([len(r.ids) - prefix for r in rows], size, PACKED_TOKENS))
+    first = next(parts([len(r.ids) - prefix for r in rows], min(size, TRIAL_ROWS), PACKED_TOKENS))
     trial = [rows[i] for i in first]
     with torch.no_grad():
         try:

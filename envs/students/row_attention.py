@@ -99,6 +99,20 @@ def _kernel() -> tuple[Callable[..., torch.Tensor], bool] | None:
     return varlen_attn, "enable_gqa" in known
 
 
+@cache
+def _groups_untold(device: torch.device) -> bool:
+    """Whether a kernel that cannot be told so takes keys and values of fewer heads; tried once."""
+    import torch
+
+    kernel, _ = _kernel() or (None, False)
+    query, key = (torch.ones(2, heads, 64, device=device, dtype=torch.bfloat16) for heads in (2, 1))
+    ends = torch.tensor([0, 2], dtype=torch.int32, device=device)
+    try:
+        return kernel is not None and kernel(query, key, key, ends, ends, 2, 2, window_size=(-1, 0)).shape[1] == 2
+    except (ValueError, RuntimeError):
+        return False
+
+
 def _forward(
     module: Any,
     query: torch.Tensor,
@@ -121,7 +135,10 @@ def _forward(
     kernel, told_of_groups = found
     q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
     options: dict[str, Any] = {"scale": scaling, "window_size": (-1, 0)}
-    if told_of_groups and q.shape[1] > k.shape[1]:
+    group = q.shape[1] // k.shape[1]
+    if group > 1 and told_of_groups:
         options["enable_gqa"] = True
+    elif group > 1 and not _groups_untold(q.device):
+        k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
     out = kernel(q, k, v, cu_seq_lens_q, cu_seq_lens_q, max_length_q, max_length_q, **options)
     return out.unsqueeze(0), None

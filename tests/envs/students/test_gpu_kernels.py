@@ -37,14 +37,15 @@ def row_by_row(
     return torch.cat(rows)
 
 
-@pytest.mark.parametrize("told_of_groups", [True, False])
+@pytest.mark.parametrize(("told_of_groups", "untold"), [(True, False), (False, True), (False, False)])
 def test_rows_kept_apart_by_their_boundaries_learn_as_padded_ones(
-    told_of_groups: bool, monkeypatch: pytest.MonkeyPatch, own_cache: bool
+    told_of_groups: bool, untold: bool, monkeypatch: pytest.MonkeyPatch, own_cache: bool
 ) -> None:
     import torch
 
     plain, packed = model(), model()
     monkeypatch.setattr(row_attention, "_kernel", lambda: (row_by_row, told_of_groups))
+    monkeypatch.setattr(row_attention, "_groups_untold", lambda device: untold)
     monkeypatch.setattr(row_attention, "_usable", lambda model: True)
     assert row_attention.install(packed)
     assert packing_prefix(packed, ROWS, 4, 0) == 0
