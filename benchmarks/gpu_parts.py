@@ -344,7 +344,7 @@ def answers(setting: Setting) -> dict[str, Any]:
         return model.generate(input_ids=padded, attention_mask=mask, **options)[:, width:].tolist()
 
     exact = setting.student("third", dtype="float32")
-    alone = [greedy_texts(exact, ids[: setting.size(64)], new, size) for size in (count, 1)]
+    alone = [greedy_texts(exact, ids[: setting.size(16)], new, size) for size in (count, 1)]
     exact.close()
     ours(), theirs()  # warm
     measured: dict[str, list[float]] = {"ours": [], "generate": []}
@@ -463,6 +463,7 @@ def visible(setting: Setting) -> dict[str, Any]:
             env={**os.environ, "CUDA_VISIBLE_DEVICES": value},
             stdout=subprocess.PIPE,
             text=True,
+            cwd=setting.folder,  # python -c imports from where it is started, and a checkout is not the package
         )
         for value in ("", "0")
     }
@@ -486,14 +487,14 @@ def profile(setting: Setting) -> str:
 
 PARTS: dict[str, tuple[Callable[[Setting], dict[str, Any]], int]] = {
     "ceilings": (ceilings, 5),
-    "speed": (speed, 120),
-    "iteration": (iteration, 25),
-    "losses": (losses, 20),
-    "memory": (memory, 15),
-    "answers": (answers, 25),
+    "speed": (speed, 125),
+    "dpo": (dpo, 30),
+    "ways": (ways, 50),
+    "iteration": (iteration, 20),
+    "losses": (losses, 45),
+    "memory": (memory, 10),
     "full": (full, 15),
-    "dpo": (dpo, 25),
     "visible": (visible, 15),
-    "ways": (ways, 40),
+    "answers": (answers, 45),
 }
 """Each part, and about how many seconds it needs on an H100, the first one's start not counted."""
