@@ -89,7 +89,7 @@ def test_patience_counts_from_the_best_iteration(stub_config: Any) -> None:
 
 
 def test_a_base_that_meets_the_target_is_not_taught(stub: Any, stub_config: Any, tmp_path: Path) -> None:
-    stub._rows = 100
+    stub.rows = 100
     stub.load = lambda adapter: None
     found = summary_of(run(stub_config("budget.target=0.9"), tmp_path / "run"))
     assert (found["iterations"], found["rows_accepted"], found["calls"]) == (0, 0, 0)
