@@ -11,21 +11,21 @@ from dataenvgym.agents.checks import COSTS, CheckContext, configured
 from dataenvgym.envs.types import DataRequest, Rejected, Row, Verdict
 
 
-class Judged(NamedTuple):
+class CheckedRow(NamedTuple):
     """A row and the verdicts on it so far."""
 
     row: Row
     verdicts: list[Verdict]
 
 
-class Verified(NamedTuple):
+class VerificationResult(NamedTuple):
     """Accepted rows, and rejected ones with their verdicts, the last of which failed."""
 
     accepted: list[Row]
     rejected: list[Rejected]
 
 
-async def verify(rows: Sequence[Row], context: CheckContext) -> Verified:
+async def verify(rows: Sequence[Row], context: CheckContext) -> VerificationResult:
     """Run the configured checks, those that cost nothing first; a row ends at the first that it fails.
 
     A rejected row keeps all its verdicts. An accepted one keeps what checks noted of it (`Verdict.marks`) in its
@@ -39,33 +39,33 @@ async def verify(rows: Sequence[Row], context: CheckContext) -> Verified:
         if not left or check.rows is None:
             break
         verdicts = await check.rows([judged.row for judged in left], context)
-        judged_now = [Judged(j.row, [*j.verdicts, v]) for j, v in zip(left, verdicts, strict=True)]
+        judged_now = [CheckedRow(j.row, [*j.verdicts, v]) for j, v in zip(left, verdicts, strict=True)]
         left = [j for j in judged_now if j.verdicts[-1].passed]
         rejected += [j for j in judged_now if not j.verdicts[-1].passed]
-    return Verified(
+    return VerificationResult(
         accepted=[_marked(j) for j in left],
         rejected=[Rejected(row=j.row.model_dump(), verdicts=j.verdicts) for j in rejected],
     )
 
 
-def _free(rows: Sequence[Row], context: CheckContext) -> tuple[list[Judged], list[Judged]]:
-    passed: list[Judged] = []
-    failed: list[Judged] = []
+def _free(rows: Sequence[Row], context: CheckContext) -> tuple[list[CheckedRow], list[CheckedRow]]:
+    passed: list[CheckedRow] = []
+    failed: list[CheckedRow] = []
     checks = [check.row for check in configured(context.config, context.domain, "free") if check.row is not None]
     for row in rows:
         verdicts: list[Verdict] = []
         for check in checks:
             verdicts.append(check(row, context))
             if not verdicts[-1].passed:
-                failed.append(Judged(row, verdicts))
+                failed.append(CheckedRow(row, verdicts))
                 break
         else:
             context.seen.add(row.id, row.question)
-            passed.append(Judged(row, verdicts))
+            passed.append(CheckedRow(row, verdicts))
     return passed, failed
 
 
-def _marked(judged: Judged) -> Row:
+def _marked(judged: CheckedRow) -> Row:
     marks = {key: value for verdict in judged.verdicts for key, value in verdict.marks.items()}
     return judged.row.model_copy(update={"extra": {**judged.row.extra, **marks}}) if marks else judged.row
 

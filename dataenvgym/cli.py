@@ -192,7 +192,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     from dataenvgym.commands.progress import live
     from dataenvgym.commands.verify import show_verified, verify_file, write_verified
     from dataenvgym.graphs.config import load_config
-    from dataenvgym.graphs.live import task_of, told
+    from dataenvgym.graphs.live import stream_reporter, task_of
 
     changes = [*arguments.set]
     if arguments.task:
@@ -202,7 +202,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.run / "config.yaml" if arguments.run else None, changes)
     console = Console()
     with live(console) as show:
-        found = asyncio.run(verify_file(arguments.rows, config, arguments.run, told(show)))
+        found = asyncio.run(verify_file(arguments.rows, config, arguments.run, stream_reporter(show)))
     if arguments.out:
         write_verified(found, arguments.out)
     show_verified(found, config.teacher.checks, task_of(config).domain, console)

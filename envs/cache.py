@@ -1,4 +1,4 @@
-"""The cache folder: weights and predictions that any run may reuse, and locks around making them."""
+"""The cache folder: weights and predictions that any run may reuse, and locks for their creation."""
 
 import os
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from shutil import rmtree
 
 
 def cache_dir() -> Path:
-    """$DATAENVGYM_CACHE, else $XDG_CACHE_HOME/dataenvgym, else ~/.cache/dataenvgym."""
+    """Return $DATAENVGYM_CACHE, else $XDG_CACHE_HOME/dataenvgym, else ~/.cache/dataenvgym."""
     if given := os.environ.get("DATAENVGYM_CACHE"):
         return Path(given)
     home = os.environ.get("XDG_CACHE_HOME")
@@ -15,9 +15,9 @@ def cache_dir() -> Path:
 
 
 def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """`folder`, made by `make(temporary folder)` unless it is there. A killed maker leaves nothing behind.
+    """Return `folder`, created by `make(temporary folder)` unless it exists. A killed process leaves no folder.
 
-    Two processes asking at once make it once: the second waits.
+    Of two processes that call this together, the second waits for the first.
     """
     if folder.is_dir():
         return folder

@@ -1,11 +1,11 @@
-"""The exceptions a user may see. Each says what was wrong, what was expected and the nearest valid name."""
+"""Exceptions for users. Each says what was wrong, what was expected and the nearest valid name."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class DataEnvGymError(RuntimeError):
-    """Base class: a mistake the user can mend. The command line prints it without a traceback.
+    """Base class: a mistake that the user can fix. The command line prints it without a traceback.
 
     A RuntimeError, because a LangGraph server tells its clients the text of built-in errors only.
     """
@@ -26,7 +26,7 @@ class ConfigError(DataEnvGymError):
 
 
 class MissingDependencyError(DataEnvGymError):
-    """A package, file, model or key that is needed and absent; the text says what to install or set."""
+    """A required package, file, model or key is missing; the text says what to install or set."""
 
 
 class DataError(DataEnvGymError):
@@ -34,15 +34,15 @@ class DataError(DataEnvGymError):
 
 
 class RunFolderError(DataEnvGymError):
-    """A run folder that cannot be used: another config, a damaged file, not a run."""
+    """A run folder that cannot be used: it has another config or a damaged file, or is not a run."""
 
 
 class BudgetReachedError(DataEnvGymError):
-    """A request that a cap on calls, tokens or cost forbids; the work in hand is finished without it."""
+    """A cap on calls, tokens or cost prevents a request; current work finishes without it."""
 
 
 class TrainingError(DataEnvGymError):
-    """A training of the student that could not be finished; the student it started from is as it was."""
+    """A training failed; the student that it started from is unchanged."""
 
 
 class DivergedError(TrainingError, FloatingPointError):
@@ -50,8 +50,8 @@ class DivergedError(TrainingError, FloatingPointError):
 
 
 class StudentError(DataEnvGymError):
-    """A student that cannot answer: its server does not start, or has died twice."""
+    """A student cannot answer: its server does not start, or died twice."""
 
 
 class TeacherError(DataEnvGymError):
-    """A teacher that broke its contract or whose model cannot be reached."""
+    """A teacher broke its contract, or its model cannot be reached."""

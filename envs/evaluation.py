@@ -1,4 +1,4 @@
-"""Scoring a student on instances: predictions, found again in the cache when they were made before."""
+"""Score a student on instances, reusing cached predictions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ UNSKILLED = "other"
 def predict_cached(
     student: Student, key: str, prompts: Sequence[str], progress: Progress | None = None
 ) -> list[str]:
-    """The loaded student's answers. `key` names its weights; equal key and prompts mean equal answers."""
+    """Generate the loaded student's answers, or read them from the cache.
+
+    `key` identifies the weights; equal key and prompts mean equal answers.
+    """
     name = hashlib.sha256(json.dumps([key, student.generation_key, list(prompts)]).encode()).hexdigest()
     path = cache_dir() / "predictions" / f"{name[:32]}.json"
     try:
@@ -39,8 +42,8 @@ def score(
     skills: Mapping[str, str],
     progress: Progress | None = None,
 ) -> list[Prediction]:
-    """One scored prediction per instance; `skills` maps instance ids to skill names. `progress` hears of answers
-    that are run."""
+    """Score one answer per instance. `skills` maps instance ids to skill names; `progress` is called as programs
+    finish."""
     return [
         Prediction(
             id=item.id,
@@ -57,12 +60,12 @@ def score(
 
 
 def accuracy(predictions: Sequence[Prediction]) -> float:
-    """Share of correct predictions; 0 when there are none."""
+    """Compute the share of correct predictions; 0 without predictions."""
     return sum(p.correct for p in predictions) / len(predictions) if predictions else 0.0
 
 
 def by_skill(predictions: Sequence[Prediction]) -> dict[str, list[Prediction]]:
-    """Predictions grouped by skill, skills in alphabetical order."""
+    """Group predictions by skill, in alphabetical order of skills."""
     groups: dict[str, list[Prediction]] = {}
     for prediction in predictions:
         groups.setdefault(prediction.skill, []).append(prediction)

@@ -1,6 +1,6 @@
-"""The user's own Python by name: `my_module` or `path/to/file.py`, and what stands in it: `my_module:graph`.
+"""Load the user's own Python by name: `my_module` or `path/to/file.py`, or an object in it: `my_module:graph`.
 
-It is run by this, as by `python`.
+Loading runs the code, as `python` would.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 from dataenvgym.envs.errors import ConfigError, UnknownNameError
 
 OWN = "_of_the_user_"
-"""How the names of modules begin that were made of a file: no other process finds them by name."""
+"""Prefix of the names of modules loaded from a file; no other process finds them by name."""
 
 
 def load_object(spec: str) -> Any:
-    """The object that `module:attribute` or `file.py:attribute` names; modules of the current folder are found.
+    """Load the object `module:attribute` or `file.py:attribute`; modules of the current folder are found.
 
     Raises:
-        ConfigError: no such module or file, or it fails when it is imported.
+        ConfigError: no such module or file, or its import fails.
         UnknownNameError: the module has no such attribute.
     """
     where, colon, name = spec.rpartition(":")
@@ -35,7 +35,7 @@ def load_object(spec: str) -> Any:
 
 
 def import_once(where: str) -> None:
-    """Run a module or a file, once per process; it registers what it has under a name.
+    """Run a module or a file once per process, so that it can register its parts.
 
     Raises:
         ConfigError: as for `load_object`.
@@ -44,7 +44,7 @@ def import_once(where: str) -> None:
 
 
 def is_file(where: str) -> bool:
-    """Whether the path of a file is meant, and not a module."""
+    """Tell whether the text names a file, not a module."""
     return where.endswith(".py")
 
 
@@ -62,7 +62,7 @@ def _module(name: str) -> Any:
         if error.name is not None and name.split(".")[0] == error.name.split(".")[0]:
             raise ConfigError(f"there is no module {name!r} here ({Path.cwd()}) or installed") from error
         raise ConfigError(f"{name} cannot be imported: {error}") from error
-    except Exception as error:  # the user's code: whatever it raises is theirs to mend
+    except Exception as error:  # the user's code may raise anything
         raise ConfigError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
 
 
@@ -71,9 +71,9 @@ def _file(path: Path) -> Any:
         raise ConfigError(f"there is no file {path}")
     spec = importlib.util.spec_from_file_location(f"{OWN}{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"{path} is no Python file")
+        raise ConfigError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # as an import does: dataclasses and type hints look it up
+    sys.modules[spec.name] = module  # as an import does; dataclasses and type hints look it up
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # as above

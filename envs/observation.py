@@ -1,4 +1,4 @@
-"""What the environment shows the teacher, and how the skill forest follows from the run's plans and rows."""
+"""The observation that the teacher sees, and the skill forest computed from the run's plans and rows."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class SubskillState(Frozen):
     """A leaf of the forest (paper, section 2.1)."""
 
     name: str
-    allocation: int = Field(description="How many rows the plans so far gave it.")
+    allocation: int = Field(description="Rows allocated to it by the plans so far.")
     rows: int = Field(description="Accepted rows so far.")
     accuracy: float | None = Field(
         None,
         description="Share of its rows that the student would have written word for word when it first "
-        "met them in training; null before any, or where the trainer cannot tell.",
+        "met them in training; null before any training, or where the trainer does not report it.",
     )
 
 
@@ -44,7 +44,7 @@ class SkillState(Frozen):
 
 
 class Observation(Frozen):
-    """All that a teacher may know. With `state` false the feedback is withheld: no predictions, no accuracies."""
+    """Everything that a teacher may know. With `state` false it has no predictions and no accuracies."""
 
     task: str
     domain: str
@@ -62,7 +62,7 @@ class Observation(Frozen):
 
 
 class Lesson(Frozen):
-    """What one iteration did, as the forest needs it."""
+    """The plan and the rows of one iteration, from which the forest is computed."""
 
     plan: Plan
     rows: list[Row]
@@ -70,7 +70,7 @@ class Lesson(Frozen):
 
 
 def subskills(lessons: Sequence[Lesson], skill: str) -> list[SubskillState]:
-    """The leaves under a skill: allocations summed over the plans, rows and accuracy over the lessons."""
+    """Compute the leaves under a skill: allocations summed over the plans, rows and accuracy over the lessons."""
     allocation: dict[str, int] = {}
     rows: dict[str, int] = {}
     known: dict[str, list[bool]] = {}

@@ -1,4 +1,4 @@
-"""Intervals and summaries for accuracies, and how varied questions are.
+"""Intervals and summaries of accuracies, and the diversity of questions.
 
 Fractions everywhere; every interval is a 95% interval.
 """
@@ -16,9 +16,9 @@ Z = 1.959963984540054
 
 
 def wilson(successes: int, n: int) -> Interval:
-    """An accuracy with its Wilson score interval (E. B. Wilson, JASA 22, 1927).
+    """Compute an accuracy with its Wilson score interval (E. B. Wilson, JASA 22, 1927).
 
-    With no trials nothing is known: value 0, interval 0 to 1.
+    Without trials the value is 0 and the interval 0 to 1.
 
     Raises:
         DataError: not 0 <= successes <= n.
@@ -34,7 +34,7 @@ def wilson(successes: int, n: int) -> Interval:
 
 
 def paired_gain(base: Sequence[bool], best: Sequence[bool]) -> Interval:
-    """Accuracy of `best` minus that of `base` on the same instances in the same order, with an interval.
+    """Subtract the accuracy of `base` from that of `best` on the same instances in the same order, with an interval.
 
     The adjusted Wald interval for a difference of paired proportions, which adds one to each of the two
     counts of unlike pairs (D. G. Bonett, R. M. Price, "Adjusted Wald confidence interval for a difference
@@ -48,7 +48,7 @@ def paired_gain(base: Sequence[bool], best: Sequence[bool]) -> Interval:
     """
     n = len(base)
     if n != len(best):
-        raise DataError(f"paired results need one length; got {n} and {len(best)}")
+        raise DataError(f"paired results must have the same length; got {n} and {len(best)}")
     if n == 0:
         return Interval(0.0, -1.0, 1.0)
     won = sum(1 for x, y in zip(base, best, strict=True) if y and not x)
@@ -76,16 +76,16 @@ def curve_area(points: Iterable[tuple[int, float]]) -> float:
 
 
 def rows_to_target(points: Iterable[tuple[int, float]], target: float) -> int | None:
-    """The least number of rows with which the accuracy was at least `target`; None when it never was."""
+    """Find the fewest rows at which the accuracy reached `target`; None when it never did."""
     return min((rows for rows, accuracy in points if accuracy >= target), default=None)
 
 
 def diversity(questions: Sequence[str]) -> float | None:
-    """Size of the questions compressed over their size as they are: 0 (all the same) to about 1; null for none.
+    """Divide the compressed by the plain size of the questions: 0 (all the same) to about 1; None without questions.
 
-    The compression ratio (here its inverse, zlib) is the cheapest of the measures that agree with slower ones
-    on what repeats itself, forms and phrases alike (Shaib et al. 2024, arXiv 2403.00553). It falls as a text
-    grows, so compare equal numbers of rows.
+    The compression ratio (here its inverse, by zlib) is the cheapest of the measures that agree with slower ones
+    on repeated phrases and patterns (Shaib et al. 2024, arXiv 2403.00553). It falls as a text grows, so compare
+    equal numbers of rows.
     """
     text = "\n".join(questions).encode()
     return len(zlib.compress(text, 9)) / len(text) if text else None

@@ -1,4 +1,4 @@
-"""Files of a run: JSON and JSON lines, written whole or not at all, and referred to by content."""
+"""Files of a run: JSON and JSON lines, written atomically, and referenced by content."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write to a temporary name, fsync, rename: a reader sees the old file or the new one, never a part."""
+    """Write atomically (temporary name, fsync, rename): a reader sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     with partial.open("wb") as file:
@@ -31,12 +31,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """One JSON document, indented for reading by eye."""
+    """Write one JSON document, indented for human readers."""
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """The SQLite file and what a killed process has not merged into it; opening it would write to its folder."""
+    """Copy a SQLite file and its write-ahead log without opening it, which would write to its folder."""
     for ending in ("", "-wal"):
         if (path := source.with_name(source.name + ending)).is_file():
             shutil.copy2(path, target.with_name(target.name + ending))
@@ -49,32 +49,32 @@ class Store:
         self.root = root
 
     def path(self, name: str) -> Path:
-        """Absolute path of a file of the run."""
+        """Return the absolute path of a file of the run."""
         return self.root / name
 
     @staticmethod
     def iteration(number: int, name: str) -> str:
-        """Relative path of a file of an iteration; iteration 0 is the base evaluation."""
+        """Return the relative path of a file of an iteration; iteration 0 is the base evaluation."""
         return f"iterations/{number:03d}/{name}"
 
     def save(self, name: str, items: Iterable[BaseModel]) -> Ref:
-        """Write one JSON line per item and return the reference to it."""
+        """Write one JSON line per item and return the reference to the file."""
         lines = [item.model_dump_json() for item in items]
         data = "".join(line + "\n" for line in lines).encode()
         write_bytes(self.path(name), data)
         return Ref(path=name, count=len(lines), sha256=hashlib.sha256(data).hexdigest())
 
     def read(self, ref: Ref, model: type[Model]) -> list[Model]:
-        """The items behind a reference.
+        """Read the items of a referenced file.
 
         Raises:
-            RunFolderError: the file is gone, changed since it was referred to, or not of that schema.
+            RunFolderError: the file is missing, changed after it was referenced, or not of that schema.
         """
         path = self.path(ref["path"])
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise RunFolderError(f"{path}: cannot be read ({error.strerror}); the run cannot go on") from error
+            raise RunFolderError(f"{path}: cannot be read ({error.strerror}); the run cannot continue") from error
         if hashlib.sha256(data).hexdigest() != ref["sha256"]:
             raise RunFolderError(
                 f"{path}: the file was changed or damaged after it was written (its sha256 is not the recorded "
@@ -84,7 +84,7 @@ class Store:
 
 
 def read_jsonl(path: Path, model: type[Model]) -> list[Model]:
-    """All items of a JSON-lines file.
+    """Read all items of a JSON-lines file.
 
     Raises:
         RunFolderError: it cannot be read, or a line is not of the schema.

@@ -1,4 +1,4 @@
-"""The environment itself: a plain object that trains the student on rows, evaluates it and shows the result."""
+"""The environment: a plain object that trains the student on rows, evaluates it and makes the observation."""
 
 from __future__ import annotations
 
@@ -37,14 +37,13 @@ class TeacherEnv:
     ) -> str | None:
         """Train on the rows and return the new student's key; returns at once when that student exists.
 
-        With `train.method: dpo` the student that training starts from answers the rows first. Rows that it gets
-        right are not learnt; if it gets all of them right there is nothing to learn, and it is returned itself
-        (None: the base).
+        With `train.method: dpo` the student that training starts from answers the rows first, and only its wrong
+        answers give pairs. When all its answers are right, its own key is returned (None: the base).
 
         Args:
             lessons: the accepted rows, one sequence per iteration.
-            parent: key of the last student (None: the base). With `train.start: base` it is not used and all
-                lessons are learnt; with `last` training goes on from it with the last lesson alone.
+            parent: key of the last student (None: the base). With `train.start: base` it is not used and
+                training takes all lessons; with `last` training continues from it with the last lesson alone.
         """
         fresh = self.train_config.start == "base"
         start = None if fresh else parent
@@ -65,7 +64,7 @@ class TeacherEnv:
                 start=None if start is None else self._students / start,
                 progress=on_part(report, "training steps"),
             )
-            if self.train_config.method == "dpo":  # which rows were known has been seen; the trainer cannot tell
+            if self.train_config.method == "dpo":  # only the answers above show which rows were known
                 summary = json.loads((partial / TRAINED).read_text())
                 known = [example is None for lesson in learnt for example in lesson]
                 write_json(partial / TRAINED, {**summary, "hits": known})
@@ -74,14 +73,15 @@ class TeacherEnv:
         return key
 
     def key(self, rows: Sequence[Row], start: str | None) -> str:
-        """Identifies a student by what it is made from: parent, data, train config and seed.
+        """Identify a student by its parent, data, train config and seed.
 
-        With `method: dpo` the data are the pairs, for which the student that training starts from is asked.
+        With `method: dpo` the data are pairs; their rejected answers come from the student that training starts
+        from.
         """
         return self._key([e for e in self._learnt(rows, start) if e is not None], start)
 
     def _key(self, examples: Sequence[Example], start: str | None) -> str:
-        # Without a rejected text an example is what it was before there were any: so are the keys.
+        # An example without a rejected text has the key that it had before rejected texts existed.
         data = [list(example if example.rejected is not None else example[:3]) for example in examples]
         made_from = {
             "base": self.student.base_key,
@@ -95,8 +95,8 @@ class TeacherEnv:
     def _learnt(
         self, rows: Sequence[Row], start: str | None, report: Report | None = None
     ) -> list[Example | None]:
-        """One example per row. For `method: dpo` each has the wrong answer of the student that training starts
-        from as its rejected text; None where that student is right."""
+        """Make one example per row. For `method: dpo` its rejected text is the wrong answer of the student that
+        training starts from; None where that student is right."""
         domain = self.task.domain
         examples = [domain.example(row) for row in rows]
         if self.train_config.method == "sft" or not rows:
@@ -109,13 +109,13 @@ class TeacherEnv:
         ]
 
     def training(self, key: str) -> dict[str, Any]:
-        """What that student's training was like: those of steps, final_loss, tokens_per_second, peak_memory_mb,
-        micro_batch and notes (see TrainSummary) that its trainer tells."""
+        """Return the figures of that student's training that its trainer reports: steps, final_loss,
+        tokens_per_second, peak_memory_mb, micro_batch and notes (see TrainSummary)."""
         told = json.loads((self._students / key / TRAINED).read_text())
         return {name: told[name] for name in TOLD if told.get(name) is not None}
 
     def hits(self, key: str) -> list[bool] | None:
-        """Per row of that student's training: whether it was known when first met (see TrainSummary)."""
+        """Tell for each row of that student's training whether it was known when first met (see TrainSummary)."""
         hits = json.loads((self._students / key / TRAINED).read_text()).get("hits")
         return None if hits is None else [bool(h) for h in hits]
 
@@ -128,13 +128,13 @@ class TeacherEnv:
     ) -> list[Prediction]:
         """Score a student (None: the base) on instances, with the prompt it is trained with.
 
-        `report` hears of the answers and, where they are run to be scored, of the programs.
+        `report` is called as answers come and, where answers are programs, as programs finish.
         """
         texts = self.texts(key, [self.task.domain.prompt(item) for item in instances], on_part(report, "answers"))
         return score(self.task.domain, instances, texts, skills, on_part(report, "programs"))
 
     def texts(self, key: str | None, prompts: Sequence[str], progress: Progress | None = None) -> list[str]:
-        """What a student (None: the base) says to prompts; what it said before is not asked again."""
+        """Generate answers, reusing cached predictions. `key=None` selects the base model."""
         self.student.load(None if key is None else self._students / key)
         return predict_cached(self.student, key or self.student.base_key, prompts, progress)
 
@@ -148,10 +148,10 @@ class TeacherEnv:
         evaluations: Sequence[Sequence[Prediction]],
         lessons: Sequence[Lesson],
     ) -> Observation:
-        """The observation before `iteration` (1-based), from all evaluations (base first) and lessons so far.
+        """Make the observation before `iteration` (1-based), from all evaluations (base first) and lessons so far.
 
-        Without state it holds the names of the skills, the forest's allocations and exemplars, and nothing
-        that was measured on the student.
+        Without state it has the names of the skills, the forest's allocations and exemplars, but nothing
+        measured on the student.
         """
         last = evaluations[-1]
         groups = [by_skill(e) for e in evaluations]
@@ -198,7 +198,7 @@ class TeacherEnv:
         )
 
     def _exemplars(self, iteration: int, skills: Sequence[str]) -> list[Instance]:
-        """Train instances to write from, drawn anew each iteration: some of each skill, and some of any."""
+        """Draw the exemplars of an iteration from train: some of each skill, and some of any."""
         rng = random.Random(f"exemplars/{self._seed}/{iteration}")
         chosen: dict[str, Instance] = {}
         for skill in skills:

@@ -33,8 +33,8 @@ Builder = StateGraph[Any, Any, Any, Any]
 Node = Any
 """A function of (state) or (state, runtime), async or not, or a compiled graph."""
 
-Written = Iterable[Mapping[str, Any]]
-Writer = Callable[[Observation], Written | Awaitable[Written]]
+RowMappings = Iterable[Mapping[str, Any]]
+Writer = Callable[[Observation], RowMappings | Awaitable[RowMappings]]
 """The rows a plain function writes from an observation: mappings with question, solution, answer, skill."""
 
 

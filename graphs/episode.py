@@ -22,7 +22,7 @@ from dataenvgym.envs.types import Plan, Prediction, Ref, Report, Row
 from dataenvgym.graphs.compose import compiled
 from dataenvgym.graphs.config import CONFIG_FILE, EpisodeConfig, Structure, config_for, dump_config
 from dataenvgym.graphs.contract import check_delivery
-from dataenvgym.graphs.live import env_of, gateway_of, in_student_thread, task_of, told
+from dataenvgym.graphs.live import env_of, gateway_of, in_student_thread, stream_reporter, task_of
 from dataenvgym.graphs.state import EpisodeInput, EpisodeState, Step
 from dataenvgym.graphs.summary import best_step, summarise
 from dataenvgym.graphs.teacher import build_teacher
@@ -44,8 +44,8 @@ async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
 
     with measured(run_dir, "setup", "reset"):
         await (await asyncio.to_thread(gateway_of, config, run_dir)).ready()
-        await in_student_thread(lambda: env_of(config, run_dir, told(write)))
-        skills = await find_skills(config, run_dir, told(write))
+        await in_student_thread(lambda: env_of(config, run_dir, stream_reporter(write)))
+        skills = await find_skills(config, run_dir, stream_reporter(write))
         await asyncio.to_thread(write_json, Path(run_dir) / SKILLS, skills)
     with measured(run_dir, "evaluate", "reset"):
         found = await _evaluated({**state, "run_dir": run_dir}, runtime, iteration=0, student=None)
@@ -80,7 +80,7 @@ async def train(state: EpisodeState, runtime: Context) -> EpisodeState:
             return parent, None  # nothing new to learn
         env = env_of(config, run_dir)
         try:
-            student = env.train(rows, parent, told(write))
+            student = env.train(rows, parent, stream_reporter(write))
         except DivergedError as error:
             return parent, f"the training of iteration {state['iteration']} diverged: {error}"
         if student is not None and student != parent:
@@ -107,11 +107,11 @@ async def finish(state: EpisodeState, runtime: Context) -> EpisodeState:
     def score() -> None:
         env, store = env_of(config, run_dir), Store(Path(run_dir))
         test = env.task.test
-        base = env.evaluate(None, test, {}, told(write, "base on test: "))
+        base = env.evaluate(None, test, {}, stream_reporter(write, "base on test: "))
         store.save("test/base.jsonl", base)
         scored = base
         if best["student"] is not None:
-            scored = env.evaluate(best["student"], test, {}, told(write, "best on test: "))
+            scored = env.evaluate(best["student"], test, {}, stream_reporter(write, "best on test: "))
         store.save("test/best.jsonl", scored)
 
     def sum_up() -> None:
@@ -190,7 +190,7 @@ async def _evaluated(
     def work() -> tuple[Step, Ref]:
         env = env_of(config, run_dir)
         skills = _read_skills(store.path(SKILLS))
-        found = env.evaluate(student, env.task.val, skills, told(write, "val: "))
+        found = env.evaluate(student, env.task.val, skills, stream_reporter(write, "val: "))
         predictions = store.save(Store.iteration(iteration, "predictions.jsonl"), found)
         step = Step(
             iteration=iteration,

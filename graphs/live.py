@@ -40,18 +40,18 @@ async def in_student_thread(work: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(_student_thread, lambda: context.run(work))
 
 
-def told(write: Callable[[Any], None], before: str = "") -> Report:
-    """A report that becomes progress events of the graph's stream; each name begins with `before`."""
+def stream_reporter(writer: Callable[[Any], None], prefix: str = "") -> Report:
+    """Report progress as events of the graph's stream; each name begins with `prefix`."""
 
     def report(what: str, done: int, total: int) -> None:
-        write({"event": "progress", "what": f"{before}{what}", "done": done, "total": total})
+        writer({"event": "progress", "what": f"{prefix}{what}", "done": done, "total": total})
 
     return report
 
 
 def task_of(config: EpisodeConfig) -> Task:
     """The config's task."""
-    return _once(("task", config.task.model_dump_json()), lambda: load_task(config.task))
+    return _get_or_create(("task", config.task.model_dump_json()), lambda: load_task(config.task))
 
 
 def check_config(config: EpisodeConfig, run_dir: str) -> None:
@@ -74,14 +74,14 @@ def check_config(config: EpisodeConfig, run_dir: str) -> None:
             )
         return True
 
-    _once(("same config", run_dir, config.model_dump_json()), compare)
+    _get_or_create(("same config", run_dir, config.model_dump_json()), compare)
 
 
 def held_out_of(config: EpisodeConfig) -> HeldOut:
     """The index of the task's val and test questions that rows are compared with."""
     task, overlap = task_of(config), config.teacher.checks.overlap
     key = ("held out", config.task.model_dump_json(), str(overlap))
-    return _once(key, lambda: HeldOut([*task.val, *task.test], overlap, task.domain.identity))
+    return _get_or_create(key, lambda: HeldOut([*task.val, *task.test], overlap, task.domain.identity))
 
 
 def student_of(config: EpisodeConfig, report: Report | None = None, run_dir: str | None = None) -> Student:
@@ -90,7 +90,7 @@ def student_of(config: EpisodeConfig, report: Report | None = None, run_dir: str
     A server that is started for it writes its log into the run that asks for it first.
     """
     student, folder = config.student_config(), None if run_dir is None else Path(run_dir)
-    return _once(("student", student.model_dump_json()), lambda: make_student(student, report, folder))
+    return _get_or_create(("student", student.model_dump_json()), lambda: make_student(student, report, folder))
 
 
 def env_of(config: EpisodeConfig, run_dir: str, report: Report | None = None) -> TeacherEnv:
@@ -122,7 +122,9 @@ def gateway_of(config: EpisodeConfig, run_dir: str) -> Gateway:
         )
 
     caps = Caps(config.budget.max_calls, config.budget.max_tokens, config.budget.max_cost)
-    return _once(("gateway", run_dir, config.teacher.llm.model_dump_json(), str(config.seed), str(caps)), make)
+    return _get_or_create(
+        ("gateway", run_dir, config.teacher.llm.model_dump_json(), str(config.seed), str(caps)), make
+    )
 
 
 async def asker_of(config: EpisodeConfig, state: TeacherState, node: str) -> Asker:
@@ -141,7 +143,7 @@ def close_all() -> None:
         _objects.clear()
 
 
-def _once(key: tuple[str, ...], make: Callable[[], T]) -> T:
+def _get_or_create(key: tuple[str, ...], make: Callable[[], T]) -> T:
     with _lock:
         if key not in _objects:
             _objects[key] = make()

@@ -70,7 +70,7 @@ class AloneInput(TypedDict, total=False):
     ]
 
 
-class Shown(TypedDict):
+class TeachingPreview(TypedDict):
     """What came out, short enough to read in Studio; everything is in the files of the folder."""
 
     plan: list[str]
@@ -88,14 +88,14 @@ class AloneState(AloneInput, TypedDict, total=False):
     plan: Ref
     accepted: Ref
     rejected: Ref
-    shown: Shown
+    shown: TeachingPreview
 
 
 class AloneOutput(TypedDict, total=False):
     """Where the files are, and what is in them."""
 
     folder: str
-    shown: Shown
+    shown: TeachingPreview
 
 
 def teacher_alone(
@@ -280,7 +280,7 @@ def _put_plan(state: AloneState) -> None:
         Store(Path(state["folder"])).save(name, [plan])
 
 
-def _shown(state: AloneState) -> Shown:
+def _shown(state: AloneState) -> TeachingPreview:
     store = Store(Path(state["folder"]))
     plan = store.read(state["plan"], Plan)[0]
     rows = store.read(state["accepted"], Row)

@@ -41,7 +41,7 @@ from dataenvgym.graphs.files import (
     rejected_of,
     save,
 )
-from dataenvgym.graphs.live import asker_of, env_of, held_out_of, in_student_thread, task_of, told
+from dataenvgym.graphs.live import asker_of, env_of, held_out_of, in_student_thread, stream_reporter, task_of
 from dataenvgym.graphs.state import TeacherInput, TeacherOutput, TeacherState
 from dataenvgym.graphs.timing import timed
 
@@ -154,7 +154,7 @@ async def generate_data(state: TeacherState, runtime: Context) -> TeacherState:
         round_number=turn,
         written=accepted,
         seed=config.seed,
-        progress=on_part(told(runtime.stream_writer), "calls"),
+        progress=on_part(stream_reporter(runtime.stream_writer), "calls"),
     )
     return {
         "generated": await asyncio.to_thread(save, state, f"generated-{turn}", result.rows),
@@ -169,7 +169,7 @@ async def verify_data(state: TeacherState, runtime: Context) -> TeacherState:
     config, turn = runtime.context, state["round"]
     plan = await asyncio.to_thread(plan_of, state)
     asker = await asker_of(config, state, "verify_data")
-    report = told(runtime.stream_writer)
+    report = stream_reporter(runtime.stream_writer)
 
     async def answers(prompts: Sequence[str]) -> list[str]:
         env, key = env_of(config, state["run_dir"]), state.get("student")

@@ -1,1 +1,1 @@
-"""The way to a chat model: the gateway, the clients behind it, and what they spend."""
+"""Calls to chat models: the gateway, the clients behind it, and their spending."""

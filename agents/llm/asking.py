@@ -1,4 +1,4 @@
-"""What the nodes need to ask a model: the gateway, the domain and where the prompts lie."""
+"""How a node calls the chat model: through the gateway, with the prompts of the domain."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 async def all_at_once(calls: Sequence[Coroutine[Any, Any, T]], progress: Progress | None = None) -> list[T]:
-    """The results of the calls, in order; `progress` is told whenever one has ended."""
+    """Run the calls concurrently and return their results in order; report each finished call to `progress`."""
     done = 0
 
     async def counted(call: Coroutine[Any, Any, T]) -> T:
@@ -35,7 +35,7 @@ async def all_at_once(calls: Sequence[Coroutine[Any, Any, T]], progress: Progres
 
 
 class Asker(NamedTuple):
-    """One node's way to the chat model in one iteration."""
+    """Renders prompts and calls the chat model, for one node in one iteration."""
 
     gateway: Gateway
     domain: Domain
@@ -44,10 +44,10 @@ class Asker(NamedTuple):
     iteration: int
 
     def prompt(self, name: str, **variables: Any) -> Prompt:
-        """The domain's template `name`, rendered; the user's folder overlays the packaged one."""
+        """Render the domain's template `name`; the user's folder overlays the packaged one."""
         overlay = Path(self.config.prompts) if self.config.prompts else None
         return load_prompt(self.domain.name, name, overlay).render(**variables)
 
     async def items(self, prompt: Prompt, item: type[M], sample: int = 0) -> Items[M]:
-        """Ask for items of that schema (see Gateway.items)."""
+        """Request items of that schema (see Gateway.items)."""
         return await self.gateway.items(prompt, item, node=self.node, iteration=self.iteration, sample=sample)

@@ -1,4 +1,4 @@
-"""Builds the chat model a config names, and says in plain words what to mend when it cannot be reached."""
+"""Build the chat model that a config names, and explain how to fix it when it cannot be reached."""
 
 import os
 import re
@@ -57,18 +57,18 @@ def provider_of(config: TeacherModelConfig) -> str:
 
 
 def takes_seed(config: TeacherModelConfig) -> bool:
-    """Whether a seed can be sent with each request."""
+    """Tell whether each request can carry a seed."""
     provider = provider_of(config)
     return provider == SCRIPTED or (config.send_seed and provider in _OPENAI)
 
 
 def has_hooks(config: TeacherModelConfig) -> bool:
-    """Whether the client's own retries pass through the throttle; else it admits each call as a whole."""
+    """Tell whether the throttle sees the client's own retries; otherwise it admits each call as a whole."""
     return provider_of(config) in _OPENAI
 
 
 def build_chat_model(config: TeacherModelConfig, seed: int, throttle: Throttle) -> "BaseChatModel":
-    """The chat model of `config`. Its connections belong to the event loop that first uses it.
+    """Build the chat model of `config`. Its connections belong to the event loop that first uses it.
 
     Raises:
         ConfigError, UnknownNameError: see `provider_of`.
@@ -85,8 +85,8 @@ def build_chat_model(config: TeacherModelConfig, seed: int, throttle: Throttle) 
         "timeout": config.timeout,
         "max_retries": config.transport_retries,
         "max_tokens": config.max_tokens,
-        # A streamed reply reaches us with its JSON repaired, a cut record completed; so none is streamed,
-        # also where a graph's stream mode asks for it. LangChain's global cache would store faulty replies.
+        # LangChain repairs the JSON of a streamed reply and completes a cut record, so streaming is off, also
+        # where a graph's stream mode asks for it. LangChain's global cache would store faulty replies.
         "disable_streaming": True,
         "cache": False,
         **_key(config, provider),
@@ -120,7 +120,7 @@ def build_chat_model(config: TeacherModelConfig, seed: int, throttle: Throttle) 
 
 
 def _key(config: TeacherModelConfig, provider: str) -> dict[str, str]:
-    """Checks the environment; the settings to add: a dummy key for a local server that wants none."""
+    """Check the environment and return settings to add: a dummy key for a local server that needs none."""
     needs = PROVIDERS[provider]
     for variable in needs.settings:
         if not os.environ.get(variable):
@@ -134,20 +134,20 @@ def _key(config: TeacherModelConfig, provider: str) -> dict[str, str]:
     if config.base_url is None:
         raise MissingDependencyError(
             f"model {config.model!r} needs a key: set the environment variable {' or '.join(needs.keys)}, "
-            f"or `base_url` for a local server without keys, or model 'scripted' for none at all."
+            f"or `base_url` for a local server without keys, or model 'scripted', which needs no key."
         )
     return {"api_key": "not-needed"}
 
 
 def is_provider_error(error: Exception) -> bool:
-    """Whether the client raised it about the transport or a status, not about the content of a reply."""
+    """Tell whether the error is about the transport or a status, not about the content of a reply."""
     import openai
 
     return isinstance(error, openai.OpenAIError | TimeoutError | OSError) or hasattr(error, "status_code")
 
 
 def explain(error: Exception, config: TeacherModelConfig) -> str:
-    """What went wrong and what to mend, with no key in it."""
+    """Describe what went wrong and how to fix it, without any key."""
     status = getattr(error, "status_code", None)
     kind = type(error).__name__
     where = f"model {config.model!r} at {config.base_url or 'the default address of its provider'}"
@@ -179,7 +179,7 @@ def explain(error: Exception, config: TeacherModelConfig) -> str:
 
 
 def redact(text: str) -> str:
-    """`text` without the values of the known key variables and without anything that looks like a key."""
+    """Remove from `text` the values of the known key variables and anything that looks like a key."""
     for provider in PROVIDERS.values():
         for variable in provider.keys:
             if value := os.environ.get(variable):

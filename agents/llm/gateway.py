@@ -1,4 +1,5 @@
-"""The one way to a chat model: asks for items through a tool, keeps what is valid, records what is not.
+"""The gateway makes every call to a chat model: it requests items through a tool, keeps the valid ones and
+records the failures.
 
 One retry layer per cause: the client retries the transport, tenacity retries a reply without any valid item.
 """
@@ -53,7 +54,7 @@ class Usage(NamedTuple):
 
 @dataclass
 class _Tally:
-    """What a call has used and gathered so far, kept for the ledger however the call ends."""
+    """Usage and failures of a call so far; the ledger gets them however the call ends."""
 
     failures: list[ItemFailure] = field(default_factory=list)
     attempts: int = 0
@@ -62,7 +63,7 @@ class _Tally:
 
 
 class Items(NamedTuple, Generic[M]):
-    """What a call gave. No valid item and some failures: the call failed, and this is its record.
+    """The result of a call. Without a valid item and with failures it records a failed call.
 
     `failures` are those of all attempts. `attempts` is 0 and `cached` true for a reply from the cache, whose
     `usage` is what it cost when it was made.
@@ -76,11 +77,11 @@ class Items(NamedTuple, Generic[M]):
 
 
 class _ContentError(Exception):
-    """A reply without any valid item; its failures are recorded already."""
+    """A reply without any valid item; its failures are already recorded."""
 
 
 class Gateway:
-    """Asks the chat model of `config`. One may serve a whole process, also over several event loops."""
+    """Calls the chat model of `config`. One gateway may serve a whole process and several event loops."""
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class Gateway:
         ledger: Ledger | None,
         caps: Caps = UNCAPPED,
     ) -> None:
-        """Check the model's name and count what the ledger has spent already; nothing is contacted.
+        """Check the model's name and count the spending in the ledger. Makes no request.
 
         Raises:
             ConfigError, UnknownNameError: `config.model` names no known provider, or a cap cannot be kept.
@@ -106,7 +107,7 @@ class Gateway:
     async def items(
         self, prompt: Prompt, item: type[M], *, node: str, iteration: int = 0, sample: int = 0
     ) -> Items[M]:
-        """Ask for a list of `item` through the tool `prompt.tool`.
+        """Request a list of `item` through the tool `prompt.tool`.
 
         Args:
             prompt: the rendered prompt.
@@ -120,10 +121,10 @@ class Gateway:
             only failures.
 
         Raises:
-            TeacherError: the server refused (e.g. 400, 401, 404) or stayed out of reach; the text says what
-                to mend.
+            TeacherError: the server refused (e.g. 400, 401, 404) or stayed out of reach; the text says how to
+                fix it.
             MissingDependencyError: the provider's package or key is absent.
-            BudgetReachedError: a cap forbids to ask; replies from the cache are still given.
+            BudgetReachedError: a cap is used up; replies from the cache are still returned.
         """
         started = time.monotonic()
         tool = tool_schema(prompt.tool, item)
@@ -166,7 +167,7 @@ class Gateway:
         return result
 
     async def ready(self) -> None:
-        """Set up the model now, so that an absent package or key is told of before any work; contacts nothing.
+        """Build the client now, so that a missing package or key fails early. Makes no request.
 
         Raises:
             MissingDependencyError, ConfigError: see `build_chat_model`.
@@ -234,7 +235,7 @@ class Gateway:
     async def _attempt(
         self, prompt: Prompt, tool: dict[str, Any], item: type[M], sample: int, key: str, tally: _Tally
     ) -> list[M]:
-        """One reply, its faults noted in `tally`; without a valid item it is a content error."""
+        """Get one reply and note its faults in `tally`; raise a content error without a valid item."""
         message = await self._invoke(prompt, tool, sample, tally)
         spent = _usage(message)
         self.spending.add(*spent)
@@ -267,7 +268,7 @@ class Gateway:
             async with throttle.place():
                 self.spending.begin()
                 tally.attempts += 1
-                # A retry must be another draw, or a deterministic server repeats its fault.
+                # A retry needs another seed, or a deterministic server repeats its fault.
                 extra = {"seed": _draw(self.seed, sample, tally.attempts)} if takes_seed(config) else {}
                 bound = model.bind_tools([tool], tool_choice=prompt.tool, **extra)
                 async with asyncio.timeout(whole) as limit:
@@ -303,7 +304,7 @@ class Gateway:
 
 @lru_cache(maxsize=64)
 def tool_schema(name: str, item: type[BaseModel]) -> dict[str, Any]:
-    """The OpenAI schema of a tool `name` that takes `items`, a list of `item`; references are resolved."""
+    """Build the OpenAI schema of a tool `name` that takes `items`, a list of `item`, with references resolved."""
     from langchain_core.utils.json_schema import dereference_refs
 
     schema = item.model_json_schema()
@@ -343,6 +344,6 @@ def _add(a: int | None, b: int | None) -> int | None:
 
 
 def _draw(seed: int, sample: int, attempt: int) -> int:
-    """A seed of its own for each sample and attempt, below 2**31."""
+    """Derive a separate seed below 2**31 for each sample and attempt."""
     digest = hashlib.sha256(f"{seed}:{sample}:{attempt}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class CallRecord(BaseModel):
-    """One logical call: a prompt, its content attempts and what came of it."""
+    """One logical call: a prompt, its content attempts and their result."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -20,7 +20,7 @@ class CallRecord(BaseModel):
     prompt: str = Field(description="Name of the prompt template.")
     prompt_hash: str
     sample: int
-    attempts: int = Field(description="Times the model was asked; 0 for a cached reply.")
+    attempts: int = Field(description="Requests to the model; 0 for a cached reply.")
     cached: bool
     ok: bool = Field(description="Whether at least one valid item came back.")
     prompt_tokens: int | None = Field(description="Over all attempts; null when the model reported none.")
@@ -28,7 +28,7 @@ class CallRecord(BaseModel):
     seconds: float
     valid: int
     failed: int
-    salvaged: int = Field(0, description="Valid items that came in a cut or partly invalid reply.")
+    salvaged: int = Field(0, description="Valid items of cut or partly invalid replies.")
     error: str | None = None
     cost: float | None = Field(None, description="US dollars; null when the price or the tokens are unknown.")
 
@@ -53,7 +53,7 @@ class Ledger:
     """An append-only file of `CallRecord` lines; several processes may append to one."""
 
     def __init__(self, path: Path) -> None:
-        """Name the file; it is made by the first `append`."""
+        """Set the file's name; the first `append` creates it."""
         self.path = path
         self._checked = False
 
@@ -71,7 +71,7 @@ class Ledger:
             os.close(file)
 
     def records(self) -> Iterator[CallRecord]:
-        """The records so far, oldest first; a line cut by a kill is passed over."""
+        """Yield the records so far, oldest first; skip a line cut by a kill."""
         if not self.path.exists():
             return
         with self.path.open("rb") as lines:
@@ -85,7 +85,7 @@ class Ledger:
         """Sums over all records, or over those of one node."""
         records = [r for r in self.records() if node is None or r.node == node]
         cached = [r for r in records if r.cached]
-        paid = [r for r in records if r.attempts]  # a call that a cap forbade has none
+        paid = [r for r in records if r.attempts]  # a call that a cap prevented has none
         return Totals(
             calls=len(paid),
             cached=len(cached),

@@ -1,4 +1,4 @@
-"""Things of an event loop: connections and locks of one loop do not work in another."""
+"""Objects bound to one event loop, such as connections and locks; no other loop can use them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def per_loop(table: dict[AbstractEventLoop, T], make: Callable[[], T]) -> T:
-    """The running loop's entry of the table, made at its first use; entries of closed loops go."""
+    """Return the running loop's entry of the table, made on first use; remove the entries of closed loops."""
     loop = asyncio.get_running_loop()
     if loop not in table:
         for other in list(table):
@@ -23,7 +23,7 @@ def per_loop(table: dict[AbstractEventLoop, T], make: Callable[[], T]) -> T:
 
 
 def run_now(work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, also where a loop is running already, as in a notebook: then in a thread."""
+    """Run `work` to its end and return its result; where a loop is already running (a notebook), in a thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""A small SQLite store of good replies, so that a repeated identical call costs nothing."""
+"""A small SQLite store of valid replies, so that a repeated identical call costs nothing."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ class ResponseCache:
         """Open or create the file.
 
         Raises:
-            RunFolderError: the file is no cache or cannot be opened.
+            RunFolderError: the file is not a cache or cannot be opened.
         """
         self._lock, self._path = threading.Lock(), path
         try:
@@ -42,12 +42,12 @@ class ResponseCache:
             raise _damaged(path, error) from error
 
     def get(self, key: str) -> CachedReply | None:
-        """The reply stored under `key`, or None."""
+        """Return the reply stored under `key`, or None."""
         found = self._execute("SELECT reply FROM replies WHERE key = ?", (key,))
         return CachedReply(*json.loads(found[0])) if found else None
 
     def put(self, key: str, reply: CachedReply) -> None:
-        """Store a reply; the first one under a key stays, so that repeated reads agree."""
+        """Store a reply. The first one under a key stays, so that repeated reads agree."""
         self._execute("INSERT OR IGNORE INTO replies VALUES (?, ?)", (key, json.dumps(reply)))
 
     def _execute(self, statement: str, values: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -65,4 +65,4 @@ class ResponseCache:
 
 
 def _damaged(path: Path, error: sqlite3.Error) -> RunFolderError:
-    return RunFolderError(f"response cache {path}: {error}. Delete the file to start afresh.")
+    return RunFolderError(f"response cache {path}: {error}. Delete the file to start with an empty cache.")

@@ -1,4 +1,4 @@
-"""Reads items out of a model's reply. A record that the reply does not close is never completed."""
+"""Read items from a model's reply. An object that the reply does not close is never completed."""
 
 import json
 import re
@@ -18,14 +18,14 @@ _ARGUMENTS = ("arguments", "parameters")  # of a tool call written as text
 
 
 class ItemFailure(NamedTuple):
-    """A part of a reply that is no valid item: the text (shortened) and what is wrong with it."""
+    """A part of a reply that is not a valid item: its text (shortened) and the reason."""
 
     raw: str
     reason: str
 
 
 class Salvage(NamedTuple):
-    """The closed objects of a text; `complete` is false when it breaks off or is malformed after."""
+    """The complete objects of a text; `complete` is false when the text ends early or is malformed after them."""
 
     objects: list[dict[str, Any]]
     complete: bool
@@ -33,7 +33,7 @@ class Salvage(NamedTuple):
 
 
 class RawItems(NamedTuple):
-    """What a message offers before validation: the values meant as items, and the faults of its form."""
+    """The content of a message before validation: the values meant as items, and the faults of its format."""
 
     values: list[Any]
     failures: list[ItemFailure]
@@ -95,7 +95,7 @@ def raw_items(message: "AIMessage") -> RawItems:
 
 
 def failure(raw: Any, reason: str) -> ItemFailure:
-    """An `ItemFailure` of any JSON value or text, shortened to keep records small."""
+    """Make an `ItemFailure` from any JSON value or text, shortened to keep records small."""
     text = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False, default=str)
     # A model can escape half a surrogate pair, which no file can hold.
     return ItemFailure(text[:_RAW_LIMIT].encode(errors="replace").decode(), reason)

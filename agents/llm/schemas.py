@@ -1,4 +1,4 @@
-"""What chat models are asked to fill in. Unknown keys of a reply are ignored, missing ones are a fault."""
+"""The schemas that chat models fill in. Unknown keys of a reply are ignored; missing ones are faults."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What the teacher's model has cost so far, and the caps at which an episode stops asking it."""
+"""The cost of the teacher's model so far, and the caps at which an episode stops calling it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ UNCAPPED = Caps()
 
 
 def price_of(config: TeacherModelConfig) -> Price | None:
-    """The model's price, from the config or the table; None when neither knows it.
+    """Look up the model's price in the config or the table; None when neither has it.
 
     The table's prices are those of the provider itself: with a `base_url` only the config's price counts.
     """
@@ -52,7 +52,7 @@ def price_of(config: TeacherModelConfig) -> Price | None:
 
 
 def cost(price: Price | None, prompt_tokens: int | None, completion_tokens: int | None) -> float | None:
-    """US dollars of so many tokens; None when the price or the tokens are unknown, unless the price is zero."""
+    """Compute the cost in US dollars; None when the price or the tokens are unknown, unless the price is zero."""
     if price == Price(0.0, 0.0):
         return 0.0
     if price is None or prompt_tokens is None or completion_tokens is None:
@@ -61,16 +61,16 @@ def cost(price: Price | None, prompt_tokens: int | None, completion_tokens: int 
 
 
 class Spending:
-    """The requests, tokens and dollars of a run so far, those of its earlier processes included.
+    """Counts the requests, tokens and dollars of a run, including those of its earlier processes.
 
-    Not for several threads: each is counted on the event loop of the run.
+    Not thread-safe: all counting happens on the event loop of the run.
     """
 
     def __init__(self, config: TeacherModelConfig, caps: Caps, spent: Iterable[CallRecord] = ()) -> None:
-        """Count what the ledger holds already.
+        """Count the spending in the ledger.
 
         Raises:
-            ConfigError: a cap in dollars on a model whose price nobody knows.
+            ConfigError: a cap in dollars on a model with unknown pricing.
         """
         self._price, self._caps = price_of(config), caps
         if caps.cost is not None and self._price is None:
@@ -85,7 +85,7 @@ class Spending:
                 self.add(record.prompt_tokens, record.completion_tokens)
 
     def reached(self) -> str | None:
-        """Which cap is used up, as a reason to stop; None while there is room for a request."""
+        """Name the cap that is used up, as a reason to stop; None while a request is allowed."""
         caps = self._caps
         if caps.calls is not None and self.calls >= caps.calls:
             return f"budget of {caps.calls} calls used"

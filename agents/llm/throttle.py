@@ -1,4 +1,4 @@
-"""How hard a model may be asked, by all of the process: calls in flight, requests and tokens per minute."""
+"""Limits on the calls to one model, for the whole process: calls in flight, requests and tokens per minute."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from dataenvgym.agents.llm.loops import per_loop
 TOO_MANY = 429
 MINUTE = 60.0  # seconds
 
-# The bound on the call that the running task is in; waiting for leave to send does not count towards it.
+# The time limit of the running task's call; time spent waiting for the throttle does not count towards it.
 _bound: ContextVar[asyncio.Timeout | None] = ContextVar("_bound", default=None)
-# Tokens of the prompt that the running task sends, estimated.
+# Estimated prompt tokens of the running task's call.
 _prompt_tokens: ContextVar[int] = ContextVar("_prompt_tokens", default=0)
 
 
 class Throttle:
     """The limits of one model in one event loop.
 
-    Calls hold a place while they are under way; of those there are `max_concurrency`. A 429 halves them, once
-    for all requests that were already sent, and each reply after it gives back a share of one, as TCP does
-    (additive increase, multiplicative decrease): a server that can take less is found without being asked how
-    much. Rates are leaky buckets (aiolimiter): a minute's worth at once, and that much a minute after.
+    A call holds one of `max_concurrency` places while it runs. A 429 halves the number of places, once for all
+    requests that were already sent, and each later reply restores a part of one place, as TCP does (additive
+    increase, multiplicative decrease). So the throttle finds the capacity of a server that does not state it.
+    Rates are leaky buckets (aiolimiter): one minute's amount at once, and the same amount per minute after.
     """
 
     def __init__(self, config: TeacherModelConfig) -> None:
@@ -48,11 +48,11 @@ class Throttle:
         return int(self._places.total_tokens)
 
     def place(self) -> AbstractAsyncContextManager[Any]:
-        """A place among the calls in flight, held until the context ends."""
+        """Hold a place among the calls in flight until the context ends."""
         return self._places
 
     async def admit(self) -> float:
-        """Wait until one more request may be sent; returns when it was, on the event loop's clock (seconds)."""
+        """Wait until one more request may be sent; return that time on the event loop's clock (seconds)."""
         loop, bound = asyncio.get_running_loop(), _bound.get()
         left = bound.when() - loop.time() if bound and bound.when() else None  # type: ignore[operator]
         if bound and left is not None:
@@ -64,21 +64,21 @@ class Throttle:
         return loop.time()
 
     async def settle(self, tokens: int) -> None:
-        """Charge what a reply used beyond the estimate of its prompt; waits where that is over the rate."""
+        """Charge the tokens of a reply beyond its prompt's estimate; wait where that exceeds the rate."""
         await self._charge(tokens - _prompt_tokens.get())
 
     def answered(self) -> None:
-        """A reply came: a little more may be in flight."""
+        """Raise the limit a little after a reply."""
         self._resize(min(self._most, self._room + 1 / self._room))
 
     def refused(self, sent_at: float) -> None:
-        """The server answered 429 to a request sent at that time (see `admit`)."""
+        """Lower the limit after a 429 to a request sent at that time (see `admit`)."""
         if sent_at > self._cut_at:
             self._cut_at = asyncio.get_running_loop().time()
             self._resize(max(1.0, self._room / 2))
 
     def hooks(self) -> dict[str, list[Callable[[Any], Awaitable[None]]]]:
-        """Event hooks of an HTTP client (httpx's form), so that its own retries are admitted and counted too."""
+        """Return event hooks for an httpx client, so that its own retries are admitted and counted too."""
 
         async def send(request: Any) -> None:
             request.extensions["sent_at"] = await self.admit()
@@ -94,7 +94,7 @@ class Throttle:
         self._places.total_tokens = int(room)
 
     async def _charge(self, tokens: int) -> None:
-        """Take the tokens from the bucket, in parts that it can hold."""
+        """Take the tokens from the bucket, in parts that fit into it."""
         if self._tokens is None:
             return
         while tokens > 0:
@@ -107,7 +107,7 @@ _throttles: dict[AbstractEventLoop, dict[tuple[Any, ...], Throttle]] = {}
 
 
 def throttle_of(config: TeacherModelConfig) -> Throttle:
-    """The throttle that all gateways to that model share in the running event loop."""
+    """Return the throttle that all gateways to that model share in the running event loop."""
     shared = per_loop(_throttles, dict)
     key = (
         config.model,
@@ -122,6 +122,6 @@ def throttle_of(config: TeacherModelConfig) -> Throttle:
 
 
 def call_bound(bound: asyncio.Timeout, prompt_tokens: int) -> None:
-    """Say of the running task's call when it is given up, and how long its prompt is."""
+    """Set the time limit and the prompt length of the running task's call."""
     _bound.set(bound)
     _prompt_tokens.set(prompt_tokens)

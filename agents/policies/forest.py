@@ -78,10 +78,10 @@ async def tree_plan(
         if count
     ]
     cut = {(w[0], w[1]): w[2] - count for w, count in zip(wanted, counts, strict=True)}
-    return Plan(policy=policy, requests=requests, actions=[_less(action, cut) for action in named])
+    return Plan(policy=policy, requests=requests, actions=[_trim_to_budget(action, cut) for action in named])
 
 
-def _less(action: SkillAction, cut: Mapping[tuple[str, str], int]) -> SkillAction:
+def _trim_to_budget(action: SkillAction, cut: Mapping[tuple[str, str], int]) -> SkillAction:
     """The action without the rows that the budget had no room for."""
     names = [*action.deltas, *(sub for skill, sub in cut if skill == action.skill and sub not in action.deltas)]
     deltas = {n: action.deltas.get(n, 0) - cut.get((action.skill, n), 0) for n in names}

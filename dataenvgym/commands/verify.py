@@ -20,7 +20,7 @@ from dataenvgym.agents.config import CheckConfig
 from dataenvgym.agents.llm.asking import Asker
 from dataenvgym.agents.llm.gateway import Gateway
 from dataenvgym.agents.llm.response_cache import ResponseCache
-from dataenvgym.agents.verifier import Verified, verify
+from dataenvgym.agents.verifier import VerificationResult, verify
 from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.errors import DataError
 from dataenvgym.envs.stats import diversity
@@ -61,7 +61,7 @@ def read_rows(path: Path) -> tuple[list[Row], list[Rejected]]:
 
 async def verify_file(
     path: Path, config: EpisodeConfig, run_dir: Path | None, report: Report | None = None
-) -> Verified:
+) -> VerificationResult:
     """Run the config's checks on the rows of a file.
 
     `run_dir`: a run whose response cache answers what was asked before and takes in what is
@@ -88,10 +88,10 @@ async def verify_file(
         report,
     )
     found = await verify(rows, context)
-    return Verified(found.accepted, [*broken, *found.rejected])
+    return VerificationResult(found.accepted, [*broken, *found.rejected])
 
 
-def write_verified(found: Verified, out: Path) -> None:
+def write_verified(found: VerificationResult, out: Path) -> None:
     """`accepted.jsonl` and `rejected.jsonl` in the folder `out`."""
     store = Store(out)
     store.save("accepted.jsonl", found.accepted)
@@ -116,7 +116,7 @@ def _short(error: Exception) -> str:
     return str(error)
 
 
-def show_verified(found: Verified, config: CheckConfig, domain: Domain, console: Console) -> None:
+def show_verified(found: VerificationResult, config: CheckConfig, domain: Domain, console: Console) -> None:
     """Print what each check rejected, with an example of its reasons."""
     table = Table(box=box.SIMPLE)
     table.add_column("check")

@@ -22,8 +22,8 @@ from dataenvgym.sweeps.results import (
     SEED,
     TABLE,
     Difference,
-    Found,
     Record,
+    SweepResult,
     means,
     settings_said,
     short_names,
@@ -113,7 +113,7 @@ def show_episodes(episodes: Sequence[Episode], keys: Sequence[str], console: Con
     console.print(f"{_count(episodes)}, all configs valid; nothing was run")
 
 
-def show_results(found: Found, out: Path, console: Console) -> None:
+def show_results(found: SweepResult, out: Path, console: Console) -> None:
     """Print the runs, the means over seeds, the differences, and why runs have failed."""
     keys = varied(found.records)
     wide = console.width >= WIDE

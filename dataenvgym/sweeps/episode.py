@@ -18,14 +18,14 @@ from typing import Any, Literal, TypedDict
 LOCK_WAIT = 150.0
 
 
-class Ended(TypedDict):
+class EpisodeStatus(TypedDict):
     """How an episode of a sweep ended."""
 
     status: Literal["finished", "interrupted", "failed"]
     reason: str
 
 
-def run_episode(folder: Path, config: str, log: Path, wait: float = LOCK_WAIT) -> Ended:
+def run_episode(folder: Path, config: str, log: Path, wait: float = LOCK_WAIT) -> EpisodeStatus:
     """Begin the run in `folder`, or go on with it, and say how it ended; what happens is written to `log`.
 
     Args:

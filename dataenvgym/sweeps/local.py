@@ -14,13 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from dataenvgym.sweeps.episode import Ended
+from dataenvgym.sweeps.episode import EpisodeStatus
 from dataenvgym.sweeps.plan import LOGS, Episode
 
 TICK = 0.1
 # Asked how often the sweep was told to stop: 0 go on, 1 end after the work in hand, 2 end at once.
 Stop = Callable[[], int]
-Change = tuple[str, Ended] | None
+Change = tuple[str, EpisodeStatus] | None
 """(name of an episode, how it ended), or None when nothing has happened for a moment."""
 
 
@@ -101,10 +101,10 @@ def _close(one: _Running) -> None:
             one.process.stdin.close()
 
 
-def _ended(one: _Running, stopped: bool) -> Ended:
+def _ended(one: _Running, stopped: bool) -> EpisodeStatus:
     _close(one)
     try:
-        ended: Ended = json.loads(one.result.read_text())
+        ended: EpisodeStatus = json.loads(one.result.read_text())
         one.result.unlink()
         return ended
     except (OSError, ValueError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dataenvgym.envs.students.ray_session import check_room, connected, hide_gpus
-from dataenvgym.sweeps.episode import Ended, run_episode
+from dataenvgym.sweeps.episode import EpisodeStatus, run_episode
 from dataenvgym.sweeps.local import Change, Stop
 from dataenvgym.sweeps.plan import LOGS, Episode, Resources
 
@@ -65,7 +65,7 @@ def run_on_ray(
             yield None
 
 
-def episode_task(out: str, name: str, config: str, stamp: str) -> Ended:
+def episode_task(out: str, name: str, config: str, stamp: str) -> EpisodeStatus:
     """What a Ray worker does: run one episode, if this node sees the sweep's folder."""
     hide_gpus()
     folder = Path(out)
@@ -87,9 +87,9 @@ def stamp_of(out: Path) -> str:
         return ""
 
 
-def _result(ray: Any, reference: Any) -> Ended:
+def _result(ray: Any, reference: Any) -> EpisodeStatus:
     try:
-        ended: Ended = ray.get(reference)
+        ended: EpisodeStatus = ray.get(reference)
         return ended
     except (ray.exceptions.TaskCancelledError, KeyboardInterrupt):
         return {"status": "interrupted", "reason": ""}

@@ -15,7 +15,7 @@ from dataenvgym.envs.errors import RunFolderError
 from dataenvgym.envs.stats import paired_gain
 from dataenvgym.envs.store import read_jsonl, write_bytes, write_json
 from dataenvgym.envs.types import Interval, Prediction
-from dataenvgym.sweeps.episode import Ended
+from dataenvgym.sweeps.episode import EpisodeStatus
 from dataenvgym.sweeps.plan import Episode, value_at, values_of
 
 SEED = "seed"
@@ -71,14 +71,14 @@ class Difference(TypedDict):
     each: list[float]
 
 
-class Found(NamedTuple):
+class SweepResult(NamedTuple):
     """What a sweep has made: a record per episode, and paired differences between the values of each key."""
 
     records: list[Record]
     differences: list[Difference]
 
 
-def record(episode: Episode, keys: Sequence[str], out: Path, ended: Ended | None) -> Record:
+def record(episode: Episode, keys: Sequence[str], out: Path, ended: EpisodeStatus | None) -> Record:
     """The record of an episode, from its run folder. `ended`: how it ended in this process; None: not at all."""
     from dataenvgym.runs.folder import read_summary
 

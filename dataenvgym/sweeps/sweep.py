@@ -14,10 +14,10 @@ from dataenvgym.envs.errors import ConfigError, RunFolderError
 
 if TYPE_CHECKING:
     from dataenvgym.sweeps.display import Display
-    from dataenvgym.sweeps.episode import Ended
+    from dataenvgym.sweeps.episode import EpisodeStatus
     from dataenvgym.sweeps.local import Change, Stop
     from dataenvgym.sweeps.plan import Episode, Sweep
-    from dataenvgym.sweeps.results import Found
+    from dataenvgym.sweeps.results import SweepResult
 
 EXAMPLES = """\
 examples:
@@ -90,7 +90,7 @@ def run_sweep(arguments: argparse.Namespace) -> int:
 
 def sweep(
     file: Path, out: Path, *, jobs: int = 1, address: str | None = None, display: Display | None = None
-) -> Found:
+) -> SweepResult:
     """Run the episodes of a sweep that have not finished, and write results.jsonl, results.csv, comparisons.json.
 
     All configs and folders are checked before the first episode starts. An episode that fails is recorded with its
@@ -114,7 +114,7 @@ def sweep(
     from dataenvgym.runs.folder import SUMMARY, locked
     from dataenvgym.sweeps.plan import dump_sweep, expand, keys_of, load_sweep
     from dataenvgym.sweeps.ray import SWEEP
-    from dataenvgym.sweeps.results import Found, differences, record, write_results
+    from dataenvgym.sweeps.results import SweepResult, differences, record, write_results
 
     if jobs < 1:
         raise ConfigError(f"--jobs {jobs}: expected 1 or more")
@@ -131,11 +131,11 @@ def sweep(
         raise RunFolderError(f"{out} cannot be made ({error.strerror}); name another with --out") from error
     with locked(out), stopped_by_signals() as stop:
         write_bytes(out / SWEEP, dump_sweep(plan).encode())
-        ends: dict[str, Ended] = {}
+        ends: dict[str, EpisodeStatus] = {}
 
-        def write() -> Found:
+        def write() -> SweepResult:
             records = [record(episode, keys, out, ends.get(episode.name)) for episode in episodes]
-            found = Found(records, differences(records, out))
+            found = SweepResult(records, differences(records, out))
             write_results(out, found.records, found.differences)
             return found
 

@@ -18,7 +18,7 @@ from dataenvgym.envs.errors import ConfigError, DataError, StudentError
 from dataenvgym.envs.students import weights
 from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.hf import TransformersStudent
-from dataenvgym.envs.students.vllm_server import LostError, Served, VllmServer, connect, room_for, start
+from dataenvgym.envs.students.vllm_server import LostError, ServerSpec, VllmServer, connect, room_for, start
 from dataenvgym.envs.types import Example, Progress
 
 log = logging.getLogger("dataenvgym.students")
@@ -45,7 +45,7 @@ class VllmStudent:
         self.generation_key = json.dumps({**json.loads(trained.generation_key), **told}, sort_keys=True)
         self._adapter: Path | None = None
         self._server: VllmServer | None = None
-        self._serving: tuple[Served, tuple[int, int] | None] | None = None
+        self._serving: tuple[ServerSpec, tuple[int, int] | None] | None = None
         self._named: tuple[tuple[int, int] | None, str] | None = None  # the adapter that is loaded, by its stamp
         self._asleep = False
 
@@ -165,12 +165,12 @@ class VllmStudent:
             self._named = stamp, name
         return self._server, self._named[1]
 
-    def _served(self, whole: Path | None) -> Served:
+    def _served(self, whole: Path | None) -> ServerSpec:
         train, plain = self._config.train, self._trained.plain_model()
         rank = room_for(train.lora_rank) if train.adapter == "lora" else 0
-        return Served(str(whole or plain), plain, self._trained.dtype, self._trained.device, rank)
+        return ServerSpec(str(whole or plain), plain, self._trained.dtype, self._trained.device, rank)
 
-    def _started(self, served: Served) -> VllmServer:
+    def _started(self, served: ServerSpec) -> VllmServer:
         if self._settings.address is not None:
             if self._config.train.adapter == "full":
                 raise StudentError(

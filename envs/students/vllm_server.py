@@ -46,7 +46,7 @@ class AbsentError(ConfigError):
     """It has no such address, or no such model."""
 
 
-class Served(NamedTuple):
+class ServerSpec(NamedTuple):
     """What a server serves: a model in a folder (or a hub id), its tokenizer, and how."""
 
     model: str
@@ -194,7 +194,7 @@ class VllmServer:
         return f"; its log is {self._log} and ends:\n  {told}"
 
 
-def connect(address: str, served: Served) -> VllmServer:
+def connect(address: str, served: ServerSpec) -> VllmServer:
     """The server that runs at an address.
 
     Raises:
@@ -207,7 +207,7 @@ def connect(address: str, served: Served) -> VllmServer:
     return server
 
 
-def start(settings: VllmConfig, served: Served, sleeps: bool, log: Path) -> VllmServer:
+def start(settings: VllmConfig, served: ServerSpec, sleeps: bool, log: Path) -> VllmServer:
     """Start a server on the loopback interface behind a random key, and wait until it is ready.
 
     Raises:
@@ -263,7 +263,7 @@ def _gpu_of(device: str) -> str | None:
     return number if visible is None else visible.split(",")[int(number)].strip()
 
 
-def _arguments(settings: VllmConfig, served: Served, sleeps: bool, port: int) -> list[str]:
+def _arguments(settings: VllmConfig, served: ServerSpec, sleeps: bool, port: int) -> list[str]:
     adapters = ["--enable-lora", "--max-loras", "1", "--max-lora-rank", str(served.rank)] if served.rank else []
     return [
         *("--model", served.model, "--tokenizer", served.tokenizer, "--dtype", served.dtype),

@@ -12,7 +12,7 @@ from dataenvgym.agents.checks.duplicate import SeenRows
 from dataenvgym.agents.config import CheckConfig, ScriptedConfig, TeacherConfig, TeacherModelConfig
 from dataenvgym.agents.data_generator import Generated, calls_for, generate
 from dataenvgym.agents.feedback_reader import Feedback, Shown
-from dataenvgym.agents.verifier import Verified, missing, verify
+from dataenvgym.agents.verifier import VerificationResult, missing, verify
 from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.errors import TeacherError
 from dataenvgym.envs.types import DataRequest, Instance, Row
@@ -174,7 +174,7 @@ def test_nothing_to_do_makes_no_call() -> None:
     assert run(asker, []) == Generated([], []) and not gateway.asked
 
 
-def taught(scripted: ScriptedConfig, rounds: int = 1) -> tuple[Verified, list[int]]:
+def taught(scripted: ScriptedConfig, rounds: int = 1) -> tuple[VerificationResult, list[int]]:
     """Generation and verification with the scripted teacher, and what is missing after each round."""
     asker = scripted_asker(TeacherConfig(llm=TeacherModelConfig(scripted=scripted), rows_per_call=8))
     context = CheckContext(MATH, CheckConfig(), HeldOut([], 13), SeenRows(0.9))
@@ -190,7 +190,7 @@ def taught(scripted: ScriptedConfig, rounds: int = 1) -> tuple[Verified, list[in
         rejected += [*result.failed, *verified.rejected]
         short.append(sum(r.count for r in missing(REQUESTS, accepted)))
     assert all(not r.verdicts[-1].passed and r.verdicts[-1].reason for r in rejected)
-    return Verified(accepted, rejected), short
+    return VerificationResult(accepted, rejected), short
 
 
 def test_a_faultless_teacher_fills_the_plan() -> None:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from stub_student import StubStudent
 
 from dataenvgym.envs.students import STUDENTS, make_student
 from dataenvgym.envs.students.uneven import schooling_key
@@ -66,16 +67,14 @@ KEYS: dict[str, dict[str, str]] = {
 SCHOOLING = "uneven-e3443472c2f2"
 
 
-class Silent:
+class Silent(StubStudent):
     """A student with the keys of another, that answers nothing."""
 
     def __init__(self, keys_of: Any) -> None:
-        self.base_key, self.generation_key = keys_of.base_key, keys_of.generation_key
+        super().__init__(keys_of.base_key)
+        self.generation_key = keys_of.generation_key
 
-    def load(self, adapter: Path | None) -> None:
-        pass
-
-    def predict(self, prompts: Sequence[str], images: object = None, progress: object = None) -> list[str]:
+    def answers(self, prompts: Sequence[str]) -> list[str]:
         return [""] * len(prompts)
 
 
@@ -93,7 +92,7 @@ def keys(name: str, cache: Path, patch: pytest.MonkeyPatch) -> dict[str, str]:
     student = make_student(config.student_config())
     task = load_task(config.task)
     train = config.student_config().train
-    env = TeacherEnv(task, Silent(student), train, cache / "students", config.seed)  # type: ignore[arg-type]
+    env = TeacherEnv(task, Silent(student), train, cache / "students", config.seed)
     source = Provenance(iteration=1, request="r0", model="", prompt="", prompt_hash="")
     rows = [
         Row(

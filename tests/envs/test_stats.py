@@ -59,7 +59,7 @@ def test_paired_gain_is_antisymmetric_and_bounded(pairs: list[tuple[bool, bool]]
 
 
 def test_paired_gain_needs_pairs() -> None:
-    with pytest.raises(DataError, match="one length"):
+    with pytest.raises(DataError, match="same length"):
         paired_gain([True], [True, False])
 
 

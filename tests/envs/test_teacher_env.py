@@ -1,63 +1,34 @@
 """The environment around a student: one training per student, one generation per prompt set."""
 
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from stub_student import StubStudent
 
 from dataenvgym.envs.cache import cache_dir
 from dataenvgym.envs.config import TaskConfig, TrainConfig
 from dataenvgym.envs.domains.math.tasks.arithmetic import load
-from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.teacher_env import TeacherEnv
-from dataenvgym.envs.types import Example, Progress, Provenance, Row
+from dataenvgym.envs.types import Example, Provenance, Row
 
 TASK = load(TaskConfig(name="arithmetic", val_size=2, test_size=1))
 
 
-class FakeStudent:
-    """Writes down what it is asked; answers with the name of the adapter that is loaded."""
+class NamedAnswers(StubStudent):
+    """Answers with the name of the loaded adapter."""
 
-    generation_key = "greedy"
+    fails = False
 
-    def __init__(self, base_key: str = "base") -> None:
-        self.base_key = base_key
-        self.trained: list[tuple[list[Example], int, Path | None]] = []
-        self.asked: list[list[str]] = []
-        self.adapter: Path | None = None
-        self.fails = False
-
-    def predict(
-        self, prompts: Sequence[str], images: Sequence[str] | None = None, progress: Progress | None = None
-    ) -> list[str]:
-        self.asked.append(list(prompts))
+    def answers(self, prompts: Sequence[str]) -> list[str]:
         return [f"{self.adapter.name if self.adapter else 'base'}\nAnswer: {n}" for n in range(len(prompts))]
 
-    def train(
-        self,
-        examples: Sequence[Example],
-        out: Path,
-        *,
-        config: TrainConfig,
-        seed: int,
-        start: Path | None = None,
-        progress: Progress | None = None,
-    ) -> TrainSummary:
-        self.trained.append((list(examples), seed, start))
-        out.mkdir(parents=True)
+    def learn(self, examples: Sequence[Example], out: Path, start: Path | None) -> list[bool]:
         (out / "adapter").write_text("half")
         if self.fails:
             raise KeyboardInterrupt
-        (out / "train.json").write_text(json.dumps({"hits": [n % 2 == 0 for n in range(len(examples))]}))
-        return TrainSummary(len(examples), 1, 0.0, 1, 0.0)
-
-    def load(self, adapter: Path | None) -> None:
-        self.adapter = adapter
-
-    def close(self) -> None:
-        pass
+        return [n % 2 == 0 for n in range(len(examples))]
 
 
 def rows(*questions: str) -> list[Row]:
@@ -66,8 +37,8 @@ def rows(*questions: str) -> list[Row]:
 
 
 @pytest.fixture
-def student() -> FakeStudent:
-    return FakeStudent()
+def student() -> NamedAnswers:
+    return NamedAnswers()
 
 
 @pytest.fixture(autouse=True)
@@ -75,11 +46,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATAENVGYM_CACHE", str(tmp_path / "cache"))
 
 
-def env(student: FakeStudent, tmp_path: Path, seed: int = 0, **train: object) -> TeacherEnv:
+def env(student: NamedAnswers, tmp_path: Path, seed: int = 0, **train: object) -> TeacherEnv:
     return TeacherEnv(TASK, student, TrainConfig.model_validate(train), tmp_path / "students", seed)
 
 
-def test_a_student_that_exists_is_not_trained_again(student: FakeStudent, tmp_path: Path) -> None:
+def test_a_student_that_exists_is_not_trained_again(student: NamedAnswers, tmp_path: Path) -> None:
     key = env(student, tmp_path).train([rows("a", "b")], None)
     assert key == env(student, tmp_path).train([rows("a", "b")], None)
     assert len(student.trained) == 1
@@ -87,7 +58,7 @@ def test_a_student_that_exists_is_not_trained_again(student: FakeStudent, tmp_pa
     assert [p.name for p in (tmp_path / "students").iterdir()] == [key]
 
 
-def test_a_half_written_student_is_trained_again(student: FakeStudent, tmp_path: Path) -> None:
+def test_a_half_written_student_is_trained_again(student: NamedAnswers, tmp_path: Path) -> None:
     student.fails = True
     with pytest.raises(KeyboardInterrupt):
         env(student, tmp_path).train([rows("a")], None)
@@ -98,7 +69,7 @@ def test_a_half_written_student_is_trained_again(student: FakeStudent, tmp_path:
     assert [p.name for p in (tmp_path / "students").iterdir()] == [key]
 
 
-def test_a_folder_without_the_end_mark_is_no_student(student: FakeStudent, tmp_path: Path) -> None:
+def test_a_folder_without_the_end_mark_is_no_student(student: NamedAnswers, tmp_path: Path) -> None:
     key = env(student, tmp_path).train([rows("a")], None)
     (tmp_path / "students" / key / "train.json").unlink()
     assert env(student, tmp_path).train([rows("a")], None) == key
@@ -107,7 +78,7 @@ def test_a_folder_without_the_end_mark_is_no_student(student: FakeStudent, tmp_p
 
 
 def test_from_base_all_lessons_are_learnt_and_the_parent_plays_no_part(
-    student: FakeStudent, tmp_path: Path
+    student: NamedAnswers, tmp_path: Path
 ) -> None:
     one = env(student, tmp_path, seed=5).train([rows("a"), rows("b", "c")], "parent")
     two = env(student, tmp_path, seed=5).train([rows("a"), rows("b", "c")], None)
@@ -118,7 +89,7 @@ def test_from_base_all_lessons_are_learnt_and_the_parent_plays_no_part(
 
 
 def test_from_last_only_the_last_lesson_is_learnt_on_the_parents_adapter(
-    student: FakeStudent, tmp_path: Path
+    student: NamedAnswers, tmp_path: Path
 ) -> None:
     last = env(student, tmp_path, start="last")
     first = last.train([rows("a")], None)
@@ -129,30 +100,30 @@ def test_from_last_only_the_last_lesson_is_learnt_on_the_parents_adapter(
 
 
 def test_the_key_depends_on_all_that_makes_a_student(tmp_path: Path) -> None:
-    plain = env(FakeStudent(), tmp_path)
+    plain = env(NamedAnswers(), tmp_path)
     keys = [
         plain.key(rows("a", "b"), None),
         plain.key(rows("b", "a"), None),
         plain.key(rows("a"), None),
         plain.key(rows("a", "b"), "parent"),
-        env(FakeStudent(), tmp_path, seed=1).key(rows("a", "b"), None),
-        env(FakeStudent(), tmp_path, epochs=2).key(rows("a", "b"), None),
-        env(FakeStudent(), tmp_path, backend="trl").key(rows("a", "b"), None),
-        env(FakeStudent("other"), tmp_path).key(rows("a", "b"), None),
+        env(NamedAnswers(), tmp_path, seed=1).key(rows("a", "b"), None),
+        env(NamedAnswers(), tmp_path, epochs=2).key(rows("a", "b"), None),
+        env(NamedAnswers(), tmp_path, backend="trl").key(rows("a", "b"), None),
+        env(NamedAnswers("other"), tmp_path).key(rows("a", "b"), None),
     ]
     assert all(a != b for a, b in itertools.combinations(keys, 2))
     renamed = [r.model_copy(update={"id": "other", "subskill": "x"}) for r in rows("a", "b")]
     assert plain.key(renamed, None) == keys[0]  # what the student does not see makes no other student
 
 
-def test_training_and_evaluation_use_the_same_prompt(student: FakeStudent, tmp_path: Path) -> None:
+def test_training_and_evaluation_use_the_same_prompt(student: NamedAnswers, tmp_path: Path) -> None:
     item = TASK.val[0]
     env(student, tmp_path).train([rows(item.question)], None)
     env(student, tmp_path).evaluate(None, [item], {})
     assert student.trained[0][0][0].prompt == student.asked[0][0] == TASK.domain.prompt(item)
 
 
-def test_predictions_are_made_once_per_student_and_prompts(student: FakeStudent, tmp_path: Path) -> None:
+def test_predictions_are_made_once_per_student_and_prompts(student: NamedAnswers, tmp_path: Path) -> None:
     world = env(student, tmp_path)
     key = world.train([rows("a")], None)
     base = world.evaluate(None, TASK.val, {})
@@ -167,7 +138,7 @@ def test_predictions_are_made_once_per_student_and_prompts(student: FakeStudent,
     assert len(student.asked) == 4
 
 
-def test_other_skills_are_read_from_the_same_cached_predictions(student: FakeStudent, tmp_path: Path) -> None:
+def test_other_skills_are_read_from_the_same_cached_predictions(student: NamedAnswers, tmp_path: Path) -> None:
     world = env(student, tmp_path)
     world.evaluate(None, TASK.val, {})
     assert {p.skill for p in world.evaluate(None, TASK.val, {i.id: "one" for i in TASK.val})} == {"one"}
@@ -175,7 +146,7 @@ def test_other_skills_are_read_from_the_same_cached_predictions(student: FakeStu
 
 
 @pytest.mark.parametrize("content", [b"", b"[", b"\xff\xfe", b"{}", b'["too", "few"]', b"null"])
-def test_a_damaged_cache_file_is_made_again(student: FakeStudent, tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_cache_file_is_made_again(student: NamedAnswers, tmp_path: Path, content: bytes) -> None:
     world = env(student, tmp_path)
     good = world.evaluate(None, TASK.val, {})
     (path,) = (cache_dir() / "predictions").iterdir()

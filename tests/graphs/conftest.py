@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stub_student import StubStudent, registered
+from stub_student import GrowingStudent, registered
 
 from dataenvgym.graphs.config import EpisodeConfig, load_config
 from dataenvgym.runs.run import Outcome, run
@@ -32,13 +32,13 @@ def episode(tmp_path_factory: pytest.TempPathFactory) -> Episode:
 
 
 @pytest.fixture
-def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StubStudent:
+def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GrowingStudent:
     """The student `stub`, registered for this test."""
     return registered(tmp_path, monkeypatch)
 
 
 @pytest.fixture
-def stub_config(stub: StubStudent) -> MakeConfig:
+def stub_config(stub: GrowingStudent) -> MakeConfig:
     """Settings -> a small config with the stub student."""
     return lambda *settings: load_config(
         None, [*SMALL, "student.name=stub", "structure=skill_list", "budget.rows_per_iteration=12", *settings]

@@ -1,43 +1,31 @@
-"""The episode graph: what it leaves in the run folder, what stops it, what each teacher may know."""
+"""The episode graph: what it leaves in the run folder, and what each teacher may know."""
 
 import asyncio
 import json
-from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from episode_files import only, summary_of
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
-from dataenvgym.agents.data_generator import NO_ROW
-from dataenvgym.envs.errors import ConfigError, MissingDependencyError, RunFolderError, TeacherError
+from dataenvgym.envs.errors import MissingDependencyError
 from dataenvgym.envs.observation import Observation
 from dataenvgym.envs.store import Store, read_jsonl
 from dataenvgym.envs.types import DataRequest, Plan, Prediction, Provenance, Rejected, Row
 from dataenvgym.graphs.config import STRUCTURES, EpisodeConfig
-from dataenvgym.graphs.episode import build_episode, stop_reason
-from dataenvgym.graphs.live import task_of
-from dataenvgym.graphs.state import Step, TeacherInput, TeacherOutput, TeacherState
-from dataenvgym.runs.run import Outcome, run
+from dataenvgym.graphs.episode import build_episode
+from dataenvgym.graphs.state import TeacherInput, TeacherOutput, TeacherState
+from dataenvgym.runs.run import run
 
 TEACHERS = [(structure, state) for structure in STRUCTURES for state in (True, False)]
+
+
 KEYS = {
     *("task", "structure", "state", "student", "teacher", "seed", "iterations", "rows_accepted", "rows_rejected"),
     *("calls", "stop_reason", "val", "skills", "test", "seconds"),
 }
-
-
-def summary_of(outcome: Outcome) -> dict[str, Any]:
-    assert outcome.summary is not None
-    return outcome.summary
-
-
-def only(run_dir: Path, name: str, model: Any) -> Any:
-    found = read_jsonl(run_dir / name, model)
-    assert len(found) == 1
-    return found[0]
 
 
 @pytest.mark.parametrize(("structure", "state"), TEACHERS)
@@ -140,115 +128,6 @@ def test_the_tree_grows_by_what_was_planned(episode: Any) -> None:
     assert all(leaf.accuracy is not None for s in seen.skills for leaf in s.subskills)
 
 
-def test_test_is_scored_once_and_last(stub: Any, stub_config: Any, tmp_path: Path) -> None:
-    config = stub_config()
-    events: list[dict[str, Any]] = []
-    run(config, tmp_path / "run", on_event=events.append)
-    held_out = {task_of(config).domain.prompt(item) for item in task_of(config).test}
-    with_test = [number for number, prompts in enumerate(stub.asked) if held_out & set(prompts)]
-    assert with_test == [len(stub.asked) - 2, len(stub.asked) - 1], "the base and the best, after all else"
-    phases = [e["name"] for e in events if e["event"] == "phase"]
-    assert phases == ["reset", "evaluate", "train", "evaluate", "train", "evaluate", "test"]
-    shown = (tmp_path / "run").glob("iterations/**/*.jsonl")
-    text = "".join(path.read_text() for path in shown)
-    assert [item.id for item in task_of(config).test if item.id in text] == []
-
-
-def test_the_summary_reports_the_gain_of_the_best_student(stub: Any, stub_config: Any, tmp_path: Path) -> None:
-    found = summary_of(run(stub_config("budget.rows_per_iteration=50"), tmp_path / "run"))
-    assert [v["rows"] for v in found["val"]] == [0, 50, 100]
-    assert found["val"][0]["accuracy"] == 0
-    assert found["val"][2]["accuracy"] == found["test"]["best"]["accuracy"] == 1
-    assert (found["best_iteration"], found["test"]["gain"]["value"]) == (2, 1)
-    assert all((skill["base"], skill["best"]) == (0, 1) for skill in found["skills"].values())
-
-
-@pytest.mark.parametrize(
-    ("settings", "rows", "reason"),
-    [
-        (["budget.iterations=1"], [0, 12], "all 1 iterations done"),
-        (["budget.iterations=9", "budget.rows=30"], [0, 12, 24, 30], "row budget of 30 used"),
-        (["budget.iterations=9", "budget.rows=5"], [0, 5], "row budget of 5 used"),
-        (
-            ["budget.iterations=9", "budget.target=0.5", "budget.rows_per_iteration=100"],
-            [0, 100],
-            "target accuracy 0.5",
-        ),
-        (
-            ["budget.iterations=9", "budget.patience=2", "budget.rows_per_iteration=1"],
-            [0, 1, 2],
-            "no gain on val for 2",
-        ),
-    ],
-)
-def test_budgets_are_cumulative_and_the_reason_is_told(
-    settings: list[str], rows: list[int], reason: str, stub_config: Any, tmp_path: Path
-) -> None:
-    found = summary_of(run(stub_config(*settings), tmp_path / "run"))
-    assert [v["rows"] for v in found["val"]] == rows
-    assert reason in found["stop_reason"]
-
-
-def test_patience_counts_from_the_best_iteration(stub_config: Any) -> None:
-    def steps(*accuracies: float) -> list[Any]:
-        return [
-            Step(
-                iteration=i,
-                accuracy=a,
-                rows=i,
-                student=None,
-                predictions=None,
-                n=9,
-                plan=None,
-                accepted=None,
-                rejected=None,
-            )  # type: ignore[typeddict-item]
-            for i, a in enumerate(accuracies)
-        ]
-
-    config = stub_config("budget.iterations=9", "budget.patience=2")
-    assert stop_reason(config, steps(0.1, 0.0)) is None
-    assert stop_reason(config, steps(0.1, 0.2, 0.1)) is None
-    assert stop_reason(config, steps(0.1, 0.2, 0.3, 0.1)) is None
-    assert stop_reason(config, steps(0.1, 0.2, 0.1, 0.2)) == "no gain on val for 2 iterations"
-
-
-def test_a_base_that_meets_the_target_is_not_taught(stub: Any, stub_config: Any, tmp_path: Path) -> None:
-    stub._rows = 100
-    stub.load = lambda adapter: None
-    found = summary_of(run(stub_config("budget.target=0.9"), tmp_path / "run"))
-    assert (found["iterations"], found["rows_accepted"], found["calls"]) == (0, 0, 0)
-    assert found["test"]["gain"]["value"] == 0
-
-
-def test_a_teacher_that_delivers_nothing_leaves_the_student_as_it_was(stub_config: Any, tmp_path: Path) -> None:
-    settings = ("teacher.llm.scripted.drop=1", "teacher.llm.content_attempts=1", "teacher.refill_rounds=0")
-    found = summary_of(run(stub_config(*settings), tmp_path / "run"))
-    assert [v["rows"] for v in found["val"]] == [0, 0, 0]
-    assert not (tmp_path / "run/students").exists()
-    assert found["rows_rejected"] == 24
-    assert [(r["asked"], r["received"], r["rejected"], r["diversity"]) for r in found["rows"]] == [
-        (12, 0, {"schema": 12}, None)
-    ] * 2
-
-
-def test_every_row_of_an_iteration_is_accounted_for(stub_config: Any, tmp_path: Path) -> None:
-    errs = ("duplicate=0.3", "wrong_answer=0.2", "malformed=0.2")
-    settings = [f"teacher.llm.scripted.{share}" for share in errs]
-    checks = "teacher.checks.names=[format, answer, duplicate, contamination, solve]"
-    found = summary_of(run(stub_config(*settings, checks, "teacher.rows_per_call=4"), tmp_path / "run"))
-    assert [r["accepted"] for r in found["rows"]] == [v["rows"] - w["rows"] for w, v in pairwise(found["val"])]
-    total: Counter[str] = Counter()
-    for line in found["rows"]:
-        by_check = Counter(line["rejected"])
-        total += by_check
-        judged = sum(count for check, count in by_check.items() if check not in NO_ROW)
-        assert line["asked"] == 12 and line["received"] == line["accepted"] + judged
-        assert 0 <= line["refilled"] <= line["accepted"] and 0 < line["diversity"] < 1
-    assert sum(total.values()) == found["rows_rejected"] and {"solve", "schema"} <= set(total)
-    assert sum(line["refilled"] + line["salvaged"] for line in found["rows"]) > 0
-
-
 @pytest.mark.parametrize("known", ["keep", "drop"])
 def test_rows_are_shown_to_the_student_they_are_for(
     known: str, stub: Any, stub_config: Any, tmp_path: Path
@@ -277,85 +156,6 @@ def test_an_absent_key_is_told_before_any_work(
     with pytest.raises(MissingDependencyError, match="OPENAI_API_KEY"):
         run(stub_config("teacher.llm.model=openai:gpt-4o-mini"), tmp_path / "run")
     assert stub.asked == []
-
-
-# Skills
-
-
-def test_discovered_skills_are_the_gold_ones(stub_config: Any, tmp_path: Path) -> None:
-    config = stub_config("skills=llm", "budget.iterations=1")
-    run(config, tmp_path / "run")
-    found = json.loads((tmp_path / "run/skills.json").read_text())
-    assert found == {item.id: item.skill for item in task_of(config).val}
-
-
-def test_saved_skills_are_used_again(stub_config: Any, tmp_path: Path) -> None:
-    config = stub_config("budget.iterations=1")
-    saved = {item.id: "even" if number % 2 else "odd" for number, item in enumerate(task_of(config).val)}
-    path = tmp_path / "skills.json"
-    path.write_text(json.dumps(saved))
-    run(stub_config("budget.iterations=1", f"skills={path}"), tmp_path / "run")
-    assert json.loads((tmp_path / "run/skills.json").read_text()) == saved
-    plan = only(tmp_path / "run", "iterations/001/plan.jsonl", Plan)
-    assert {request.skill for request in plan.requests} == {"even", "odd"}
-
-
-@pytest.mark.parametrize(
-    ("content", "error", "said"),
-    [
-        ("missing", ConfigError, "names no skill for 1 val instances, e.g. arithmetic/val/addition/000"),
-        ("[1, 2]", RunFolderError, "JSON object"),
-        ("{", RunFolderError, "cannot be read as skills"),
-        (None, RunFolderError, "cannot be read as skills"),
-    ],
-)
-def test_saved_skills_that_do_not_fit_are_refused(
-    content: str | None, error: type[Exception], said: str, stub_config: Any, tmp_path: Path
-) -> None:
-    path = tmp_path / "skills.json"
-    config = stub_config(f"skills={path}")
-    if content == "missing":
-        content = json.dumps({item.id: "any" for item in task_of(config).val if item.skill != "addition"})
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(error, match=said):
-        run(config, tmp_path / "run")
-
-
-# Approval
-
-
-def test_approved_and_edited_plans_are_generated(stub_config: Any, tmp_path: Path) -> None:
-    asked: list[Any] = []
-
-    def approve(question: Any) -> Any:
-        asked.append(question)
-        if len(asked) == 1:
-            return "yes"
-        plan = question["plan"]
-        return {**plan, "requests": [{**plan["requests"][0], "count": 2}]}
-
-    found = summary_of(run(stub_config("approve=true"), tmp_path / "run", approve=approve))
-    assert [v["rows"] for v in found["val"]] == [0, 12, 14]
-    assert len(asked) == 2
-
-
-def test_a_refused_plan_ends_the_run_and_is_asked_for_again(stub_config: Any, tmp_path: Path) -> None:
-    from dataenvgym.runs.run import resume
-
-    config = stub_config("approve=true", "budget.iterations=1")
-    with pytest.raises(TeacherError, match="refused"):
-        run(config, tmp_path / "run", approve=lambda _: "no")
-    assert not list((tmp_path / "run").glob("iterations/001/generated*"))
-    outcome = resume(tmp_path / "run", approve=lambda _: "yes")
-    assert summary_of(outcome)["rows_accepted"] == 12
-
-
-def test_without_anyone_to_ask_the_run_stops_and_can_go_on(stub_config: Any, tmp_path: Path) -> None:
-    from dataenvgym.runs.run import resume
-
-    assert run(stub_config("approve=true", "budget.iterations=1"), tmp_path / "run").summary is None
-    assert summary_of(resume(tmp_path / "run", approve=lambda _: "yes"))["rows_accepted"] == 12
 
 
 # Another teacher; size; the graph without a checkpointer

@@ -15,7 +15,7 @@ from dataenvgym.agents.checks.contamination import HeldOut
 from dataenvgym.agents.checks.duplicate import SeenRows
 from dataenvgym.agents.checks.format import LONGEST
 from dataenvgym.agents.config import CheckConfig
-from dataenvgym.agents.verifier import Verified, missing
+from dataenvgym.agents.verifier import VerificationResult, missing
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.code.tasks.functions.skills import OPENINGS, read
 from dataenvgym.envs.domains.code.tasks.functions.skills import question as question_of
@@ -45,7 +45,7 @@ def context(*held_out: str, **config: object) -> CheckContext:
     return CheckContext(MATH, checks, HeldOut(instances, checks.overlap), SeenRows(checks.similarity))
 
 
-def verify(rows: Sequence[Row], given_context: CheckContext) -> Verified:
+def verify(rows: Sequence[Row], given_context: CheckContext) -> VerificationResult:
     return asyncio.run(verifier.verify(rows, given_context))
 
 

@@ -19,7 +19,7 @@ from dataenvgym.agents.config import CheckConfig, TeacherConfig
 from dataenvgym.agents.data_generator import LONGEST_TEST, TESTS_SHOWN, generate
 from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.agents.llm.asking import Asker
-from dataenvgym.agents.verifier import Verified, verify
+from dataenvgym.agents.verifier import VerificationResult, verify
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.base import Mark
 from dataenvgym.envs.domains.code import sandbox
@@ -70,7 +70,7 @@ def row(name: str = "a", answer: str = ADD, **extra: Any) -> Row:
     )
 
 
-def checked(rows: Sequence[Row], **config: Any) -> Verified:
+def checked(rows: Sequence[Row], **config: Any) -> VerificationResult:
     checks = CheckConfig.model_validate(config)
     return asyncio.run(verify(rows, CheckContext(CODE, checks, HeldOut([], 13), SeenRows(0.9))))
 

@@ -14,7 +14,7 @@ from dataenvgym.agents.checks.contamination import HeldOut
 from dataenvgym.agents.checks.duplicate import SeenRows
 from dataenvgym.agents.checks.solve import solve_rows
 from dataenvgym.agents.config import TeacherConfig
-from dataenvgym.agents.verifier import Verified, verify
+from dataenvgym.agents.verifier import VerificationResult, verify
 from dataenvgym.envs.domains.math.curriculum import solve
 from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS, problem
@@ -97,7 +97,7 @@ def test_a_call_that_may_not_be_made_vouches_for_nothing() -> None:
     assert not verdict.passed and "budget of 3 calls used" in verdict.reason
 
 
-def check(rows: list[Row], teacher: TeacherConfig) -> Verified:
+def check(rows: list[Row], teacher: TeacherConfig) -> VerificationResult:
     context = CheckContext(MATH, teacher.checks, HeldOut([], 13), SeenRows(0.9), scripted_asker(teacher))
     return asyncio.run(verify(rows, context))
 

@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 import yaml
 from filelock import FileLock
+from stub_student import StubStudent, register
 
-from dataenvgym.envs.config import StudentConfig, TrainConfig
 from dataenvgym.envs.errors import DataEnvGymError, RunFolderError
 from dataenvgym.envs.observation import Observation
 from dataenvgym.envs.store import read_jsonl
-from dataenvgym.envs.students import STUDENTS, StudentSpec, TrainSummary
-from dataenvgym.envs.types import Example, Plan, Progress, Row
+from dataenvgym.envs.types import Plan, Row
 from dataenvgym.graphs import live
 from dataenvgym.graphs.config import load_config
 from dataenvgym.graphs.teacher import build_teacher
@@ -29,58 +28,31 @@ Cli = Callable[..., tuple[int, str, str]]
 Small = Callable[..., list[str]]
 
 
-class Pupil:
-    """Says how many rows it was trained on; keeps count of its trainings and of the prompts it was given."""
+class Pupil(StubStudent):
+    """Says how many rows it was trained on."""
 
-    base_key = generation_key = "pupil"
-
-    def __init__(self) -> None:
-        self.rows, self.trainings, self.prompts = 0, 0, 0
-
-    def predict(
-        self, prompts: Sequence[str], images: Sequence[str] | None = None, progress: Progress | None = None
-    ) -> list[str]:
-        self.prompts += len(prompts)
+    def answers(self, prompts: Sequence[str]) -> list[str]:
         return [f"{self.rows} rows"] * len(prompts)
 
-    def train(
-        self,
-        examples: Sequence[Example],
-        out: Path,
-        *,
-        config: TrainConfig,
-        seed: int,
-        start: Path | None = None,
-        progress: Progress | None = None,
-    ) -> TrainSummary:
-        self.trainings += 1
-        out.mkdir(parents=True)
-        (out / "train.json").write_text(json.dumps({"rows": len(examples), "hits": [True] * len(examples)}))
-        return TrainSummary(rows=len(examples), steps=1, seconds=0.0, tokens=0, final_loss=0.0)
+    @property
+    def trainings(self) -> int:
+        return len(self.trained)
 
-    def load(self, adapter: Path | None) -> None:
-        self.rows = json.loads((adapter / "train.json").read_text())["rows"] if adapter else 0
-
-    def close(self) -> None:
-        """Holds nothing."""
+    @property
+    def prompts(self) -> int:
+        return sum(map(len, self.asked))
 
 
 @pytest.fixture(scope="module")
 def pupil() -> Pupil:
-    return Pupil()
+    return Pupil("pupil")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def registered(pupil: Pupil, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The student `pupil`, for the tests of this file."""
-
-    def make(config: StudentConfig, report: object) -> Pupil:
-        return pupil
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(STUDENTS, "pupil", StudentSpec("pupil", "for tests", make))
-        patch.setenv("DATAENVGYM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        live.close_all()
+        register(pupil, tmp_path_factory.mktemp("cache"), patch)
         yield
     live.close_all()
 

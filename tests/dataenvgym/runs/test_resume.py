@@ -18,107 +18,7 @@ import pytest
 Cli = Callable[..., tuple[int, str, str]]
 Small = Callable[..., list[str]]
 
-# Loads the libraries once, then forks a process for each command it reads: {where, arguments, environment, log}.
-# It answers with the exit status, negative for a signal. `main` runs on the forked process's only thread.
-DRIVER = """
-import functools, json, os, signal, sys, traceback
-import datasketch, langgraph.checkpoint.sqlite.aio, peft, reasoning_gym, scipy.stats, torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from dataenvgym.agents.scripted.chat_model import ScriptedChatModel
-from dataenvgym.cli import main
-from dataenvgym.envs.students import hf, loop
-from dataenvgym.envs.teacher_env import TeacherEnv
-from dataenvgym.graphs import episode, teacher
-
-NODES = {
-    episode: ["reset", "train", "evaluate"],
-    teacher: ["read_feedback", "plan_data", "generate_data", "verify_data"],
-}
-
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def before(owner, name, number):
-    # Kill the process when `name` is called for the `number`th time.
-    original, calls = getattr(owner, name), []
-    def wrapped(*args, **kwargs):
-        calls.append(1)
-        return die() if len(calls) == number else original(*args, **kwargs)
-    setattr(owner, name, wrapped)
-
-def after(owner, name, number):
-    original, calls = getattr(owner, name), []
-    def wrapped(*args, **kwargs):
-        done = original(*args, **kwargs)
-        calls.append(1)
-        return die() if len(calls) == number else done
-    setattr(owner, name, wrapped)
-
-def nodes(leave):
-    # `leave(name)` is called whenever a node has done its work, and LangGraph has not heard of it.
-    for module, names in NODES.items():
-        for name in names:
-            setattr(module, name, leaving(getattr(module, name), name, leave))
-
-def leaving(node, name, leave):
-    @functools.wraps(node)
-    async def wrapped(state, runtime):
-        done = await node(state, runtime)
-        leave(name)
-        return done
-    return wrapped
-
-def after_node(wanted, number):
-    left = []
-    nodes(lambda name: (left.append(name), left.count(wanted) == number and die()))
-
-def after_two_nodes():
-    # The first is in the checkpoint, the second is not.
-    left = []
-    nodes(lambda name: (left.append(name), print("left", name, flush=True), len(left) == 2 and die()))
-
-def after_writes():
-    # What a node wrote is kept, and no checkpoint was made of it.
-    saver = langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver
-    original = saver.aput_writes
-    async def wrapped(*args, **kwargs):
-        await original(*args, **kwargs)
-        die()
-    saver.aput_writes = wrapped
-
-WHERE = {
-    "reset": lambda: before(hf.TransformersStudent, "predict", 1),
-    "generation": lambda: before(ScriptedChatModel, "_result", 18),  # 12 calls in the first iteration
-    "training": lambda: after(loop, "fit", 2) or after(hf, "fit", 2),  # trained, nothing saved
-    "two nodes": after_two_nodes,
-    "writes": after_writes,
-    "nowhere": lambda: None,
-    **{f"after {name}": functools.partial(after_node, name, 1 if name == "reset" else 2)
-       for names in NODES.values() for name in names},  # all of it written, no checkpoint
-    "evaluation": lambda: before(hf.TransformersStudent, "predict", 3),
-    "test": lambda: before(hf.TransformersStudent, "predict", 4),
-}
-def command(order):
-    os.environ.clear()
-    os.environ.update(order["environment"])
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    WHERE[order["where"]]()
-    return main(order["arguments"])
-
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        status = 70
-        try:
-            status = command(json.loads(line))
-        except BaseException:
-            traceback.print_exc()
-        sys.stdout.flush()
-        os._exit(status)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
+DRIVER = Path(__file__).with_name("kill_driver.py")
 
 Kill = Callable[..., tuple[int, str]]
 Killed = Callable[[str, list[str]], Path]
@@ -185,12 +85,10 @@ def trainings(run_dir: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def driver(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+def driver(models: Path) -> Iterator[subprocess.Popen[str]]:
     """The process that runs the commands to be killed, see DRIVER."""
-    script = tmp_path_factory.mktemp("driver") / "driver.py"
-    script.write_text(DRIVER)
     with subprocess.Popen(
-        [sys.executable, str(script)],
+        [sys.executable, str(DRIVER)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

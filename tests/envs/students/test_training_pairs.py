@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stub_student import StubStudent
 
 from dataenvgym.envs.config import GenerationConfig, StudentConfig, TaskConfig, TrainConfig
 from dataenvgym.envs.domains.math.tasks.arithmetic import load
 from dataenvgym.envs.students import make_student
-from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.hf import TransformersStudent
 from dataenvgym.envs.teacher_env import TeacherEnv
-from dataenvgym.envs.types import Example, Progress, Provenance, Row
+from dataenvgym.envs.types import Example, Provenance, Row
 
 TASK = load(TaskConfig(name="arithmetic", val_size=1, test_size=1))
 PAIRS = [Example(f"Add {n} and {n}.", f"Answer: {2 * n}", None, f"I think {n}, or so") for n in range(8)]
@@ -117,45 +117,23 @@ def test_long_texts_are_cut(tmp_path: Path) -> None:
 # Where the pairs come from.
 
 
-class Knower:
-    """Answers as many of the prompts rightly as it has learnt examples, and is asked for the rest in vain."""
-
-    generation_key = "greedy"
-    base_key = "knower"
+class Knower(StubStudent):
+    """Answers as many of the prompts rightly as it has learnt examples, and the rest wrongly."""
 
     def __init__(self, right: dict[str, str]) -> None:
+        super().__init__("knower")
         self._right, self._known = right, set[str]()
-        self.trained: list[tuple[list[Example], Path | None]] = []
-        self.asked: list[list[str]] = []
 
-    def predict(
-        self, prompts: Sequence[str], images: Sequence[str] | None = None, progress: Progress | None = None
-    ) -> list[str]:
-        self.asked.append(list(prompts))
+    def answers(self, prompts: Sequence[str]) -> list[str]:
         return [self._right[p] if p in self._known else f"wrong about {p}" for p in prompts]
 
-    def train(
-        self,
-        examples: Sequence[Example],
-        out: Path,
-        *,
-        config: TrainConfig,
-        seed: int,
-        start: Path | None = None,
-        progress: Progress | None = None,
-    ) -> TrainSummary:
-        self.trained.append((list(examples), start))
+    def learn(self, examples: Sequence[Example], out: Path, start: Path | None) -> None:
         known = json.loads((start / "known.json").read_text()) if start else []
-        out.mkdir(parents=True)
         (out / "known.json").write_text(json.dumps([*known, *(e.prompt for e in examples)]))
-        (out / "train.json").write_text(json.dumps({"rows": len(examples), "hits": None}))
-        return TrainSummary(len(examples), 1, 0.0, 1, 0.0)
 
     def load(self, adapter: Path | None) -> None:
+        super().load(adapter)
         self._known = set(json.loads((adapter / "known.json").read_text())) if adapter else set()
-
-    def close(self) -> None:
-        pass
 
 
 def rows(*numbers: int) -> list[Row]:
@@ -180,7 +158,7 @@ def test_a_wrong_answer_is_what_is_rejected(knower: Knower, tmp_path: Path) -> N
     world = env(knower, tmp_path)
     key = world.train([rows(1, 2)], None)
     assert key is not None
-    ((examples, start),) = knower.trained
+    ((examples, _, start),) = knower.trained
     assert start is None
     assert examples == [
         TASK.domain.example(row)._replace(rejected=f"wrong about {TASK.domain.prompt(row)}") for row in rows(1, 2)
@@ -196,7 +174,7 @@ def test_what_the_student_knows_gives_no_pair(knower: Knower, tmp_path: Path) ->
     assert first is not None and world.hits(first) == [False, False]
     second = world.train([rows(1, 2), rows(2, 3, 1, 4)], first)
     assert second is not None and world.hits(second) == [True, False, True, False]
-    examples, start = knower.trained[1]
+    examples, _, start = knower.trained[1]
     assert [e.completion for e in examples] == [TASK.domain.example(r).completion for r in rows(3, 4)]
     assert start == tmp_path / "students" / first
 
@@ -207,7 +185,7 @@ def test_from_the_base_it_is_the_base_that_is_asked(knower: Knower, tmp_path: Pa
     first = world.train([rows(1)], None)
     second = world.train([rows(1), rows(2)], first)
     assert second not in (None, first)
-    examples, start = knower.trained[1]
+    examples, _, start = knower.trained[1]
     assert len(examples) == 2 and start is None
     assert [len(asked) for asked in knower.asked] == [1, 1]  # each lesson once
 

@@ -233,7 +233,7 @@ def test_the_server_runs_on_the_students_gpu(
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     settings = VllmConfig(python=str(fake / "python"))
-    served = vllm_server.Served("base", "base", "bfloat16", device, 8)
+    served = vllm_server.ServerSpec("base", "base", "bfloat16", device, 8)
     server = vllm_server.start(settings, served, False, tmp_path / "log")
     try:
         (start,) = said(fake, "starts")

@@ -1,7 +1,8 @@
 """Both isolations; the one that is missing here is left out by name."""
 
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -39,3 +40,11 @@ def judged(isolation: Isolation) -> Try:
 @pytest.fixture
 def quick() -> Limits:
     return QUICK
+
+
+@pytest.fixture
+def nothing_left_behind() -> Iterator[None]:
+    """No process of a program outlives it: those of the servers alone are there afterwards."""
+    yield
+    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert "outlives-its-program" not in found
