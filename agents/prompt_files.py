@@ -1,27 +1,30 @@
-"""Where a prompt's text comes from: the files of a domain over those that all domains share.
+"""Put a prompt together from the files of a domain and those that all domains share.
 
-A prompt `<domain>/<name>` is the first `<name>.jinja` found in the user's `<domain>/`, the domain's own folder and
-the packaged `<domain>/`, and after these in the user's and the packaged `shared/`. A file of a domain that says
-`extends: shared/<name>` in its front matter holds only what the domain says differently: its keys replace those of
-the shared front matter, and its blocks replace the shared blocks of the same names:
+The prompt `<domain>/<name>` is the first `<name>.jinja` in these folders: the user's `<domain>/`, the domain's own
+folder, the packaged `<domain>/`, the user's `shared/`, the packaged `shared/`. A file whose front matter says
+`extends: shared/<name>` holds only what the domain says differently. Its keys replace the keys of the shared front
+matter, and its blocks replace the shared blocks of the same names:
 
     {% block advice %}
     - One line for each thing to watch.
     {% endblock %}
 
-Each block tag has a line to itself. Two more things are filled in from the same folders: the line `{% macros %}`
-becomes `_macros.jinja`, and `{{ words.subject }}` becomes that entry of `words.yaml`. The result is one template
-that stands alone, the same that `dataenvgym prompts copy` writes.
+Each block tag has a line to itself. Two more things come from the same folders. The line `{% macros %}` becomes
+the macros of `_macros.jinja` that the prompt calls. `{{ words.subject }}` becomes that entry of `words.yaml`.
+
+The result is one template that stands alone; `dataenvgym prompts copy` writes it to a file. Each line keeps the
+file and the line number it came from, so that an error can name them.
 """
 
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib import resources
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -32,10 +35,43 @@ if TYPE_CHECKING:
 
 SUFFIX, SHARED, MACROS, WORDS = ".jinja", "shared", "_macros.jinja", "words.yaml"
 WIDTH = 115
-_BLOCK = re.compile(r"^{% block (\w+) %}\n(.*?)^{% endblock %}\n", re.MULTILINE | re.DOTALL)
-_MACRO = re.compile(r"(?:^{#[^\n]*#}\n)?^{% macro (\w+)\(.*?endmacro -%}\n", re.MULTILINE | re.DOTALL)
-_INCLUDE = re.compile(r"^{% macros %}\n", re.MULTILINE)
+_BLOCK = re.compile(r"{% block (\w+) %}\s*")
+_END_OF_BLOCK = re.compile(r"{% endblock %}\s*")
+_MACROS = re.compile(r"{% macros %}\s*")
+_MACRO = re.compile(r"{%-? *macro (\w+)\(")
+_END_OF_MACRO = re.compile(r"{%-? *endmacro *-?%}")
 _WORD = re.compile(r"{{ words\.(\w+) }}")
+
+
+class Line(NamedTuple):
+    """A line of a prompt with its line break, the file it stands in, and its number there, from 1."""
+
+    text: str
+    file: str
+    number: int
+
+    def place(self) -> str:
+        """The file and the line, as messages name them."""
+        return f"{self.file}, line {self.number}"
+
+
+class WholePrompt(NamedTuple):
+    """A prompt as one template.
+
+    `head`: the front matter. `source`: the file nearest to the user. `system_source`: the file with the system
+    message.
+    """
+
+    head: dict[str, Any]
+    lines: tuple[Line, ...]
+    source: str
+    system_source: str
+
+    @property
+    def body(self) -> str:
+        """The template of the user message."""
+        return _joined(self.lines)
+
 
 own_folder: Callable[[str], Path | None] = lambda domain: None  # noqa: E731
 """Domain -> the folder of prompts it brings along, if it does. Set by whoever knows the domains."""
@@ -69,33 +105,41 @@ def prompt_file(domain: str, name: str, overlay: Path | None = None) -> "Travers
     return files[f"{name}{SUFFIX}"]
 
 
-def whole_prompt(domain: str, name: str, overlay: Path | None = None) -> tuple[dict[str, Any], str, str]:
-    """(front matter, body, the file it came from) of a prompt as one template.
+def shared_files(overlay: Path | None = None) -> "dict[str, Traversable]":
+    """The files that all domains share, by name; the user's before the packaged ones."""
+    folders = [root / SHARED for root in reversed(_roots(overlay))]
+    return {file.name: file for folder in folders if folder.is_dir() for file in folder.iterdir()}
+
+
+def whole_prompt(domain: str, name: str, overlay: Path | None = None) -> WholePrompt:
+    """The prompt `<domain>/<name>` as one template.
 
     Raises:
         UnknownNameError: no such domain or prompt.
         TeacherError: a file cannot be read, its front matter is no mapping, or what it extends does not fit.
     """
     file = prompt_file(domain, name, overlay)
-    source = str(file)
-    head, body = split(_read(file), source)
+    source = system_source = str(file)
+    head, own_lines = split(read_file(file), source)
+    parts = _parts(own_lines)
     if (base := head.pop("extends", None)) is not None:
         if base != f"{SHARED}/{name}":
             raise TeacherError(f"prompt file {source}: extends is {base!r}; it can only be '{SHARED}/{name}'.")
-        shared = _shared(overlay).get(f"{name}{SUFFIX}")
+        shared = shared_files(overlay).get(f"{name}{SUFFIX}")
         if shared is None:
             raise TeacherError(f"prompt file {source} extends {base}, and there is no such file.")
-        under, text = split(_read(shared), str(shared))
-        head, body = {**under, **head}, _with_blocks(text, body, source)
-    if _INCLUDE.search(body):
-        macros = _macros(domain, overlay)
-        body = _INCLUDE.sub(lambda found: _needed(_BLOCK.sub(lambda block: block[2], macros), body), body)
-    body = _BLOCK.sub(lambda found: found[2], body)
+        under, text = split(read_file(shared), str(shared))
+        system_source = source if "system" in head else str(shared)
+        head, parts = {**under, **head}, _with_blocks(_parts(text), parts, str(shared))
+    lines = _without_tags(parts)
+    if any(_MACROS.fullmatch(line.text) for line in lines):
+        macros = _needed(_macros(domain, overlay), _joined(lines))
+        lines = [new for old in lines for new in (macros if _MACROS.fullmatch(old.text) else [old])]
     words = _words(domain, overlay)
-    body = _worded(body, words, source)
+    lines = [line._replace(text=_worded(line.text, words, line.place())) for line in lines]
     if isinstance(head.get("system"), str):
-        head["system"] = _worded(head["system"], words, source)
-    return head, body, source
+        head["system"] = _worded(head["system"], words, system_source)
+    return WholePrompt(head, tuple(lines), source, system_source)
 
 
 def written(head: dict[str, Any], body: str) -> str:
@@ -109,26 +153,39 @@ def written(head: dict[str, Any], body: str) -> str:
     return f"---\n{text}---\n{body}"
 
 
-def split(text: str, source: str) -> tuple[dict[str, Any], str]:
+def split(text: str, source: str) -> tuple[dict[str, Any], list[Line]]:
     """Front matter and body of a file's text.
 
     Raises:
         TeacherError: there is no front matter, or it is not YAML.
     """
-    lines = text.removeprefix("\ufeff").splitlines(keepends=True)
-    marks = [i for i, line in enumerate(lines) if line.rstrip() == "---"][:2]
+    lines = _lines(text, source)
+    marks = [i for i, line in enumerate(lines) if line.text.rstrip() == "---"][:2]
     if len(marks) < 2 or marks[0] != 0:
         raise TeacherError(
             f"prompt file {source} must start with front matter between two lines '---' "
             "(keys: purpose, variables, tool, version, system)."
         )
     try:
-        head = _parsed("".join(lines[1 : marks[1]])) or {}
+        head = _parsed(_joined(lines[1 : marks[1]])) or {}
     except yaml.YAMLError as error:
         raise TeacherError(f"prompt file {source}: the front matter is not YAML: {error}") from error
     if not isinstance(head, dict):
         raise TeacherError(f"prompt file {source}: the front matter must be keys and values, not {head!r:.80}.")
-    return dict(head), "".join(lines[marks[1] + 1 :])
+    return dict(head), lines[marks[1] + 1 :]
+
+
+def read_file(file: "Traversable") -> str:
+    """The text of a file, with line breaks of one kind and one at its end.
+
+    Raises:
+        TeacherError: the file cannot be read or is not UTF-8.
+    """
+    try:
+        text = file.read_text(encoding="utf-8").removeprefix("\ufeff").replace("\r\n", "\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TeacherError(f"prompt file {file} cannot be read: {error}") from error
+    return text if text.endswith("\n") else text + "\n"
 
 
 @lru_cache(maxsize=256)  # some 20 ms for a prompt, which each call to a model would pay again
@@ -136,33 +193,75 @@ def _parsed(text: str) -> Any:
     return yaml.safe_load(text)
 
 
-def _with_blocks(text: str, blocks: str, source: str) -> str:
-    """A shared body with the blocks of a domain's in place of its own."""
-    mine = {found[1]: found[2] for found in _BLOCK.finditer(blocks)}
-    known = [found[1] for found in _BLOCK.finditer(text)]
-    if rest := _BLOCK.sub("", blocks).strip():
-        raise TeacherError(
-            f"prompt file {source} extends a shared one, so it may hold blocks only, but "
-            f"{rest.splitlines()[0]!r:.80} stands outside of them. A block begins with a line "
-            "{% block NAME %} and ends with a line {% endblock %}."
-        )
-    for name in sorted(set(mine) - set(known)):
-        near = get_close_matches(name, known, n=1, cutoff=0.4)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise TeacherError(
-            f"prompt file {source}: the shared file has no block {name!r}.{hint} Blocks: {', '.join(known)}."
-        )
-    return _BLOCK.sub(
-        lambda found: f"{{% block {found[1]} %}}\n{mine.get(found[1], found[2])}{{% endblock %}}\n", text
-    )
+class _Part(NamedTuple):
+    """A block, or lines between blocks, whose `name` is empty. `opened`: the place of the block's first tag."""
+
+    name: str
+    opened: str
+    lines: list[Line]
 
 
-def _worded(text: str, words: dict[str, str], source: str) -> str:
+def _lines(text: str, source: str) -> list[Line]:
+    return [Line(line, source, number) for number, line in enumerate(StringIO(text), 1)]
+
+
+def _joined(lines: Iterable[Line]) -> str:
+    return "".join(line.text for line in lines)
+
+
+def _parts(lines: Iterable[Line]) -> list[_Part]:
+    """The blocks of a text and what stands between them, in order, without the tags."""
+    parts = [_Part("", "", [])]
+    for line in lines:
+        if found := _BLOCK.fullmatch(line.text):
+            if parts[-1].name:
+                break
+            parts.append(_Part(found[1], line.place(), []))
+        elif parts[-1].name and _END_OF_BLOCK.fullmatch(line.text):
+            parts.append(_Part("", "", []))
+        else:
+            parts[-1].lines.append(line)
+    if parts[-1].name:
+        raise TeacherError(
+            f"prompt file {parts[-1].opened}: the block {parts[-1].name!r} does not end with a line "
+            "{% endblock %}. A block cannot stand inside another."
+        )
+    return parts
+
+
+def _without_tags(parts: Iterable[_Part]) -> list[Line]:
+    return [line for part in parts for line in part.lines]
+
+
+def _with_blocks(shared: Sequence[_Part], blocks: Iterable[_Part], source: str) -> list[_Part]:
+    """The parts of the shared file `source`, with `blocks` in place of the blocks of the same names."""
+    known = [part.name for part in shared if part.name]
+    mine: dict[str, _Part] = {}
+    for part in blocks:
+        stray = next((line for line in part.lines if line.text.strip()), None)
+        if not part.name and stray is not None:
+            raise TeacherError(
+                f"prompt file {stray.place()}: a file that extends a shared one holds blocks only, but "
+                f"{stray.text.strip()!r:.80} stands outside of them. A block begins with a line "
+                "{% block NAME %} and ends with a line {% endblock %}."
+            )
+        if part.name and part.name not in known:
+            near = get_close_matches(part.name, known, n=1, cutoff=0.4)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise TeacherError(
+                f"prompt file {part.opened}: the shared file {source} has no block {part.name!r}.{hint} "
+                f"Its blocks: {', '.join(known) or 'none'}."
+            )
+        mine[part.name] = part
+    return [mine[part.name] if part.name in mine and part.name else part for part in shared]
+
+
+def _worded(text: str, words: dict[str, str], place: str) -> str:
     def word(found: re.Match[str]) -> str:
         if found[1] not in words:
             near = get_close_matches(found[1], list(words), n=1, cutoff=0.4)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise TeacherError(f"prompt file {source}: {WORDS} has no {found[1]!r}.{hint}")
+            raise TeacherError(f"prompt file {place}: {WORDS} has no {found[1]!r}.{hint}")
         return words[found[1]]
 
     return _WORD.sub(word, text)
@@ -174,31 +273,43 @@ def _words(domain: str, overlay: Path | None) -> dict[str, str]:
         file = folder / WORDS
         if file.is_file():
             try:
-                words |= _parsed(_read(file)) or {}
+                words |= _parsed(read_file(file)) or {}
             except (yaml.YAMLError, TypeError) as error:
                 raise TeacherError(f"{file} must hold keys and values in YAML: {error}") from error
     return {key: str(value) for key, value in words.items()}
 
 
-def _macros(domain: str, overlay: Path | None) -> str:
+def _macros(domain: str, overlay: Path | None) -> list[Line]:
     folders = [folder for folder in _order(domain, overlay) if (folder / MACROS).is_file()]
-    shared = next(folder for folder in folders if folder.name == SHARED)
-    text = _read(shared / MACROS)
+    shared = next(folder for folder in folders if folder.name == SHARED) / MACROS
+    parts = _parts(_lines(read_file(shared), str(shared)))
     for folder in reversed(folders):
         if folder.name != SHARED:
-            text = _with_blocks(text, _read(folder / MACROS), str(folder / MACROS))
-    return text
+            file = folder / MACROS
+            parts = _with_blocks(parts, _parts(_lines(read_file(file), str(file))), str(shared))
+    return _without_tags(parts)
 
 
-def _needed(macros: str, body: str) -> str:
-    """The macros that the body calls, or that those call, in the order they stand in."""
-    defined = {found[1]: found[0] for found in _MACRO.finditer(macros)}
+def _needed(lines: Iterable[Line], body: str) -> list[Line]:
+    """The macros that the body calls, or that those call, in their order, each with the comment above it."""
+    macros: dict[str, list[Line]] = {}
+    above: list[Line] = []
+    inside: list[Line] | None = None
+    for line in lines:
+        if inside is None and (found := _MACRO.match(line.text)):
+            inside = macros[found[1]] = above
+        if inside is not None:
+            inside.append(line)
+            if _END_OF_MACRO.search(line.text):
+                inside, above = None, []
+        else:
+            above = [line] if line.text.startswith("{#") else []
     kept: set[str] = set()
     text = body
-    while more := {name for name in set(defined) - kept if re.search(rf"\b{name}\(", text)}:
+    while more := {name for name in set(macros) - kept if re.search(rf"\b{name}\(", text)}:
         kept |= more
-        text = "".join(defined[name] for name in more)
-    return "".join(text for name, text in defined.items() if name in kept)
+        text = "".join(_joined(macros[name]) for name in more)
+    return [line for name, lines in macros.items() if name in kept for line in lines]
 
 
 def _roots(overlay: Path | None) -> "list[Traversable]":
@@ -236,15 +347,3 @@ def _found(domain: str, overlay: Path | None) -> "dict[str, Traversable]":
             if file.name.endswith(SUFFIX) and file.is_file():
                 files.setdefault(file.name, file)
     return files
-
-
-def _shared(overlay: Path | None) -> "dict[str, Traversable]":
-    folders = [root / SHARED for root in reversed(_roots(overlay))]
-    return {file.name: file for folder in folders if folder.is_dir() for file in folder.iterdir()}
-
-
-def _read(file: "Traversable") -> str:
-    try:
-        return file.read_text(encoding="utf-8").replace("\r\n", "\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TeacherError(f"prompt file {file} cannot be read: {error}") from error

@@ -15,20 +15,22 @@ Files are read at each use, so an edit takes effect while a server runs; what is
 """
 
 import hashlib
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dataenvgym.agents.prompt_files import whole_prompt
+from dataenvgym.agents.prompt_files import Line, whole_prompt
 from dataenvgym.envs.errors import TeacherError
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Template, TemplateSyntaxError
 
 
 class FrontMatter(BaseModel):
@@ -59,9 +61,16 @@ class PromptTemplate:
 
     name: str
     source: str
-    """The file it came from, for messages."""
+    """The file nearest to the user, for messages."""
     head: FrontMatter
-    body: str
+    lines: tuple[Line, ...]
+    system_source: str
+    """The file that holds the system message."""
+
+    @property
+    def body(self) -> str:
+        """The template of the user message."""
+        return "".join(line.text for line in self.lines)
 
     def render(self, **variables: Any) -> Prompt:
         """The prompt with `variables` filled in; variables that the file does not use are ignored.
@@ -78,22 +87,66 @@ class PromptTemplate:
         """The variables that the text or the system message uses."""
         return _used(self.head.system) | _used(self.body)
 
+    def check(self) -> None:
+        """Compile the templates.
+
+        Raises:
+            TeacherError: a template does not compile or uses a variable that the front matter does not declare.
+        """
+        from jinja2 import TemplateSyntaxError
+
+        for part in (self.head.system, self.body):
+            try:
+                _compile(part)
+            except TemplateSyntaxError as error:
+                raise TeacherError(f"prompt file {self._mistake(part, error)}") from error
+            for variable in sorted(_used(part) - set(self.head.variables)):
+                raise TeacherError(
+                    f"prompt file {self._place(part, _line_with(part, variable))} uses the variable {variable!r}, "
+                    f"which its front matter does not declare.{hint(variable, self.head.variables)} "
+                    f"Declared: {', '.join(sorted(self.head.variables)) or 'none'}."
+                )
+
     def _fill(self, part: str, variables: dict[str, Any]) -> str:
         from jinja2 import UndefinedError
 
+        template = _compile(part)
         try:
-            return _compile(part, self.source).render(variables).strip()
+            return template.render(variables).strip()
         except UndefinedError as error:
             absent = sorted(_used(part) - set(variables))
             raise TeacherError(
-                f"prompt file {self.source}: {error.message}."
+                f"prompt file {self._place(part, _line_of(error))}: {error.message}."
                 + "".join(hint(name, variables) for name in absent)
                 + f" Given: {', '.join(sorted(variables)) or 'nothing'}."
             ) from error
-        except TeacherError:
-            raise
         except Exception as error:  # the template is the user's program: any error in it is theirs to mend
-            raise TeacherError(f"prompt file {self.source}: {type(error).__name__}: {error}") from error
+            place = self._place(part, _line_of(error))
+            raise TeacherError(f"prompt file {place}: {type(error).__name__}: {error}") from error
+
+    def _mistake(self, part: str, error: "TemplateSyntaxError") -> str:
+        """The place of a mistake, and what it is.
+
+        A tag that is left open in a domain's block is only missed at the end of the whole, in another file.
+        Therefore each run of lines from the nearest file is also compiled alone.
+        """
+        from jinja2 import TemplateSyntaxError
+
+        runs = [list(run) for file, run in groupby(self.lines, key=lambda line: line.file) if file == self.source]
+        for run in runs if part == self.body else []:
+            try:
+                _compile("".join(line.text for line in run))
+            except TemplateSyntaxError as inner:
+                return f"{run[min(inner.lineno, len(run)) - 1].place()}: {inner.message}"
+        return f"{self._place(part, error.lineno)}: {error.message}"
+
+    def _place(self, part: str, line: int | None) -> str:
+        """The file and the line where a line of `part` stands; the file alone where the line is unknown."""
+        if part != self.body:
+            return f"{self.system_source}, system message"
+        if line is None or not self.lines:
+            return self.source
+        return self.lines[min(line, len(self.lines)) - 1].place()
 
 
 def load_prompt(domain: str, name: str, overlay: Path | None = None) -> PromptTemplate:
@@ -104,17 +157,10 @@ def load_prompt(domain: str, name: str, overlay: Path | None = None) -> PromptTe
         TeacherError: the overlay folder is absent, the front matter is wrong, the template does not compile,
             or it uses a variable that its front matter does not declare.
     """
-    keys, body, source = whole_prompt(domain, name, overlay)
-    head = _front_matter(keys, source)
-    template = PromptTemplate(f"{domain}/{name}", source, head, body)
-    for part in (head.system, template.body):
-        _compile(part, source)
-        for variable in sorted(_used(part) - set(head.variables)):
-            raise TeacherError(
-                f"prompt file {source} uses the variable {variable!r}, "
-                f"which its front matter does not declare.{hint(variable, head.variables)} "
-                f"Declared: {', '.join(sorted(head.variables)) or 'none'}."
-            )
+    whole = whole_prompt(domain, name, overlay)
+    head = _front_matter(whole.head, whole.source)
+    template = PromptTemplate(f"{domain}/{name}", whole.source, head, whole.lines, whole.system_source)
+    template.check()
     return template
 
 
@@ -133,8 +179,8 @@ def _front_matter(keys: dict[str, Any], source: str) -> FrontMatter:
 
 # These two take some 20 ms for a prompt, which each call would pay again.
 @lru_cache(maxsize=256)
-def _compile(part: str, source: str) -> "Template":
-    from jinja2 import StrictUndefined, TemplateSyntaxError
+def _compile(part: str) -> "Template":
+    from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(
@@ -143,10 +189,7 @@ def _compile(part: str, source: str) -> "Template":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    try:
-        return environment.from_string(part)
-    except TemplateSyntaxError as error:
-        raise TeacherError(f"prompt file {source}: template line {error.lineno}: {error.message}") from error
+    return environment.from_string(part)
 
 
 @lru_cache(maxsize=256)
@@ -157,6 +200,22 @@ def _used(part: str) -> frozenset[str]:
     # Globals such as `range` are in every template's reach and need no declaration.
     environment = ImmutableSandboxedEnvironment()
     return frozenset(meta.find_undeclared_variables(environment.parse(part)) - set(environment.globals))
+
+
+def _line_with(part: str, variable: str) -> int | None:
+    """The line that first uses a variable; None where a loop or a macro has one of that name too."""
+    from jinja2 import nodes
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    names = ImmutableSandboxedEnvironment().parse(part).find_all(nodes.Name)
+    uses = [name for name in names if name.name == variable]
+    return min(use.lineno for use in uses) if all(use.ctx == "load" for use in uses) else None
+
+
+def _line_of(error: Exception) -> int | None:
+    """The line of the template that failed while it was rendered."""
+    lines = [step.lineno for step in traceback.extract_tb(error.__traceback__) if step.filename == "<template>"]
+    return lines[-1] if lines else None
 
 
 def hint(name: str, known: Iterable[str]) -> str:

@@ -57,29 +57,38 @@ def check_prompts(overlay: Path | None = None) -> list[Finding]:
 def copy_prompts(names: Iterable[str], folder: Path) -> list[Path]:
     """Copy packaged prompts (`domain/name`; none: all) to `folder/domain/name.jinja`; returns the new files.
 
-    Each copy stands alone: what it shares with other domains is written out in it.
+    A copy stands alone: it also holds what the prompt shares with other domains. `shared/name` copies the shared
+    file as it is, with its blocks; an edit of that copy changes the prompt in every domain.
 
     Raises:
         UnknownNameError: no such prompt; the text names the nearest.
         ConfigError: a file of that name is there, and nothing was copied; or the folder cannot be written.
     """
-    from dataenvgym.agents.prompt_files import whole_prompt, written
+    from dataenvgym.agents.prompt_files import MACROS, read_file, shared_files, whole_prompt, written
     from dataenvgym.envs.store import write_bytes
 
-    known = _names(None)
+    def copied(domain: str, name: str) -> str:
+        if domain == SHARED:
+            return read_file(shared[f"{name}{SUFFIX}"])
+        whole = whole_prompt(domain, name)
+        return written(whole.head, whole.body)
+
+    prompts, shared = _names(None), shared_files()
+    files = sorted(file for file in shared if file.endswith(SUFFIX) and file != MACROS)
+    known = [*prompts, *(f"{SHARED}/{file.removesuffix(SUFFIX)}" for file in files)]
     if str(folder) in known:
         raise ConfigError(f"{folder} is a prompt; say the folder last, e.g. prompts copy {folder} my_prompts")
-    chosen = [_split(name, known) for name in names] or [_split(name, known) for name in known]
-    files = {folder / domain / f"{name}{SUFFIX}": whole_prompt(domain, name) for domain, name in chosen}
-    taken = [path for path in files if path.exists()]
+    chosen = [_split(name, known) for name in list(names) or prompts]
+    copies = {folder / domain / f"{name}{SUFFIX}": copied(domain, name) for domain, name in chosen}
+    taken = [path for path in copies if path.exists()]
     if taken:
         raise ConfigError(f"{taken[0]} is there already; nothing was copied. Move it away, or name other prompts")
-    for path, (head, body, _) in files.items():
+    for path, text in copies.items():
         try:
-            write_bytes(path, written(head, body).encode())
+            write_bytes(path, text.encode())
         except OSError as error:
             raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
-    return list(files)
+    return list(copies)
 
 
 def _names(overlay: Path | None) -> list[str]:
@@ -138,8 +147,8 @@ def _check_domain(domain: str, overlay: Path | None) -> Iterator[Finding]:
         try:
             template = load_prompt(domain, name, overlay)
         except TeacherError as error:
-            path = prompt_file(domain, name, overlay)
-            yield Finding(prompt, file, "fault", _without_path(error, str(path)))
+            path = str(prompt_file(domain, name, overlay))
+            yield Finding(prompt, file, "fault", _without_path(error, path, file))
             continue
         if name in SAMPLES:
             yield from (Finding(prompt, file, kind, text) for kind, text in _check_template(template, name))
@@ -198,9 +207,12 @@ def _tame(value: Any) -> Any:
     return value.replace(HOSTILE, "") if isinstance(value, str) else value
 
 
-def _without_path(error: TeacherError, path: str) -> str:
-    """The message without the file, which stands in a column of its own."""
-    return str(error).removeprefix(f"prompt file {path}").lstrip(": ")
+def _without_path(error: TeacherError, *paths: str) -> str:
+    """The message without the file where it is one of these; it stands in a column of its own."""
+    text = str(error)
+    for path in paths:
+        text = text.removeprefix(f"prompt file {path}")
+    return text.lstrip(":, ")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -225,7 +237,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     show.set_defaults(command=_show)
 
     copy = actions.add_parser("copy", help="copy packaged prompts into a folder, to be edited")
-    copy.add_argument("names", nargs="*", metavar="DOMAIN/NAME", help="e.g. math/solve; without any, all prompts")
+    copy.add_argument(
+        "names",
+        nargs="*",
+        metavar="DOMAIN/NAME",
+        help="e.g. math/solve, or shared/solve to change it in every domain; without any, all of all domains",
+    )
     copy.add_argument("folder", type=Path, metavar="DIR", help="your folder; no file in it is overwritten")
     copy.set_defaults(command=_copy)
 
@@ -269,8 +286,8 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.rendered and name not in SAMPLES:
         raise ConfigError(f"no node of ours asks for {name!r}, so there are no sample variables to render it with")
     if not arguments.rendered:
-        keys, body, _ = whole_prompt(domain, name, overlay)
-        sys.stdout.write(written(keys, body).rstrip() + "\n\n")
+        whole = whole_prompt(domain, name, overlay)
+        sys.stdout.write(written(whole.head, whole.body).rstrip() + "\n\n")
         head = load_prompt(domain, name, overlay).head
         model = item_model(head.tool, domain)
         if model is None:

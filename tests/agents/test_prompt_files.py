@@ -1,5 +1,6 @@
 """What domains share stands once: a domain's file holds what it says differently, and the whole stands alone."""
 
+import re
 from itertools import combinations
 from pathlib import Path
 
@@ -77,9 +78,9 @@ def test_a_domain_of_another_package_brings_its_own_prompts(
 @pytest.mark.parametrize("domain", list_domains())
 @pytest.mark.parametrize("name", sorted(SAMPLES))
 def test_a_copy_stands_alone_and_says_the_same(domain: str, name: str, tmp_path: Path) -> None:
-    head, body, _ = whole_prompt(domain, name)
+    whole = whole_prompt(domain, name)
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / f"{name}.jinja").write_text(written(head, body))
+    (tmp_path / "other" / f"{name}.jinja").write_text(written(whole.head, whole.body))
     copied, packaged = load_prompt("other", name, tmp_path), load_prompt(domain, name)
     assert copied.head == packaged.head and "{{ words." not in copied.body and "% block" not in copied.body
     for variables in (SAMPLES[name].bare, SAMPLES[name].full):
@@ -87,12 +88,69 @@ def test_a_copy_stands_alone_and_says_the_same(domain: str, name: str, tmp_path:
         assert (one.system, one.text) == (two.system, two.text)
 
 
+PLACES = {
+    "math/x.jinja, line 6": ("math/x.jinja", "- mine", "- {{ skill | shout }}"),
+    "math/x.jinja, line 7": ("math/x.jinja", "- mine", "{% if skill %}\n- mine"),
+    "math/x.jinja, line 5": ("math/x.jinja", "{% endblock %}\n", ""),
+    "shared/x.jinja, line 8": ("shared/x.jinja", "text(skill)", "text(skill"),
+    "shared/x.jinja, line 13": ("shared/x.jinja", "The end.", "The {{ end }}."),
+    "shared/x.jinja, system message": ("shared/x.jinja", "You know", "You {% know"),
+    "math/_macros.jinja, line 2": ("math/_macros.jinja", "", "{% block shown %}\n{{ value | }}\n{% endblock %}\n"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_error_names_the_file_and_the_line_in_it(place: str, mine: Path) -> None:
+    name, old, new = PLACES[place]
+    (mine / "shared" / "x.jinja").write_text(SHARED.replace("- the shared rule", "- {{ shown(skill) }}"))
+    file = mine / name
+    file.write_text(file.read_text().replace(old, new, 1) if old else new)
+    if "_macros" in name:
+        (mine / "math" / "x.jinja").unlink()
+    with pytest.raises(TeacherError, match=re.escape(f"prompt file {mine / place}")):
+        load_prompt("math", "x", mine)
+
+
+def test_an_error_of_rendering_names_the_line_too(mine: Path) -> None:
+    (mine / "math" / "x.jinja").write_text(
+        "---\nextends: shared/x\n---\n{% block rules %}\n\n{{ skill + 1 }}\n{% endblock %}\n"
+    )
+    with pytest.raises(TeacherError, match=r"math/x\.jinja, line 6: TypeError"):
+        text("math", mine)
+
+
+def test_a_missing_line_break_at_the_end_and_spaces_behind_a_tag_do_not_matter(mine: Path) -> None:
+    before = text("math", mine)
+    file = mine / "math" / "x.jinja"
+    file.write_text(file.read_text().replace(" %}\n", " %} \n").removesuffix("\n"))
+    assert text("math", mine) == before
+
+
+def test_a_block_that_the_users_shared_file_lacks_is_named_with_that_file(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    file = tmp_path / "shared" / "solve.jinja"
+    file.write_text("---\npurpose: Test.\ntool: submit_solutions\n---\nSolve.\n")
+    assert load_prompt("math", "solve", tmp_path).body == "Solve.\n"
+    with pytest.raises(TeacherError, match=re.escape(f"the shared file {file} has no block 'starter'")):
+        load_prompt("code", "solve", tmp_path)
+
+
+def test_macros_of_the_users_own_stand_beside_the_packaged_ones(mine: Path) -> None:
+    packaged = (ROOT / "shared" / "_macros.jinja").read_text()
+    loud = "{% macro loud(value) %}\n{{ text(value) | upper }}\n{% endmacro %}\n"
+    (mine / "shared" / "_macros.jinja").write_text(loud + packaged)
+    assert text("code", mine)[1].startswith("Skill: s\n")
+    assert "macro loud" not in load_prompt("code", "x", mine).body
+    (mine / "shared" / "x.jinja").write_text(SHARED.replace("text(skill)", "loud(skill)"))
+    assert text("code", mine)[1].startswith("Skill: S\n")
+
+
 @pytest.mark.parametrize(
     ("file", "said"),
     [
         ("extends: shared/y\n---\n", "it can only be 'shared/x'"),
         ("extends: shared/x\n---\nA line.\n", "'A line.' stands outside of them"),
-        ("extends: shared/x\n---\n{% block rule %}\n{% endblock %}\n", "Did you mean 'rules'? Blocks: rules, end"),
+        ("extends: shared/x\n---\n{% block rule %}\n{% endblock %}\n", "Did you mean 'rules'? Its blocks: rules"),
         ("extends: shared/x\nsystem: '{{ words.subjekt }}'\n---\n", "has no 'subjekt'. Did you mean 'subject'?"),
         ("extends: shared/x\nsytem: y\n---\n", "Did you mean 'system'?"),
         ("- extends\n---\n", "must be keys and values"),

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from dataenvgym.agents.llm.gateway import Gateway
+from dataenvgym.agents.config import TeacherModelConfig
+from dataenvgym.agents.llm.gateway import Gateway, tool_schema
 from dataenvgym.agents.prompt_files import list_domains, list_prompts
 from dataenvgym.agents.prompts import PromptTemplate, load_prompt
 from dataenvgym.commands.prompt_samples import HOSTILE, SAMPLES, item_fields, item_model
@@ -178,6 +179,45 @@ def test_all_prompts_are_copied_as_they_are_and_pass_the_check(cli: Cli) -> None
     assert status == 0 and "fault: 0, unknown: 0, note: 0" in out
 
 
+def test_a_copy_of_a_shared_prompt_changes_it_in_every_domain(cli: Cli) -> None:
+    assert cli("prompts", "copy", "shared/solve", "mine")[0] == 0
+    file = Path("mine/shared/solve.jinja")
+    file.write_text(file.read_text().replace("Attempt:", "Try number:"))
+    for domain in list_domains():
+        assert "Try number:" in cli("prompts", "show", f"{domain}/solve", "--prompts", "mine")[1]
+    assert "fault: 0, unknown: 0, note: 0" in cli("prompts", "check", "--prompts", "mine")[1]
+    file.write_text(file.read_text().replace("{{ sample }}", "{{ smple }}"))
+    status, lines = found(cli, Path("mine"))
+    assert status == 1 and len(lines) == len(list_domains())
+    assert all("mine/shared/solve.jinja   fault   line 14 uses the variable 'smple'" in line for line in lines)
+
+
+@pytest.mark.parametrize("domain", list_domains())
+@pytest.mark.parametrize("name", NAMES)
+def test_a_reply_is_found_again_until_the_text_of_a_copied_prompt_changes(
+    domain: str, name: str, cli: Cli
+) -> None:
+    model = item_model(SAMPLES[name].tool, domain)
+    assert model is not None
+    gateway, tool = (
+        Gateway(TeacherModelConfig(), seed=0, cache=None, ledger=None),
+        tool_schema(SAMPLES[name].tool, model),
+    )
+
+    def key(folder: Path | None) -> str:
+        return gateway._key(load_prompt(domain, name, folder).render(**SAMPLES[name].full), tool, 0)
+
+    packaged = key(None)
+    assert cli("prompts", "copy", f"{domain}/{name}", "mine")[0] == 0
+    file = Path("mine") / domain / f"{name}.jinja"
+    assert key(Path("mine")) == packaged
+    copied = file.read_text()
+    file.write_text(copied.replace("purpose: ", "purpose: Mine. ").replace("version: ", "version: 1"))
+    assert key(Path("mine")) == packaged
+    file.write_text(f"{copied}One line more.\n")
+    assert key(Path("mine")) != packaged
+
+
 def test_a_copy_overwrites_nothing_and_then_copies_nothing(cli: Cli, mine: Path) -> None:
     edit(mine, "Attempt:", "Try number:")
     for names in ([], ["math/label_skills", "math/solve"]):
@@ -221,7 +261,7 @@ def found(cli: Cli, folder: Path) -> tuple[int, list[str]]:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("{% endfor -%}", "", "template line"),
+        ("{% endfor -%}", "", " line 25: Unexpected end of template"),
         (
             "{{ sample }}",
             "{{ smple }}",
