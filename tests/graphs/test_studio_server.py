@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 from studio_files import SMALL, TEACHER, edited, rows_in
 
+from dataenvgym.commands.prompts import copy_prompts
 from dataenvgym.graphs.config import STRUCTURES
 
 ROOT = Path(__file__).parents[2]
@@ -228,11 +229,7 @@ def test_an_episode_runs_with_the_edited_plan(studio: Studio) -> None:
 
 @pytest.mark.slow
 def test_an_edited_prompt_is_used_by_the_next_run(studio: Studio, tmp_path: Path) -> None:
-    template = tmp_path / "math/generate_rows.jinja"
-    template.parent.mkdir()
-    packaged = find_spec("dataenvgym.prompts")
-    assert packaged and packaged.origin
-    shutil.copy(Path(packaged.origin).parent / "math/generate_rows.jinja", template)
+    (template,) = copy_prompts(["math/generate_rows"], tmp_path)
     assistant = studio.ask("skill_list_teacher", teacher={"prompts": str(tmp_path)})
 
     def hashes() -> set[str]:
