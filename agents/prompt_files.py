@@ -252,8 +252,9 @@ def _with_blocks(shared: Sequence[_Part], blocks: Iterable[_Part], source: str) 
                 f"prompt file {part.opened}: the shared file {source} has no block {part.name!r}.{hint} "
                 f"Its blocks: {', '.join(known) or 'none'}."
             )
-        mine[part.name] = part
-    return [mine[part.name] if part.name in mine and part.name else part for part in shared]
+        if part.name:
+            mine[part.name] = part
+    return [mine.get(part.name, part) for part in shared]
 
 
 def _worded(text: str, words: dict[str, str], place: str) -> str:
@@ -274,7 +275,7 @@ def _words(domain: str, overlay: Path | None) -> dict[str, str]:
         if file.is_file():
             try:
                 words |= _parsed(read_file(file)) or {}
-            except (yaml.YAMLError, TypeError) as error:
+            except (yaml.YAMLError, TypeError, ValueError) as error:
                 raise TeacherError(f"{file} must hold keys and values in YAML: {error}") from error
     return {key: str(value) for key, value in words.items()}
 

@@ -126,6 +126,13 @@ def test_a_missing_line_break_at_the_end_and_spaces_behind_a_tag_do_not_matter(m
     assert text("math", mine) == before
 
 
+@pytest.mark.parametrize("words", ["just text", "- a\n- b", "a: [", "7"])
+def test_words_that_are_no_keys_and_values_are_an_error(words: str, mine: Path) -> None:
+    (mine / "math" / "words.yaml").write_text(words)
+    with pytest.raises(TeacherError, match=r"math/words\.yaml must hold keys and values"):
+        load_prompt("math", "x", mine)
+
+
 def test_a_block_that_the_users_shared_file_lacks_is_named_with_that_file(tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     file = tmp_path / "shared" / "solve.jinja"
