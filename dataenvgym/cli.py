@@ -134,9 +134,10 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(command=_show)
 
     listing = commands.add_parser(
-        "list", help="list tasks, students, teachers, structures, policies, checks or config keys"
+        "list", help="list tasks, domains, students, teachers, structures, policies, checks or config keys"
     )
     listing.add_argument("what", choices=sorted(LISTS), metavar="|".join(sorted(LISTS)))
+    listing.add_argument("--task", metavar="NAME", help="with config: the options of this task alone")
     listing.set_defaults(command=_list)
 
     graph.add_parser(commands)
@@ -259,7 +260,9 @@ def _list(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    header, rows = LISTS[arguments.what]()
+    if arguments.task is not None and arguments.what != "config":
+        raise ConfigError("--task goes with `list config`, e.g. dataenvgym list config --task livecodebench")
+    header, rows = LISTS["config"](arguments.task) if arguments.task else LISTS[arguments.what]()
     table = Table(*header)
     for row in rows:
         table.add_row(*row)

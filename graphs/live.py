@@ -18,7 +18,7 @@ from dataenvgym.agents.llm.response_cache import ResponseCache
 from dataenvgym.agents.llm.spending import Caps
 from dataenvgym.envs.errors import RunFolderError
 from dataenvgym.envs.students import Student, make_student
-from dataenvgym.envs.tasks import Task, load_task
+from dataenvgym.envs.tasks import TASKS, Task, load_task
 from dataenvgym.envs.teacher_env import TeacherEnv
 from dataenvgym.envs.types import Report
 from dataenvgym.graphs.config import CONFIG_FILE, EpisodeConfig, changed_keys, load_config
@@ -119,6 +119,7 @@ def gateway_of(config: EpisodeConfig, run_dir: str) -> Gateway:
             cache=ResponseCache(folder / RESPONSES),
             ledger=Ledger(folder / "ledger.jsonl"),
             caps=caps,
+            domain=TASKS.find(config.task.name).domain,
         )
 
     caps = Caps(config.budget.max_calls, config.budget.max_tokens, config.budget.max_cost)

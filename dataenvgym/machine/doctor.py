@@ -203,7 +203,7 @@ def _tools() -> Iterator[Check]:
         is None
     ):
         detail = f"{purpose}; it is installed and does not work here: user namespaces are forbidden"
-        fix = "allow them (sysctl kernel.unprivileged_userns_clone=1), or task.sandbox=rlimits"
+        fix = "allow them (sysctl kernel.unprivileged_userns_clone=1), or task.options.sandbox=rlimits"
         yield Check("tools", "bubblewrap", "absent", detail, fix)
     else:
         yield Check("tools", "bubblewrap", "ok", f"works: {purpose}")
