@@ -1,4 +1,4 @@
-"""Prompt templates: packaged Jinja files, overlaid file by file by a folder of the user's.
+"""Prompt templates: Jinja files, found and put together by `prompt_files`.
 
 A file starts with YAML front matter between `---` lines:
 
@@ -19,21 +19,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dataenvgym.envs.errors import TeacherError, UnknownNameError
+from dataenvgym.agents.prompt_files import whole_prompt
+from dataenvgym.envs.errors import TeacherError
 
 if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
-
     from jinja2 import Template
-
-_SUFFIX = ".jinja"
 
 
 class FrontMatter(BaseModel):
@@ -101,38 +96,17 @@ class PromptTemplate:
             raise TeacherError(f"prompt file {self.source}: {type(error).__name__}: {error}") from error
 
 
-def list_domains(overlay: Path | None = None) -> list[str]:
-    """The domains that have prompts, packaged or in the user's folder."""
-    return sorted({folder.name for folder in _folders(overlay)})
-
-
-def list_prompts(domain: str, overlay: Path | None = None) -> list[str]:
-    """Names of a domain's prompts, the packaged ones and those of the user's folder."""
-    return sorted(_files(domain, overlay))
-
-
 def load_prompt(domain: str, name: str, overlay: Path | None = None) -> PromptTemplate:
-    """The prompt `<domain>/<name>.jinja`, from `overlay` if it stands there, else from the package.
+    """The prompt `<domain>/<name>`, from `overlay` if it stands there, else from the package.
 
     Raises:
         UnknownNameError: no such domain or prompt; the text names the nearest.
         TeacherError: the overlay folder is absent, the front matter is wrong, the template does not compile,
             or it uses a variable that its front matter does not declare.
     """
-    file = prompt_file(domain, name, overlay)
-    source = str(file)
-    try:
-        lines = file.read_text(encoding="utf-8").removeprefix("\ufeff").splitlines(keepends=True)
-    except (OSError, UnicodeDecodeError) as error:
-        raise TeacherError(f"prompt file {source} cannot be read: {error}") from error
-    marks = [i for i, line in enumerate(lines) if line.rstrip() == "---"][:2]
-    if len(marks) < 2 or marks[0] != 0:
-        raise TeacherError(
-            f"prompt file {source} must start with front matter between two lines '---' "
-            f"(keys: {', '.join(FrontMatter.model_fields)})."
-        )
-    head = _front_matter("".join(lines[1 : marks[1]]), source)
-    template = PromptTemplate(f"{domain}/{name}", source, head, "".join(lines[marks[1] + 1 :]))
+    keys, body, source = whole_prompt(domain, name, overlay)
+    head = _front_matter(keys, source)
+    template = PromptTemplate(f"{domain}/{name}", source, head, body)
     for part in (head.system, template.body):
         _compile(part, source)
         for variable in sorted(_used(part) - set(head.variables)):
@@ -144,50 +118,9 @@ def load_prompt(domain: str, name: str, overlay: Path | None = None) -> PromptTe
     return template
 
 
-def prompt_file(domain: str, name: str, overlay: Path | None = None) -> "Traversable":
-    """The file of a prompt, from `overlay` if it stands there, else from the package.
-
-    Raises:
-        UnknownNameError: no such domain or prompt; the text names the nearest.
-        TeacherError: the overlay folder is absent.
-    """
-    files = _files(domain, overlay)
-    if name not in files:
-        raise UnknownNameError(f"{domain} prompt", name, files)
-    return files[name]
-
-
-def _folders(overlay: Path | None) -> "list[Traversable]":
-    """The folders of domains, those of the overlay after the packaged ones."""
-    roots: list[Traversable] = [resources.files("dataenvgym.prompts")]
-    if overlay is not None:
-        if not overlay.is_dir():
-            raise TeacherError(f"prompt folder {overlay} does not exist or is no folder.")
-        roots.append(overlay)
-    entries = [entry for root in roots for entry in root.iterdir()]
-    return [entry for entry in entries if entry.is_dir() and not entry.name.startswith(("_", "."))]
-
-
-def _files(domain: str, overlay: Path | None) -> "dict[str, Traversable]":
-    folders = _folders(overlay)
-    mine = [folder for folder in folders if folder.name == domain]
-    if not mine:
-        raise UnknownNameError("prompt domain", domain, {folder.name for folder in folders})
-    return {  # a later folder (the overlay) wins
-        file.name.removesuffix(_SUFFIX): file
-        for folder in mine
-        for file in folder.iterdir()
-        if file.name.endswith(_SUFFIX) and file.is_file()
-    }
-
-
-# These three take some 20 ms for a prompt, which each call would pay again.
-@lru_cache(maxsize=256)
-def _front_matter(text: str, source: str) -> FrontMatter:
+def _front_matter(keys: dict[str, Any], source: str) -> FrontMatter:
     try:
-        return FrontMatter.model_validate(yaml.safe_load(text) or {})
-    except yaml.YAMLError as error:
-        raise TeacherError(f"prompt file {source}: the front matter is not YAML: {error}") from error
+        return FrontMatter.model_validate(keys)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
@@ -198,6 +131,7 @@ def _front_matter(text: str, source: str) -> FrontMatter:
         ) from error
 
 
+# These two take some 20 ms for a prompt, which each call would pay again.
 @lru_cache(maxsize=256)
 def _compile(part: str, source: str) -> "Template":
     from jinja2 import StrictUndefined, TemplateSyntaxError

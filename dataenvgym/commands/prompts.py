@@ -14,7 +14,7 @@ from dataenvgym.envs.errors import ConfigError, TeacherError, UnknownNameError
 if TYPE_CHECKING:
     from dataenvgym.agents.prompts import PromptTemplate
 
-SUFFIX = ".jinja"
+SUFFIX, SHARED = ".jinja", "shared"
 PACKAGED = "packaged"
 NAMES = ("domain", "name", "tool", "version", "field", "required", "what")
 """Columns of the tables that do not wrap, since they are for copying."""
@@ -46,7 +46,7 @@ def check_prompts(overlay: Path | None = None) -> list[Finding]:
     Raises:
         TeacherError: the folder is absent.
     """
-    from dataenvgym.agents.prompts import list_domains
+    from dataenvgym.agents.prompt_files import list_domains
 
     found = [] if overlay is None else [*_strays(overlay)]
     for domain in list_domains(overlay):
@@ -57,31 +57,33 @@ def check_prompts(overlay: Path | None = None) -> list[Finding]:
 def copy_prompts(names: Iterable[str], folder: Path) -> list[Path]:
     """Copy packaged prompts (`domain/name`; none: all) to `folder/domain/name.jinja`; returns the new files.
 
+    Each copy stands alone: what it shares with other domains is written out in it.
+
     Raises:
         UnknownNameError: no such prompt; the text names the nearest.
         ConfigError: a file of that name is there, and nothing was copied; or the folder cannot be written.
     """
-    from dataenvgym.agents.prompts import prompt_file
+    from dataenvgym.agents.prompt_files import whole_prompt, written
     from dataenvgym.envs.store import write_bytes
 
     known = _names(None)
     if str(folder) in known:
         raise ConfigError(f"{folder} is a prompt; say the folder last, e.g. prompts copy {folder} my_prompts")
     chosen = [_split(name, known) for name in names] or [_split(name, known) for name in known]
-    files = {folder / domain / f"{name}{SUFFIX}": prompt_file(domain, name) for domain, name in chosen}
+    files = {folder / domain / f"{name}{SUFFIX}": whole_prompt(domain, name) for domain, name in chosen}
     taken = [path for path in files if path.exists()]
     if taken:
         raise ConfigError(f"{taken[0]} is there already; nothing was copied. Move it away, or name other prompts")
-    for path, file in files.items():
+    for path, (head, body, _) in files.items():
         try:
-            write_bytes(path, file.read_bytes())
+            write_bytes(path, written(head, body).encode())
         except OSError as error:
             raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
     return list(files)
 
 
 def _names(overlay: Path | None) -> list[str]:
-    from dataenvgym.agents.prompts import list_domains, list_prompts
+    from dataenvgym.agents.prompt_files import list_domains, list_prompts
 
     return [f"{domain}/{name}" for domain in list_domains(overlay) for name in list_prompts(domain, overlay)]
 
@@ -95,14 +97,17 @@ def _split(prompt: str, known: Iterable[str]) -> tuple[str, str]:
 
 
 def _source(domain: str, name: str, overlay: Path | None) -> str:
-    """The path of the user's file, or "packaged"."""
-    mine = None if overlay is None else overlay / domain / f"{name}{SUFFIX}"
-    return str(mine) if mine is not None and mine.is_file() else PACKAGED
+    """The path of the user's file, in the domain's folder or the shared one, or "packaged"."""
+    for folder in () if overlay is None else (overlay / domain, overlay / SHARED):
+        if (mine := folder / f"{name}{SUFFIX}").is_file():
+            return str(mine)
+    return PACKAGED
 
 
 def _strays(overlay: Path) -> Iterator[Finding]:
     """Files and folders of the user's that are not read, or of a domain that is not packaged."""
-    from dataenvgym.agents.prompts import hint, list_domains
+    from dataenvgym.agents.prompt_files import list_domains
+    from dataenvgym.agents.prompts import hint
     from dataenvgym.commands.prompt_samples import SAMPLES
 
     packaged = list_domains()
@@ -112,7 +117,7 @@ def _strays(overlay: Path) -> Iterator[Finding]:
             yield Finding(file.stem, str(file), "unknown", f"is not read: it must stand in a domain, as {right}")
         if not file.is_dir() or file.name.startswith(("_", ".")):
             continue
-        if file.name not in packaged:
+        if file.name not in (*packaged, SHARED):
             text = f"no packaged domain is called {file.name!r}.{hint(file.name, packaged)}"
             yield Finding(file.name, str(file), "unknown", f"{text} A task of your own may name it.")
         for inner in sorted(file.iterdir()):
@@ -123,7 +128,8 @@ def _strays(overlay: Path) -> Iterator[Finding]:
 
 
 def _check_domain(domain: str, overlay: Path | None) -> Iterator[Finding]:
-    from dataenvgym.agents.prompts import hint, list_prompts, load_prompt, prompt_file
+    from dataenvgym.agents.prompt_files import list_prompts, prompt_file
+    from dataenvgym.agents.prompts import hint, load_prompt
     from dataenvgym.commands.prompt_samples import SAMPLES
 
     names = list_prompts(domain, overlay)
@@ -140,11 +146,6 @@ def _check_domain(domain: str, overlay: Path | None) -> Iterator[Finding]:
         else:
             text = f"no node of ours asks for {name!r}.{hint(name, SAMPLES)}"
             yield Finding(prompt, file, "unknown", f"{text} A node of your own may.")
-    absent = sorted(set(SAMPLES) - set(names))
-    if absent:
-        text = f"has no {', '.join(absent)}: a teacher that asks for one fails"
-        mine = overlay is not None and (overlay / domain).is_dir()
-        yield Finding(domain, f"{overlay}/{domain}" if mine else PACKAGED, "note", text)
 
 
 def _check_template(
@@ -207,8 +208,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     prompts = commands.add_parser(
         "prompts",
         help="list, show, copy or check the prompts",
-        description="The prompts that the teacher's nodes send: Jinja files, one folder per domain. Copies in a "
-        "folder of yours overlay the packaged ones, file by file.",
+        description="The prompts that the teacher's nodes send: Jinja files, one folder for all domains (shared) "
+        "and one for what each domain says differently. Files in a folder of yours take the place of the packaged "
+        "ones.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -258,7 +260,8 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from dataenvgym.agents.prompts import load_prompt, prompt_file
+    from dataenvgym.agents.prompt_files import whole_prompt, written
+    from dataenvgym.agents.prompts import load_prompt
     from dataenvgym.commands.prompt_samples import SAMPLES, item_fields, item_model
 
     overlay: Path | None = arguments.prompts
@@ -266,8 +269,8 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.rendered and name not in SAMPLES:
         raise ConfigError(f"no node of ours asks for {name!r}, so there are no sample variables to render it with")
     if not arguments.rendered:
-        file = prompt_file(domain, name, overlay)
-        sys.stdout.write(file.read_bytes().decode(errors="replace").rstrip() + "\n\n")
+        keys, body, _ = whole_prompt(domain, name, overlay)
+        sys.stdout.write(written(keys, body).rstrip() + "\n\n")
         head = load_prompt(domain, name, overlay).head
         model = item_model(head.tool, domain)
         if model is None:

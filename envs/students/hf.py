@@ -17,11 +17,12 @@ from dataenvgym.envs.students import lora_products, row_attention, weights
 from dataenvgym.envs.students.apart import TrainSpec, train_apart
 from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.generate import greedy
-from dataenvgym.envs.students.loop import Encoded, fit
+from dataenvgym.envs.students.loop import fit
 from dataenvgym.envs.students.meter import Meter, Watch
 from dataenvgym.envs.students.packed import pack_linear
 from dataenvgym.envs.students.preference import Pair, fit_dpo
 from dataenvgym.envs.students.quiet import quiet_transformers
+from dataenvgym.envs.students.steps import Encoded
 from dataenvgym.envs.students.trl_backend import fit_trl, is_main, processes, sharded
 from dataenvgym.envs.types import Example, Progress
 
@@ -203,7 +204,7 @@ class TransformersStudent:
         # only computed with in bfloat16.
         mixed = config.adapter == "full" and self.dtype == "bfloat16"
         with quiet_transformers():
-            model = self._trainable(config, start, "float32" if mixed else self.dtype)
+            model = self._trainable(config, start, mixed)
         tokenizer = self._get_tokenizer()
         gathered = None
         if config.method == "dpo":
@@ -280,7 +281,8 @@ class TransformersStudent:
     def _keep(self, merged: Any, adapter: Path | None) -> None:
         self._model, self._loaded = pack_linear(merged.eval()), weights.stamp(adapter)
 
-    def _trainable(self, config: TrainConfig, start: Path | None, dtype: str) -> Any:
+    def _trainable(self, config: TrainConfig, start: Path | None, mixed: bool) -> Any:
+        dtype = "float32" if mixed else self.dtype
         flash = weights.flash_attention() if config.backend == "trl" and self.device.startswith("cuda") else None
         options = {"attn_implementation": flash} if flash else {}
         base = self._student(start, dtype, **options) if config.adapter == "full" else self._base(dtype, **options)
@@ -289,7 +291,7 @@ class TransformersStudent:
         # The own loop keeps copies in float32 of weights in bfloat16; FSDP wants one number format for all.
         own_loop = config.method == "sft" and config.backend == "loop"
         if own_loop:
-            row_attention.install(base)
+            row_attention.install(base, mixed)
         model = weights.make_trainable(base, config, start, exact=not own_loop and not sharded())
         if own_loop and self.device.startswith("cuda") and config.adapter == "lora":
             lora_products.fuse(model)

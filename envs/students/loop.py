@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import gc
 import math
-import random
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataenvgym.envs.config import TrainConfig
 from dataenvgym.envs.errors import DivergedError, TrainingError
@@ -23,6 +22,7 @@ from dataenvgym.envs.students import row_attention, weights
 from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.generate import shared_prefix
 from dataenvgym.envs.students.meter import Meter
+from dataenvgym.envs.students.steps import Encoded, Result, Step, batches, parts, schedule
 
 if TYPE_CHECKING:
     import torch
@@ -30,79 +30,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 GRADIENT_CLIP = 1.0
-# Batches are cut from pools of this many batches sorted by length: little padding, still shuffled.
-POOL = 8
 # How far, in standard deviations of the logits, they may move when rows are packed: by rounding, in the mean
 # (bfloat16: 0.02), and by what stands in the rows before, at any position (where nothing leaks: not at all).
 ROUNDING = 0.1
 LEAK = 0.001
 # Rows packed into one sequence are masked from one another, at a cost that grows as the square of its length.
 PACKED_TOKENS = 4096
+# Whether a model can be packed is tried on so many rows.
+TRIAL_ROWS = 4
 DIVERGED = "the training loss became {}"
 LOWER_RATE = "A lower student.train.learning_rate is the first thing to try."
-
-
-class Result(NamedTuple):
-    """The losses and misses of a step, not read from the GPU yet.
-
-    `losses`: their sum is the mean loss over the learnt tokens. `wrong`: for each part of the step its rows, and
-    how many of their tokens the model would have written differently [rows].
-    """
-
-    losses: list[torch.Tensor]
-    wrong: list[tuple[range, torch.Tensor]]
-
-    def loss(self) -> float:
-        """The mean loss over the learnt tokens of all rows."""
-        return sum(float(loss) for loss in self.losses)
-
-    def missed(self) -> set[int]:
-        """The positions of the rows of which the model would have written some token differently."""
-        return {
-            row for part, counts in self.wrong for row, count in zip(part, counts.tolist(), strict=True) if count
-        }
-
-
-class Step(NamedTuple):
-    """A step that is made: its number from 1, its rows by index, their tokens."""
-
-    number: int
-    rows: list[int]
-    tokens: int
-    result: Result
-
-
-class Encoded(NamedTuple):
-    """A training row as token ids; the first `prompt` of them are not learnt. `cut`: it was longer."""
-
-    ids: list[int]
-    prompt: int
-    cut: bool = False
-
-
-def batches(rows: Sequence[Encoded], size: int, seed: int) -> Iterator[list[int]]:
-    """Indices of the rows, each once, in shuffled batches of similar length."""
-    rng = random.Random(seed)
-    order = list(range(len(rows)))
-    rng.shuffle(order)
-    cut: list[list[int]] = []
-    for start in range(0, len(order), size * POOL):
-        pool = sorted(order[start : start + size * POOL], key=lambda i: len(rows[i].ids))
-        cut += [pool[i : i + size] for i in range(0, len(pool), size)]
-    rng.shuffle(cut)
-    yield from cut
-
-
-def schedule(config: TrainConfig, steps: int) -> Callable[[int], float]:
-    """Linear warm-up, then cosine to zero, as a factor of the peak learning rate."""
-
-    def factor(step: int) -> float:
-        if step < config.warmup_steps:
-            return (step + 1) / (config.warmup_steps + 1)
-        share = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-
-    return factor
 
 
 def fit(
@@ -305,16 +242,6 @@ def accumulate(
     return Result(losses, wrong)
 
 
-def parts(lengths: Sequence[int], rows: int, tokens: int | None) -> Iterator[range]:
-    """Runs of consecutive rows, at most so many of them and of so many tokens together (but at least one row)."""
-    start = 0
-    for end in range(1, len(lengths) + 1):
-        full = end - start == rows
-        if end == len(lengths) or full or (tokens is not None and sum(lengths[start : end + 1]) > tokens):
-            yield range(start, end)
-            start = end
-
-
 def completion_logits(
     model: Any, rows: Sequence[Encoded], pad_token: int, prefix: int | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -400,7 +327,7 @@ def _packs(model: Any, rows: Sequence[Encoded], size: int, pad_token: int, prefi
     """Whether the first batch comes out packed as it does padded, without a leak from row to row."""
     import torch
 
-    first = next(parts([len(r.ids) - prefix for r in rows], size, PACKED_TOKENS))
+    first = next(parts([len(r.ids) - prefix for r in rows], min(size, TRIAL_ROWS), PACKED_TOKENS))
     trial = [rows[i] for i in first]
     with torch.no_grad():
         try:

@@ -21,12 +21,13 @@ NAME = "packed_rows"
 LARGEST_HEAD, CAPABILITY = 256, (8, 0)
 
 
-def install(model: Any) -> bool:
+def install(model: Any, mixed: bool = False) -> bool:
     """Have a model attend by row boundaries where it is given them; whether this model on this GPU can.
 
-    Without boundaries it attends as before, by torch's scaled dot product.
+    Without boundaries it attends as before, by torch's scaled dot product. `mixed`: its weights are in float32 and
+    computed with in bfloat16, by autocast.
     """
-    if not _usable(model):
+    if not _usable(model, mixed):
         return False
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
@@ -68,7 +69,7 @@ def on(device: torch.device, values: torch.Tensor) -> torch.Tensor:
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
-def _usable(model: Any) -> bool:
+def _usable(model: Any, mixed: bool) -> bool:
     import torch
 
     settings = model.config.get_text_config()
@@ -76,7 +77,7 @@ def _usable(model: Any) -> bool:
     plain = not getattr(settings, "attention_dropout", 0) and not getattr(settings, "attn_logit_softcapping", None)
     return (
         model.device.type == "cuda"
-        and model.dtype in (torch.bfloat16, torch.float16)
+        and (mixed or model.dtype in (torch.bfloat16, torch.float16))
         and torch.cuda.get_device_capability(model.device) >= CAPABILITY
         and model.config._attn_implementation == "sdpa"
         and plain
@@ -99,6 +100,20 @@ def _kernel() -> tuple[Callable[..., torch.Tensor], bool] | None:
     return varlen_attn, "enable_gqa" in known
 
 
+@cache
+def _groups_untold(device: torch.device) -> bool:
+    """Whether a kernel that cannot be told so takes keys and values of fewer heads; tried once."""
+    import torch
+
+    kernel, _ = _kernel() or (None, False)
+    query, key = (torch.ones(2, heads, 64, device=device, dtype=torch.bfloat16) for heads in (2, 1))
+    ends = torch.tensor([0, 2], dtype=torch.int32, device=device)
+    try:
+        return kernel is not None and kernel(query, key, key, ends, ends, 2, 2, window_size=(-1, 0)).shape[1] == 2
+    except (ValueError, RuntimeError):
+        return False
+
+
 def _forward(
     module: Any,
     query: torch.Tensor,
@@ -119,9 +134,16 @@ def _forward(
         attended, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
         return attended, None
     kernel, told_of_groups = found
-    q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
+    import torch
+
+    kind = query.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else query.dtype
+    q, k, v = (states[0].transpose(0, 1).to(dtype) for states in (query, key, value))
     options: dict[str, Any] = {"scale": scaling, "window_size": (-1, 0)}
-    if told_of_groups and q.shape[1] > k.shape[1]:
+    group = q.shape[1] // k.shape[1]
+    if group > 1 and told_of_groups:
         options["enable_gqa"] = True
+    elif group > 1 and not _groups_untold(q.device):
+        k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
     out = kernel(q, k, v, cu_seq_lens_q, cu_seq_lens_q, max_length_q, max_length_q, **options)
     return out.unsqueeze(0), None

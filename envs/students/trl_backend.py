@@ -15,9 +15,10 @@ from typing import Any
 from dataenvgym.envs.config import TrainConfig
 from dataenvgym.envs.errors import DivergedError
 from dataenvgym.envs.students.base import TrainSummary
-from dataenvgym.envs.students.loop import DIVERGED, GRADIENT_CLIP, LOWER_RATE, Encoded, check_finite, halving
+from dataenvgym.envs.students.loop import DIVERGED, GRADIENT_CLIP, LOWER_RATE, check_finite, halving
 from dataenvgym.envs.students.meter import Meter
 from dataenvgym.envs.students.quiet import quiet_transformers
+from dataenvgym.envs.students.steps import Encoded
 
 Weights = dict[str, Any]
 """The trained weights by name, where they have to be gathered from several processes."""

@@ -8,7 +8,8 @@ import json
 
 import pytest
 
-from dataenvgym.agents.prompts import list_domains, list_prompts, load_prompt
+from dataenvgym.agents.prompt_files import list_domains, list_prompts
+from dataenvgym.agents.prompts import load_prompt
 from dataenvgym.commands.prompt_samples import SAMPLES
 
 HASHES: dict[str, str] = {

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dataenvgym.agents.prompts import list_domains, list_prompts, load_prompt, prompt_file
+from dataenvgym.agents.prompt_files import list_domains, list_prompts, prompt_file
+from dataenvgym.agents.prompts import load_prompt
 from dataenvgym.commands.prompt_samples import HOSTILE, SAMPLES, item_fields, item_model
 from dataenvgym.envs.errors import TeacherError, UnknownNameError
 

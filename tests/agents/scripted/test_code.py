@@ -8,7 +8,8 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from scripted_asking import HISTORY, ITEMS, items, leaf, listed, tool_schema
 from scripted_asking import SAMPLES as MATH_SAMPLES
 
-from dataenvgym.agents.prompts import list_prompts, load_prompt
+from dataenvgym.agents.prompt_files import list_prompts
+from dataenvgym.agents.prompts import load_prompt
 from dataenvgym.agents.scripted.chat_model import ScriptedChatModel
 from dataenvgym.envs.domains.code.domain import CodeRow
 from dataenvgym.envs.domains.code.tasks.functions.skills import (

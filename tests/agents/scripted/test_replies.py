@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scripted_asking import BARE, ITEMS, SAMPLES, ask, error, items, listed
 
 from dataenvgym.agents.policies.budget import split
-from dataenvgym.agents.prompts import list_prompts, load_prompt
+from dataenvgym.agents.prompt_files import list_prompts
+from dataenvgym.agents.prompts import load_prompt
 from dataenvgym.agents.scripted.chat_model import ScriptedChatModel
 from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS, problem, recognise

@@ -37,15 +37,16 @@ def row_by_row(
     return torch.cat(rows)
 
 
-@pytest.mark.parametrize("told_of_groups", [True, False])
+@pytest.mark.parametrize(("told_of_groups", "untold"), [(True, False), (False, True), (False, False)])
 def test_rows_kept_apart_by_their_boundaries_learn_as_padded_ones(
-    told_of_groups: bool, monkeypatch: pytest.MonkeyPatch, own_cache: bool
+    told_of_groups: bool, untold: bool, monkeypatch: pytest.MonkeyPatch, own_cache: bool
 ) -> None:
     import torch
 
     plain, packed = model(), model()
     monkeypatch.setattr(row_attention, "_kernel", lambda: (row_by_row, told_of_groups))
-    monkeypatch.setattr(row_attention, "_usable", lambda model: True)
+    monkeypatch.setattr(row_attention, "_groups_untold", lambda device: untold)
+    monkeypatch.setattr(row_attention, "_usable", lambda model, mixed: True)
     assert row_attention.install(packed)
     assert packing_prefix(packed, ROWS, 4, 0) == 0
     found = []
@@ -68,7 +69,7 @@ def test_attention_that_leaks_from_row_to_row_is_removed(monkeypatch: pytest.Mon
 
     tiny = model()
     monkeypatch.setattr(row_attention, "_kernel", lambda: (leaks, True))
-    monkeypatch.setattr(row_attention, "_usable", lambda model: True)
+    monkeypatch.setattr(row_attention, "_usable", lambda model, mixed: True)
     assert row_attention.install(tiny)
     assert packing_prefix(tiny, ROWS, 4, 0) == 2  # by a mask, behind what all prompts begin with
     assert not row_attention.installed(tiny)
@@ -78,7 +79,7 @@ def test_a_model_without_boundaries_attends_as_before(monkeypatch: pytest.Monkey
     import torch
 
     plain, changed = model(), model()
-    monkeypatch.setattr(row_attention, "_usable", lambda model: True)
+    monkeypatch.setattr(row_attention, "_usable", lambda model, mixed: True)
     assert row_attention.install(changed)
     ids, mask = torch.tensor([[0, 5, 9, 7], [4, 5, 6, 7]]), torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
     one, two = (m(input_ids=ids, attention_mask=mask).logits[mask == 1] for m in (plain, changed))
@@ -87,9 +88,27 @@ def test_a_model_without_boundaries_attends_as_before(monkeypatch: pytest.Monkey
     assert out[0] == out[1]
 
 
+def test_under_autocast_the_kernel_is_given_bfloat16(monkeypatch: pytest.MonkeyPatch, own_cache: bool) -> None:
+    import torch
+
+    given = []
+
+    def kernel(query: Any, *rest: Any, **options: Any) -> Any:
+        given.append(query.dtype)
+        return row_by_row(query, *rest, **options)
+
+    tiny = model("float32")
+    monkeypatch.setattr(row_attention, "_kernel", lambda: (kernel, True))
+    monkeypatch.setattr(row_attention, "_usable", lambda model, mixed: mixed)
+    assert row_attention.install(tiny, mixed=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert packing_prefix(tiny, ROWS, 4, 0) == 0
+    assert set(given) == {torch.bfloat16}
+
+
 def test_on_a_cpu_nothing_is_installed(own_cache: bool) -> None:
     tiny = model("bfloat16")
-    assert not row_attention.install(tiny) and not row_attention.installed(tiny)
+    assert not row_attention.install(tiny, mixed=True) and not row_attention.installed(tiny)
 
 
 def adapted(**settings: Any) -> Any:

@@ -25,7 +25,7 @@ def test_weights_gathered_from_several_processes_are_written_the_same(adapter: s
     settings = config(adapter=adapter)
     for name in ("plain", "gathered"):
         learner = tiny()
-        model = learner._trainable(settings, None, "float32")
+        model = learner._trainable(settings, None, mixed=False)
         state = {key: value.detach().clone() for key, value in model.state_dict().items()}
         if adapter == "lora":
             state = {key: value for key, value in state.items() if "lora_A" not in key} | {

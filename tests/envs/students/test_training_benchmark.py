@@ -1,29 +1,51 @@
-"""The benchmark of students runs, every line of it, at toy size."""
+"""The benchmarks of students run, every line of them, at toy size."""
 
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
-def test_the_benchmark_measures_each_thing_at_toy_size() -> None:
-    script = Path(__file__).parents[3] / "benchmarks" / "student.py"
+
+def measured(script: str) -> dict[str, Any]:
+    """What a benchmark gives as its last line."""
+    path = Path(__file__).parents[3] / "benchmarks" / script
     ended = subprocess.run(
-        [sys.executable, str(script), "--toy"],
+        [sys.executable, str(path), "--toy"],
         capture_output=True,
         text=True,
         env={name: value for name, value in os.environ.items() if name != "DATAENVGYM_VLLM_PYTHON"},
     )
     assert ended.returncode == 0, ended.stderr[-2000:]
-    found = json.loads(ended.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return found
+
+
+def test_the_benchmark_measures_each_thing_at_toy_size() -> None:
+    found = measured("student.py")
     assert set(found["training"]["tokens_per_second"]) > {"ours", "TRL defaults"}
     assert all(speed > 0 for speed in found["training"]["tokens_per_second"].values())
     assert found["generation"]["same_texts"] == found["prompts"]
     assert set(found["between_iterations"]) == {"in this process", "in a process of its own"}
-    big = found["billion"]
-    assert big["tokens_per_second"] > 0 and 0 < big["model_flop_utilisation"] < 1 and big["peak_memory_mb"] > 0
-    assert big["iteration_seconds"] == pytest.approx(big["of_it_training"] + big["of_it_answering"], abs=0.02)
+
+
+def test_what_a_gpu_is_measured_by_runs_on_a_cpu_at_toy_size() -> None:
+    found = measured("gpu.py")
+    assert not [name for name, part in found.items() if isinstance(part, dict) and "error" in part]
+    for part in (*found["speed"].values(), found["ways"]):
+        assert all(speed > 0 for speed in part["tokens_per_second"].values())
+        assert all(0 < share < 1 for share in part["model_flop_utilisation"].values())
+    assert found["speed"]["mixed"]["over_trl_defaults"] > 0
+    parts = found["iteration"]
+    whole = parts["reading_and_writing"] + parts["training"] + parts["answering"]
+    assert parts["seconds"] == pytest.approx(whole, abs=0.03)
+    # Batches and sums in another order move what is in bfloat16 by rounding alone.
+    assert found["losses"]["loop_and_trl"]["max"] < 0.01
+    assert found["answers"]["same_alone_as_in_a_batch_in_float32"] == found["answers"]["of"]
+    assert found["dpo"]["steps"] == 3 and found["full"]["tokens_per_second"] > 0
+    assert found["visible"]["CUDA_VISIBLE_DEVICES="]["auto"] == "cpu"
