@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dataenvgym.commands import approve, check, fork, graph, prompts
 from dataenvgym.commands.listings import LISTS
-from dataenvgym.envs.errors import DataEnvGymError, RunFolderError
+from dataenvgym.envs.errors import ConfigError, DataEnvGymError, RunFolderError
 from dataenvgym.machine import doctor
 from dataenvgym.sweeps import sweep
 
@@ -236,7 +236,7 @@ def _go_on(run_dir: Path, answer: str | None = None) -> int:
     console.print(f"run folder: {run_dir}", highlight=False, markup=False, soft_wrap=True)
     outcome = approve.resume_asking(run_dir, console, answer)
     if outcome.summary is None:
-        console.print(f"go on with: dataenvgym resume {run_dir}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"continue with: dataenvgym resume {run_dir}", highlight=False, markup=False, soft_wrap=True)
         return 130
     report.show(outcome.summary, run_dir, console)
     return 0

@@ -116,8 +116,8 @@ class ScriptedChatModel(BaseChatModel):
         found = DOMAINS.find(self.domain).curriculum()
         if found is None:
             raise TeacherError(
-                f"the scripted model has nothing to teach in the domain {self.domain!r}, which has no curriculum.py. "
-                "Name a language model in teacher.llm.model, or write a curriculum (docs/tasks.md)."
+                f"the scripted model has nothing to teach in the domain {self.domain!r}, which has no "
+                "curriculum.py. Name a language model in teacher.llm.model, or write a curriculum (docs/tasks.md)."
             )
         return found
 

@@ -1,6 +1,7 @@
 """What the scripted model answers to the prompts of `prompts/code`: problems of the `functions` task."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from scripted_asking import SAMPLES as MATH_SAMPLES
 from dataenvgym.agents.prompt_files import list_prompts
 from dataenvgym.agents.prompts import load_prompt
 from dataenvgym.agents.scripted.chat_model import ScriptedChatModel
+from dataenvgym.envs.domains.base import DOMAINS
 from dataenvgym.envs.domains.code.domain import CodeRow
 from dataenvgym.envs.domains.code.tasks.functions.skills import (
     SKILLS,
@@ -22,6 +24,7 @@ from dataenvgym.envs.domains.code.tasks.functions.skills import (
     recognise,
 )
 from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS as MATH_SKILLS
+from dataenvgym.envs.errors import TeacherError
 
 STRANGE = "Write a program that prints its input backwards."
 
@@ -271,19 +274,12 @@ def test_it_teaches_what_the_problems_shown_are_of_whatever_the_prompt_says(name
         assert {item["skill"] for item in items(reply)} == {"loops", "counting"}
 
 
-def test_rows_without_tests_are_mathematics() -> None:
-    prompt = load_prompt("code", "generate_rows").render(**SAMPLES["generate_rows"])
-    bound = ScriptedChatModel(domain="code").bind_tools([tool_schema("submit_rows")])
-    found = items(bound.invoke([SystemMessage(prompt.system), HumanMessage(prompt.text)]))
-    assert all(set(row) == {"question", "solution", "answer"} for row in found)
-
-
 @pytest.mark.parametrize("name", ["plan_open_ended", "propose_subskills"])
-def test_without_a_problem_or_skill_that_it_knows_the_words_decide(name: str) -> None:
+def test_without_a_problem_or_skill_that_it_knows_it_teaches_its_domain(name: str) -> None:
     changes = {"plan_open_ended": {"errors": []}, "propose_subskills": {"skill": "magic", "exemplars": []}}[name]
     for domain, skills in (("code", SKILLS), ("math", MATH_SKILLS)):
         prompt = load_prompt(domain, name).render(**{**SAMPLES[name], **changes})
-        bound = ScriptedChatModel(domain="code").bind_tools([tool_schema(prompt.tool)])
+        bound = ScriptedChatModel(domain=domain).bind_tools([tool_schema(prompt.tool)])
         found = items(bound.invoke([SystemMessage(prompt.system), HumanMessage(prompt.text)]))
         if name == "plan_open_ended":
             assert {item["skill"] for item in found} == set(skills)
@@ -292,13 +288,17 @@ def test_without_a_problem_or_skill_that_it_knows_the_words_decide(name: str) ->
             assert any(found[0]["description"].startswith(summary) for summary in summaries)
 
 
-def test_all_prompts_of_a_domain_are_known_by_their_words() -> None:
+def test_the_domain_decides_and_no_word_of_a_prompt() -> None:
     for domain, expected in (("code", SKILLS), ("math", MATH_SKILLS)):
-        for name in SAMPLES:
-            system = load_prompt(domain, name).render(**SAMPLES[name]).system
-            ask_plan = load_prompt(domain, "plan_open_ended").render(
-                **{**SAMPLES["plan_open_ended"], "errors": []}
-            )
-            bound = ScriptedChatModel(domain="code").bind_tools([tool_schema(ask_plan.tool)])
-            found = items(bound.invoke([SystemMessage(system), HumanMessage(ask_plan.text)]))
+        for other in ("code", "math"):
+            prompt = load_prompt(other, "plan_open_ended").render(**{**SAMPLES["plan_open_ended"], "errors": []})
+            bound = ScriptedChatModel(domain=domain).bind_tools([tool_schema(prompt.tool)])
+            found = items(bound.invoke([SystemMessage(prompt.system), HumanMessage(prompt.text)]))
             assert {item["skill"] for item in found} == set(expected)
+
+
+def test_a_domain_without_a_curriculum_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DOMAINS, "bare", replace(DOMAINS["math"], name="bare", package="dataenvgym.envs.tasks"))
+    bound = ScriptedChatModel(domain="bare").bind_tools([tool_schema("submit_rows")])
+    with pytest.raises(TeacherError, match=r"nothing to teach in the domain 'bare'.*curriculum"):
+        bound.invoke([HumanMessage("Write.")])

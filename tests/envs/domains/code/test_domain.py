@@ -338,7 +338,7 @@ def test_the_sandbox_finds_sound_rows_wrong_answers_and_tests_that_show_nothing(
 def test_a_row_in_another_form_than_the_benchmark_asks_in_is_named(
     stub: Stub, starter: str, question: str, says: str
 ) -> None:
-    asks = code_domain(TaskConfig(name="functions"), lambda item: f"Write Python code.\n{item.question}")
+    asks = code_domain(CodeOptions(), lambda item: f"Write Python code.\n{item.question}")
     assert asks.vet is not None
     (reason,) = asks.vet([row(starter=starter).model_copy(update={"question": question})], None)
     # The stub lets every program pass, trivial ones too.
