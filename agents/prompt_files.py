@@ -18,7 +18,7 @@ file and the line number it came from, so that an error can name them.
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib import resources
@@ -73,13 +73,18 @@ class WholePrompt(NamedTuple):
         return _joined(self.lines)
 
 
-own_folder: Callable[[str], Path | None] = lambda domain: None  # noqa: E731
-"""Domain -> the folder of prompts it brings along, if it does. Set by whoever knows the domains."""
+def own_folder(domain: str) -> Path | None:
+    """The folder of prompts that a domain brings along, if it does."""
+    from dataenvgym.envs.domains.base import DOMAINS
+
+    return DOMAINS[domain].prompts() if domain in DOMAINS else None
 
 
 def list_domains(overlay: Path | None = None) -> list[str]:
-    """The domains that have prompts, packaged or in the user's folder."""
-    return sorted({folder.name for root in _roots(overlay) for folder in _folders(root)} - {SHARED})
+    """The domains that there are, and those that have prompts in the user's folder."""
+    from dataenvgym.envs.domains.base import DOMAINS
+
+    return sorted({folder.name for root in _roots(overlay) for folder in _folders(root)} - {SHARED} | {*DOMAINS})
 
 
 def list_prompts(domain: str, overlay: Path | None = None) -> list[str]:
@@ -340,7 +345,7 @@ def _order(domain: str, overlay: Path | None) -> "list[Traversable]":
 
 def _found(domain: str, overlay: Path | None) -> "dict[str, Traversable]":
     order = _order(domain, overlay)
-    if domain == SHARED or all(folder.name == SHARED for folder in order):
+    if domain == SHARED or domain not in list_domains(overlay):
         raise UnknownNameError("prompt domain", domain, list_domains(overlay))
     files: dict[str, Traversable] = {}
     for folder in order:

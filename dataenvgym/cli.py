@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dataenvgym.commands import approve, check, fork, graph, prompts
 from dataenvgym.commands.listings import LISTS
-from dataenvgym.envs.errors import DataEnvGymError, RunFolderError
+from dataenvgym.envs.errors import ConfigError, DataEnvGymError, RunFolderError
 from dataenvgym.machine import doctor
 from dataenvgym.sweeps import sweep
 
@@ -134,9 +134,10 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(command=_show)
 
     listing = commands.add_parser(
-        "list", help="list tasks, students, teachers, structures, policies, checks or config keys"
+        "list", help="list tasks, domains, students, teachers, structures, policies, checks or config keys"
     )
     listing.add_argument("what", choices=sorted(LISTS), metavar="|".join(sorted(LISTS)))
+    listing.add_argument("--task", metavar="NAME", help="with config: the options of this task alone")
     listing.set_defaults(command=_list)
 
     graph.add_parser(commands)
@@ -235,7 +236,7 @@ def _go_on(run_dir: Path, answer: str | None = None) -> int:
     console.print(f"run folder: {run_dir}", highlight=False, markup=False, soft_wrap=True)
     outcome = approve.resume_asking(run_dir, console, answer)
     if outcome.summary is None:
-        console.print(f"go on with: dataenvgym resume {run_dir}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"continue with: dataenvgym resume {run_dir}", highlight=False, markup=False, soft_wrap=True)
         return 130
     report.show(outcome.summary, run_dir, console)
     return 0
@@ -259,7 +260,9 @@ def _list(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    header, rows = LISTS[arguments.what]()
+    if arguments.task is not None and arguments.what != "config":
+        raise ConfigError("--task goes with `list config`, e.g. dataenvgym list config --task livecodebench")
+    header, rows = LISTS["config"](arguments.task) if arguments.task else LISTS[arguments.what]()
     table = Table(*header)
     for row in rows:
         table.add_row(*row)

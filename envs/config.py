@@ -1,6 +1,6 @@
 """The environment's part of the config: which task, which student, how it is trained and asked."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,15 +14,20 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _task_names(schema: dict[str, Any]) -> None:
+    """Offer the names of the tasks there are, where a form is made of the config."""
+    from dataenvgym.envs.tasks import TASKS
+
+    schema["examples"] = list(TASKS)
+
+
 class TaskConfig(Section):
     """Which benchmark, and how it is split."""
 
     name: str = Field(
         "arithmetic",
         description="A registered task; `dataenvgym list tasks` names them.",
-        json_schema_extra={
-            "examples": ["arithmetic", "math", "gsm8k", "functions", "livecodebench", "humaneval", "mbpp"]
-        },
+        json_schema_extra=_task_names,
     )
     path: str | None = Field(None, description="Local file or folder in the data set's schema; null: the hub.")
     val_size: int | None = Field(
@@ -36,19 +41,11 @@ class TaskConfig(Section):
         ge=1,
         description="Test instances (arithmetic, functions: per skill; others: in all). null: the whole split.",
     )
-    window: str | None = Field(
-        None,
-        description="livecodebench: the problems that are the test, as releases by its own names (release_v2, v5, "
-        "v4_v6) or as dates (2024-09-01..2025-04-30, either may be left out). null: release_v1.",
-    )
     seed: int = Field(0, description="Draws the splits; keep it fixed to compare runs.")
-    sandbox: Literal["bubblewrap", "rlimits"] = Field(
-        "bubblewrap",
-        description="Where untrusted programs run (code tasks). bubblewrap: no network, read-only system files, a "
-        "private /tmp. rlimits: limits on processor, memory and output only; such a program can read your files "
-        "and use the network.",
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What only this task reads; `dataenvgym list config --task NAME` shows its options.",
     )
-    cpu_seconds: float = Field(5.0, gt=0, description="Processor time for one test of a program (code tasks).")
 
 
 class GenerationConfig(Section):

@@ -34,7 +34,7 @@ def wilson(successes: int, n: int) -> Interval:
 
 
 def paired_gain(base: Sequence[bool], best: Sequence[bool]) -> Interval:
-    """Subtract the accuracy of `base` from that of `best` on the same instances in the same order, with an interval.
+    """Subtract the accuracy of `base` from that of `best`, with an interval; the same instances in the same order.
 
     The adjusted Wald interval for a difference of paired proportions, which adds one to each of the two
     counts of unlike pairs (D. G. Bonett, R. M. Price, "Adjusted Wald confidence interval for a difference
@@ -81,7 +81,7 @@ def rows_to_target(points: Iterable[tuple[int, float]], target: float) -> int | 
 
 
 def diversity(questions: Sequence[str]) -> float | None:
-    """Divide the compressed by the plain size of the questions: 0 (all the same) to about 1; None without questions.
+    """Divide the compressed by the plain size of the questions: 0 (all the same) to about 1; None for none.
 
     The compression ratio (here its inverse, by zlib) is the cheapest of the measures that agree with slower ones
     on repeated phrases and patterns (Shaib et al. 2024, arXiv 2403.00553). It falls as a text grows, so compare

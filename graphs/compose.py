@@ -1,4 +1,4 @@
-"""Editing a teacher: functions that change the builder `build_teacher` returns, and teachers from nothing.
+"""Edit a teacher: functions that change the builder from `build_teacher`, and teachers from a plain function.
 
 graph = build_teacher("skill_list")
 replace_node(graph, "plan_data", planner(my_policy))
@@ -35,11 +35,11 @@ Node = Any
 
 RowMappings = Iterable[Mapping[str, Any]]
 Writer = Callable[[Observation], RowMappings | Awaitable[RowMappings]]
-"""The rows a plain function writes from an observation: mappings with question, solution, answer, skill."""
+"""A plain function from an observation to rows: mappings with question, solution, answer, skill."""
 
 
 def replace_node(graph: Builder, name: str, node: Node) -> None:
-    """Put another node in the place of the one called `name`; its edges stay.
+    """Replace the node `name`; its edges stay.
 
     Raises:
         UnknownNameError: the graph has no such node.
@@ -54,15 +54,15 @@ def replace_node(graph: Builder, name: str, node: Node) -> None:
 
 
 def insert_after(graph: Builder, after: str, name: str, node: Node) -> None:
-    """Put a new node between `after` and all that followed it: edges and conditions move to the new one.
+    """Insert a new node between `after` and all its successors: edges and conditions move to the new node.
 
     Raises:
         UnknownNameError: the graph has no node `after`.
-        TeacherError: it has a node `name` already.
+        TeacherError: the graph already has a node `name`.
     """
     _known(graph, after)
     if name in graph.nodes:
-        raise TeacherError(f"the graph has a node {name!r} already; give the new one another name")
+        raise TeacherError(f"the graph already has a node {name!r}; give the new one another name")
     graph.add_node(name, node)
     graph.edges = {(name if start == after else start, end) for start, end in graph.edges}
     if after in graph.branches:
@@ -71,7 +71,7 @@ def insert_after(graph: Builder, after: str, name: str, node: Node) -> None:
 
 
 def compiled(teacher: Any, structure: Structure) -> Any:
-    """A teacher as a runnable graph: compiled already, a builder, or a plain function (see `teacher_from`).
+    """Compile a teacher: a compiled graph, a builder, or a plain function (see `teacher_from`).
 
     Raises:
         TeacherError: none of these.
@@ -96,14 +96,14 @@ def _known(graph: Builder, name: str) -> None:
 def teacher_from(
     write: Writer, structure: Structure = "skill_tree"
 ) -> StateGraph[TeacherState, EpisodeConfig, TeacherInput, TeacherOutput]:
-    """A teacher that is one plain function, and the verifier behind it.
+    """Make a teacher of one plain function and the verifier.
 
-    `write` is given the observation and returns rows as mappings with `question`, `solution`, `answer` and
-    `skill`, and where the structure has them `subskill` and the domain's further fields. The config's checks
-    run on them as on any rows. It may be async; a plain one runs in a thread.
+    `write` takes the observation and returns rows as mappings with `question`, `solution`, `answer` and
+    `skill`, and where they exist `subskill` and further fields of the domain. The config's checks
+    apply as to any rows. `write` may be async; a plain function runs in a thread.
 
     Raises (when the graph runs):
-        TeacherError: a row that is none, or more rows than the iteration's budget; the text names the row, the
+        TeacherError: a malformed row, or more rows than the iteration's budget; the text names the row, the
             key and what was expected.
     """
     name = write.__name__
@@ -150,7 +150,7 @@ def teacher_from(
 def _row(
     item: Mapping[str, Any], number: int, name: str, observation: Observation, ids: dict[tuple[str, str], str]
 ) -> Row:
-    """The row of what a function wrote; `ids` gives each skill and subskill the id of its data request."""
+    """Make a row of a function's mapping; `ids` maps each skill and subskill to the id of its data request."""
     if not isinstance(item, Mapping):
         raise TeacherError(
             f"{name}: row {number} is {type(item).__name__}, expected a mapping with question, solution, answer "

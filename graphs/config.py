@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,10 +15,11 @@ from dataenvgym.agents.config import TeacherConfig
 from dataenvgym.agents.llm.chat_models import provider_of
 from dataenvgym.agents.policies import find_policy
 from dataenvgym.envs.config import Section, StudentConfig, TaskConfig
-from dataenvgym.envs.errors import ConfigError, UnknownNameError
+from dataenvgym.envs.errors import ConfigError
+from dataenvgym.envs.explain import explain
 from dataenvgym.envs.loading import import_once
 from dataenvgym.envs.students import check_name
-from dataenvgym.envs.tasks import TASKS
+from dataenvgym.envs.tasks import TASKS, options_of
 
 Structure = Literal["open_ended", "skill_list", "skill_tree"]
 STRUCTURES: tuple[Structure, ...] = get_args(Structure)
@@ -100,7 +99,7 @@ class EpisodeConfig(Section):
 
     def student_config(self) -> StudentConfig:
         """The section `student`, with the task's own lengths where it does not say."""
-        spec, student = TASKS[self.task.name], self.student
+        spec, student = TASKS.find(self.task.name), self.student
         lengths = {"max_new_tokens": student.generation.max_new_tokens or spec.answer_tokens}
         rows = {"max_length": student.train.max_length or spec.row_tokens}
         return student.model_copy(
@@ -157,11 +156,12 @@ def parse_config(data: Mapping[str, Any], source: str = "config") -> EpisodeConf
     try:
         config = EpisodeConfig.model_validate(dict(data))
     except ValidationError as error:
-        raise ConfigError("\n".join([f"{source} is not valid:", *map(_explain, error.errors())])) from None
+        faults = [explain(one, EpisodeConfig, moved=_moved()) for one in error.errors()]
+        raise ConfigError("\n".join([f"{source} is not valid:", *faults])) from None
     for module in config.imports:
         import_once(module)
-    if config.task.name not in TASKS:
-        raise UnknownNameError("task", config.task.name, TASKS)
+    options = options_of(config.task, TASKS.find(config.task.name).options).model_dump(mode="json")
+    config = config.model_copy(update={"task": config.task.model_copy(update={"options": options})})
     check_name(config.student.name)
     find_policy(config.structure, config.teacher.policy, config.state)
     for name in config.teacher.checks.names:
@@ -207,28 +207,15 @@ def _set(data: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override!r}: the value is not valid YAML: {error}") from error
 
 
-def _explain(error: Any) -> str:
-    """One line per fault: the key, what is allowed, and the nearest valid name for an unknown one."""
-    path = [str(part) for part in error["loc"]]
-    key = ".".join(path)
-    if error["type"] != "extra_forbidden":
-        allowed = re.findall(r"'([^']*)'", error["msg"]) if error["type"] == "literal_error" else []
-        meant = get_close_matches(str(error["input"]), allowed, n=1, cutoff=0.4)
-        hint = f". Did you mean {meant[0]!r}?" if meant else ""
-        return f"  {key}: {error['msg']}, got {error['input']!r}{hint}"
-    known = _keys_at(EpisodeConfig, path[:-1])
-    near = get_close_matches(path[-1], known, n=1, cutoff=0.5)
-    hint = f"Did you mean {'.'.join([*path[:-1], near[0]])!r}? " if near else ""
-    return f"  {key}: unknown key. {hint}Known here: {', '.join(known)}."
-
-
-def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
-    for part in path:
-        field = model.model_fields.get(part)
-        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
-            return []
-        model = field.annotation
-    return sorted(model.model_fields)
+def _moved() -> dict[str, str]:
+    """Where keys of the section `task` stand that only some tasks read."""
+    found: dict[str, str] = {}
+    for spec in TASKS.values():
+        for key in spec.options.model_fields:
+            found.setdefault(f"task.{key}", f"task.options.{key}, an option of {spec.name}")
+            if f"an option of {spec.name}" not in found[f"task.{key}"]:
+                found[f"task.{key}"] += f" and {spec.name}"
+    return found
 
 
 def describe(model: type[BaseModel] = EpisodeConfig, prefix: str = "") -> list[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""What a teacher must deliver, checked before anything is trained on it."""
+"""The teacher's contract, checked before any training."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ DELIVERS = tuple(TeacherOutput.__annotations__)
 def check_delivery(
     given: Mapping[str, Any], observation: Observation, before: Mapping[str, Any] | None = None, who: str = "teach"
 ) -> list[Row]:
-    """The accepted rows of a teaching, when it kept its contract.
+    """Check what a teacher delivers and return its accepted rows.
 
     Args:
         given: the state after the teacher: `run_dir`, and references under `plan`, `accepted`, `rejected`.
-        observation: what the teacher was shown; its budget is the most rows it may plan and deliver.
-        before: the references of the iteration before, which a teacher that gives none leaves standing.
+        observation: what the teacher saw; its budget limits the rows that it may plan and deliver.
+        before: the references of the previous iteration; a teacher that delivers nothing leaves them unchanged.
         who: the node to name.
 
     Raises:
-        TeacherError: a key is absent, a file is not of its schema, a row is of another iteration, or there are
-            more rows than planned or allowed. The text names the node, the key and what was expected.
+        TeacherError: a key is missing, a file does not fit its schema, a row is of another iteration, or there
+            are more rows than planned or allowed. The text names the node, the key and what was expected.
     """
     absent = [key for key in DELIVERS if not given.get(key) or (before and given[key] == before.get(key))]
     if absent:
@@ -58,16 +58,16 @@ def check_delivery(
     if foreign is not None:
         raise TeacherError(
             f"{who}: accepted: row {foreign.id!r} says it is of iteration {foreign.provenance.iteration}, "
-            f"expected {observation.iteration}; earlier rows are learnt again without being given again"
+            f"expected {observation.iteration}; earlier rows are trained on again without being delivered again"
         )
     return rows
 
 
 def check_update(node: str, update: Any, known: Mapping[str, Any]) -> None:
-    """Refuse what a node returned if the graph would drop a part of it without a word.
+    """Refuse a node's return value if the graph would silently drop a part of it.
 
     Raises:
-        TeacherError: no mapping, or a key that the state does not have; the text names the nearest.
+        TeacherError: the value is not a mapping, or has an unknown key; the text names the nearest known key.
     """
     if update is None:
         return

@@ -35,7 +35,7 @@ SKILLS = "skills.json"
 
 
 async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
-    """Make the student if it has to be made, find the skill of each val instance, evaluate the base on val."""
+    """Prepare the student, find the skill of each val instance, evaluate the base on val."""
     config = runtime.context
     run_dir = state.get("run_dir") or f"runs/{config.task.name}-{config.structure}-seed{config.seed}"
     await asyncio.to_thread(_keep_config, config, Path(run_dir))
@@ -53,7 +53,7 @@ async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
 
 
 def _keep_config(config: EpisodeConfig, run_dir: Path) -> None:
-    """The command line has written it before; in Studio the episode itself makes its folder."""
+    """Write the config into the run folder. The command line has already done so; an episode in Studio has not."""
     run_dir.mkdir(parents=True, exist_ok=True)
     if not (run_dir / CONFIG_FILE).is_file():
         write_bytes(run_dir / CONFIG_FILE, dump_config(config).encode())
@@ -61,10 +61,10 @@ def _keep_config(config: EpisodeConfig, run_dir: Path) -> None:
 
 @timed("train")
 async def train(state: EpisodeState, runtime: Context) -> EpisodeState:
-    """Train the student on the rows so far; found at once when that very training was done before.
+    """Train the student on the rows so far, unless the same training is already on disk.
 
-    A training that diverges would do so again: the student stays the last good one, and the episode ends after its
-    evaluation. What a machine is to blame for (memory, a killed process) is raised, and `resume` tries it again.
+    A training that diverges would diverge again: the last good student stays, and the episode ends after its
+    evaluation. Failures of the machine (memory, a killed process) are raised, and `resume` repeats the training.
     """
     config, run_dir = runtime.context, state["run_dir"]
     write = runtime.stream_writer
@@ -93,12 +93,12 @@ async def train(state: EpisodeState, runtime: Context) -> EpisodeState:
 
 @timed("evaluate")
 async def evaluate(state: EpisodeState, runtime: Context) -> EpisodeState:
-    """Evaluate the student on val, show the next observation, and decide whether the episode goes on."""
+    """Evaluate the student on val, make the next observation, and decide whether the episode continues."""
     return await _evaluated(state, runtime, iteration=state["iteration"], student=state.get("student"))
 
 
 async def finish(state: EpisodeState, runtime: Context) -> EpisodeState:
-    """Score the base and the best iteration (chosen on val) on the private test split, once; sum up."""
+    """Score the base and the best iteration (chosen on val) once on the private test split; write the summary."""
     config, run_dir, steps = runtime.context, state["run_dir"], state["steps"]
     write = runtime.stream_writer
     best = best_step(steps)
@@ -128,12 +128,12 @@ EVALUATED: dict[Hashable, str] = {"go on": "teach", "stop": "finish"}
 
 
 def after_evaluate(state: EpisodeState) -> Literal["go on", "stop"]:
-    """On to the next iteration, unless a budget, the target or a plateau has stopped the episode."""
+    """Continue with the next iteration, unless a budget, the target or a plateau has stopped the episode."""
     return "stop" if state.get("stop_reason") else "go on"
 
 
 def stop_reason(config: EpisodeConfig, steps: list[Step], spent: str | None = None) -> str | None:
-    """Why the episode ends after these steps, or None while it goes on. All counts are cumulative.
+    """Tell why the episode ends after these steps; None while it continues. All counts are cumulative.
 
     `spent`: the cap on calls, tokens or cost that is used up (Spending.reached), or None.
     """
@@ -156,10 +156,10 @@ def stop_reason(config: EpisodeConfig, steps: list[Step], spent: str | None = No
 def build_episode(
     teacher: Any = None, structure: Structure = "skill_tree"
 ) -> StateGraph[EpisodeState, EpisodeConfig, EpisodeInput, EpisodeState]:
-    """The episode as an uncompiled graph.
+    """Build the episode as an uncompiled graph.
 
     `teacher`: a teacher graph, compiled or not, or a plain function from the observation to rows (see
-    `teacher_from`); None: ours for `structure`, which also is the config's default.
+    `teacher_from`); None: the standard teacher of `structure`, which is also the config's default.
     """
     teacher = build_teacher(structure) if teacher is None else teacher
     graph = StateGraph(EpisodeState, context_schema=config_for(structure), input_schema=EpisodeInput)
@@ -230,14 +230,14 @@ async def _evaluated(
 
 
 def budget_left(config: EpisodeConfig, rows: int) -> int:
-    """Rows that the next iteration may have, after so many in all."""
+    """Compute how many rows the next iteration may have, after `rows` in total."""
     left = config.budget.rows_per_iteration
     return left if config.budget.rows is None else max(0, min(left, config.budget.rows - rows))
 
 
 def _lessons(store: Store, steps: list[Step], hits: Callable[[str], list[bool] | None]) -> list[Lesson]:
-    """What each iteration taught. A fresh training starts with the rows of all iterations, so the last
-    student's hits tell of every row; each lesson takes its own part."""
+    """Collect plan, rows and hits of each iteration. A fresh training takes the rows of all iterations, so the
+    last student's hits cover every row; each lesson gets its part."""
     lessons, start = [], 0
     taught = [s for s in steps if s["plan"] is not None and s["accepted"] is not None]
     known = hits(taught[-1]["student"]) if taught and taught[-1]["student"] else None
@@ -254,7 +254,7 @@ def _lessons(store: Store, steps: list[Step], hits: Callable[[str], list[bool] |
 
 
 async def find_skills(config: EpisodeConfig, run_dir: str, report: Report | None = None) -> dict[str, str]:
-    """Instance id -> skill for val, as `skills` in the config says."""
+    """Map the ids of val instances to skills, from the source that the config's `skills` names."""
     task = await asyncio.to_thread(task_of, config)
     gold = TASKS[config.task.name].gold_skills
     if config.skills == "gold" and not gold:

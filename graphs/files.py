@@ -1,7 +1,7 @@
-"""What a teacher's nodes read and write: the files behind the references in their state.
+"""Read and write the files that a teacher's state refers to.
 
-For nodes of your own: `plan_of(state)` and the like read, `save(state, "plan-edited", [plan])` writes a file of
-the iteration and gives the reference to put back into the state. All block on the disk; an async node calls
+For your own nodes: `plan_of(state)` and the like read; `save(state, "plan-edited", [plan])` writes a file of
+the iteration and returns the reference to put into the state. All block on the disk; an async node calls
 them through `asyncio.to_thread`.
 """
 
@@ -20,14 +20,14 @@ from dataenvgym.graphs.state import TeacherState
 
 
 def save(state: TeacherState, name: str, items: Iterable[BaseModel]) -> Ref:
-    """Write one JSON line per item as `<name>.jsonl` of the state's iteration; the reference to it."""
+    """Write one JSON line per item as `<name>.jsonl` of the state's iteration; return the reference to it."""
     return _store(state).save(Store.iteration(state["iteration"], f"{name}.jsonl"), items)
 
 
 def row_for(
     state: TeacherState, request: DataRequest, number: int, *, question: str, solution: str, answer: str
 ) -> Row:
-    """A row of `request` that was written without a model; `number` tells it from others of this generation."""
+    """Make a row of `request` written without a model; `number` distinguishes the rows of a generation."""
     turn = state["round"]
     source = Provenance(
         iteration=state["iteration"], request=request.id, round=turn, model="none", prompt="none", prompt_hash=""
@@ -44,37 +44,37 @@ def row_for(
 
 
 def observation_of(state: TeacherState) -> Observation:
-    """What the environment shows."""
+    """Read the observation."""
     return _store(state).read(state["observation"], Observation)[0]
 
 
 def feedback_of(state: TeacherState) -> Feedback:
-    """What the feedback reader made of it."""
+    """Read the feedback that the feedback reader selected."""
     return _store(state).read(state["feedback"], Feedback)[0]
 
 
 def plan_of(state: TeacherState) -> Plan:
-    """The plan in force."""
+    """Read the current plan."""
     return _store(state).read(state["plan"], Plan)[0]
 
 
 def generated_of(state: TeacherState) -> list[Row]:
-    """The rows of the last generation, unverified."""
+    """Read the unverified rows of the last generation."""
     return _store(state).read(state["generated"], Row)
 
 
 def accepted_of(state: TeacherState) -> list[Row]:
-    """Rows accepted in this teaching; none before the first verification."""
+    """Read the rows accepted in this iteration; none before the first verification."""
     return _store(state).read(state["accepted"], Row) if state.get("round") else []
 
 
 def rejected_of(state: TeacherState) -> list[Rejected]:
-    """Rows and replies rejected in this teaching; none before the first generation."""
+    """Read the rows and replies rejected in this iteration; none before the first generation."""
     return _store(state).read(state["rejected"], Rejected) if "rejected" in state else []
 
 
 def earlier_of(state: TeacherState) -> list[Row]:
-    """Rows accepted in the iterations before."""
+    """Read the rows accepted in earlier iterations."""
     return [row for ref in state.get("earlier", []) for row in _store(state).read(ref, Row)]
 
 

@@ -1,4 +1,4 @@
-"""Live objects by config, one of each per process: tasks, students, gateways. State only ever names them."""
+"""Process-wide registry of live objects by config: tasks, students, gateways. They never enter the state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dataenvgym.agents.llm.response_cache import ResponseCache
 from dataenvgym.agents.llm.spending import Caps
 from dataenvgym.envs.errors import RunFolderError
 from dataenvgym.envs.students import Student, make_student
-from dataenvgym.envs.tasks import Task, load_task
+from dataenvgym.envs.tasks import TASKS, Task, load_task
 from dataenvgym.envs.teacher_env import TeacherEnv
 from dataenvgym.envs.types import Report
 from dataenvgym.graphs.config import CONFIG_FILE, EpisodeConfig, changed_keys, load_config
@@ -29,13 +29,13 @@ RESPONSES = "responses.sqlite"
 
 _objects: dict[tuple[str, ...], Any] = {}
 _lock = threading.RLock()
-# All work of students happens in this one thread. Each thread that runs torch keeps OpenMP workers of its own, and
-# those of several threads crowd the cores: a training step took 2.6 s in changing threads, 1.5 s in one.
+# All students work in this one thread. Each thread that runs torch keeps its own OpenMP workers, and those of
+# several threads compete for the cores: a training step took 2.6 s in changing threads, 1.5 s in one.
 _student_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="student")
 
 
 async def in_student_thread(work: Callable[[], T]) -> T:
-    """The result of `work`, run off the event loop in the thread that all students share."""
+    """Run `work` in the thread that all students share, off the event loop, and return its result."""
     context = copy_context()  # as asyncio.to_thread does: the graph's stream writer is found through it
     return await asyncio.get_running_loop().run_in_executor(_student_thread, lambda: context.run(work))
 
@@ -50,14 +50,14 @@ def stream_reporter(writer: Callable[[Any], None], prefix: str = "") -> Report:
 
 
 def task_of(config: EpisodeConfig) -> Task:
-    """The config's task."""
+    """Return the config's task."""
     return _get_or_create(("task", config.task.model_dump_json()), lambda: load_task(config.task))
 
 
 def check_config(config: EpisodeConfig, run_dir: str) -> None:
-    """Refuse to go on with a run under another config than its own; budgets and `approve` may change.
+    """Refuse to continue a run with a config other than its own; budgets and `approve` may change.
 
-    LangGraph keeps no context with a thread: a resume without it would take the defaults without a word.
+    LangGraph stores no context with a thread: a resume without it would silently use the defaults.
 
     Raises:
         RunFolderError: another config; the text names the keys that differ.
@@ -69,7 +69,7 @@ def check_config(config: EpisodeConfig, run_dir: str) -> None:
         keys = [key for key in changed_keys(begun, config) if key != "approve" and not key.startswith("budget.")]
         if keys:
             raise RunFolderError(
-                f"{run_dir} was begun with another config: {', '.join(keys)}. Give the context it was begun with "
+                f"{run_dir} was started with another config: {', '.join(keys)}. Give its own context "
                 f"({path}; in Studio an assistant keeps it), or name another run_dir."
             )
         return True
@@ -78,23 +78,23 @@ def check_config(config: EpisodeConfig, run_dir: str) -> None:
 
 
 def held_out_of(config: EpisodeConfig) -> HeldOut:
-    """The index of the task's val and test questions that rows are compared with."""
+    """Return the index of the task's val and test questions that rows are compared with."""
     task, overlap = task_of(config), config.teacher.checks.overlap
     key = ("held out", config.task.model_dump_json(), str(overlap))
     return _get_or_create(key, lambda: HeldOut([*task.val, *task.test], overlap, task.domain.identity))
 
 
 def student_of(config: EpisodeConfig, report: Report | None = None, run_dir: str | None = None) -> Student:
-    """The config's student; `report` hears of it being made, which may take minutes the first time.
+    """Return the config's student. Its preparation may take minutes the first time; `report` is called meanwhile.
 
-    A server that is started for it writes its log into the run that asks for it first.
+    A server started for the student writes its log into the first run that uses it.
     """
     student, folder = config.student_config(), None if run_dir is None else Path(run_dir)
     return _get_or_create(("student", student.model_dump_json()), lambda: make_student(student, report, folder))
 
 
 def env_of(config: EpisodeConfig, run_dir: str, report: Report | None = None) -> TeacherEnv:
-    """The environment of a run."""
+    """Make the environment of a run."""
     check_config(config, run_dir)
     return TeacherEnv(
         task_of(config),
@@ -106,8 +106,7 @@ def env_of(config: EpisodeConfig, run_dir: str, report: Report | None = None) ->
 
 
 def gateway_of(config: EpisodeConfig, run_dir: str) -> Gateway:
-    """The gateway of a run, with its ledger and response cache in the run folder."""
-
+    """Return the gateway of a run, with its ledger and response cache in the run folder."""
     check_config(config, run_dir)
 
     def make() -> Gateway:
@@ -119,6 +118,7 @@ def gateway_of(config: EpisodeConfig, run_dir: str) -> Gateway:
             cache=ResponseCache(folder / RESPONSES),
             ledger=Ledger(folder / "ledger.jsonl"),
             caps=caps,
+            domain=TASKS.find(config.task.name).domain,
         )
 
     caps = Caps(config.budget.max_calls, config.budget.max_tokens, config.budget.max_cost)
@@ -128,7 +128,7 @@ def gateway_of(config: EpisodeConfig, run_dir: str) -> Gateway:
 
 
 async def asker_of(config: EpisodeConfig, state: TeacherState, node: str) -> Asker:
-    """What `node` asks the teacher's model with: prompts by name, items by schema, each call in the ledger."""
+    """Make the asker of `node`: it renders prompts by name and records each call in the ledger."""
     gateway = await asyncio.to_thread(gateway_of, config, state["run_dir"])
     task = await asyncio.to_thread(task_of, config)
     return Asker(gateway, task.domain, config.teacher, node, state["iteration"])

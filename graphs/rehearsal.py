@@ -1,4 +1,4 @@
-"""A teacher's first iteration without a student: an observation as the environment would show it, in a folder."""
+"""Rehearse a teacher's first iteration without a student, on an observation made up in a folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dataenvgym.graphs.state import TeacherInput
 
 
 def offline(config: EpisodeConfig) -> EpisodeConfig:
-    """The config with the scripted model, no cap, no question to a person and no check that needs a student."""
+    """Change the config to the scripted model, without caps, approval and checks that need a student."""
     llm = config.teacher.llm.model_copy(update={"model": SCRIPTED, "base_url": None, "cache": False})
     names = [name for name in config.teacher.checks.names if find_check(name).cost != "student"]
     checks = config.teacher.checks.model_copy(update={"names": names})
@@ -29,16 +29,16 @@ def offline(config: EpisodeConfig) -> EpisodeConfig:
 
 
 async def rehearsed_input(config: EpisodeConfig, folder: Path) -> TeacherInput:
-    """What the teacher is given in iteration 1, for a student that gets every other val instance right.
+    """Make the teacher's input in iteration 1, for a student that gets every other val instance right.
 
-    The observation is written into `folder`, as in a run. Skills are found as the config says, which may ask
-    the config's model.
+    The observation is written into `folder`, as in a run. Skills come from the source in the config, which may
+    be the config's model.
     """
     task = await asyncio.to_thread(task_of, config)
     skills = await find_skills(config, str(folder))
     texts = [task.domain.render_answer("", i.answer) if n % 2 else "" for n, i in enumerate(task.val)]
     predictions = await asyncio.to_thread(score, task.domain, task.val, texts, skills)
-    student = cast(Student, None)  # to observe asks none
+    student = cast(Student, None)  # observing uses no student
     env = TeacherEnv(task, student, config.student_config().train, folder)
     observation = env.observe(
         structure=config.structure,

@@ -1,7 +1,7 @@
 """The skill_tree structure: a forest of skills and subskills, explored or exploited.
 
-`graph` is the whole episode, `teacher` the teacher, `alone` the teacher fed from a saved observation (for
-LangGraph Studio); all are builders without a checkpointer, to be compiled as they are or edited first.
+`graph` is the whole episode, `teacher` the teacher, `alone` the teacher on a saved observation (for LangGraph
+Studio). All are builders without a checkpointer, to compile unchanged or after editing.
 """
 
 from dataenvgym.graphs.episode import build_episode

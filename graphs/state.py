@@ -26,7 +26,7 @@ class Step(TypedDict):
 
 
 class EpisodeState(TypedDict, total=False):
-    """State of the episode graph. `steps` grows; all else is replaced."""
+    """State of the episode graph. `steps` grows; every other value is replaced."""
 
     run_dir: str
     iteration: int
@@ -42,13 +42,13 @@ class EpisodeState(TypedDict, total=False):
 
 
 class EpisodeInput(TypedDict, total=False):
-    """What an episode starts from: nothing, or the run folder to write into."""
+    """Input of an episode: nothing, or the run folder to write into."""
 
     run_dir: Annotated[str, Field(description="Folder to write into; empty: runs/<task>-<structure>-seed<seed>.")]
 
 
 class TeacherInput(TypedDict):
-    """What a teacher is given: an observation and the rows of the iterations before, as files of the run.
+    """Input of a teacher: an observation and the rows of earlier iterations, as files of the run.
 
     `student`: the key of the student that the rows are for; None or absent: the base.
     """
@@ -61,7 +61,7 @@ class TeacherInput(TypedDict):
 
 
 class TeacherOutput(TypedDict, total=False):
-    """What a teacher gives back: its plan, the rows to train on, and what was rejected."""
+    """Output of a teacher: its plan, the rows to train on, and the rejected rows."""
 
     plan: Ref
     accepted: Ref
@@ -69,9 +69,9 @@ class TeacherOutput(TypedDict, total=False):
 
 
 class TeacherState(TypedDict, total=False):
-    """State inside a teacher. `round` counts generations: 0, then one per refill; `missing`: rows still short.
+    """State inside a teacher. `round` counts generations: 0, then one per refill; `missing`: rows to generate.
 
-    `stopped`: the cap on calls, tokens or cost that the teacher ran into; it asks for no more then.
+    `stopped`: the cap on calls, tokens or cost that is used up; the teacher makes no further calls then.
     """
 
     run_dir: str

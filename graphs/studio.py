@@ -1,9 +1,9 @@
-"""A teacher alone, for LangGraph Studio: it teaches from a saved observation, without a student, in seconds.
+"""A teacher alone, for LangGraph Studio: it works on a saved observation, without a student, in seconds.
 
 open_observation -> teach (the teacher, a subgraph) -> show_rows
 
-`teacher_alone` wraps any teacher graph. Each call works in a new folder under `runs/debug`; the run that the
-observation comes from is only read.
+`teacher_alone` wraps any teacher graph. Each call works in a new folder under `runs/debug`; the run with the
+observation is only read.
 """
 
 from __future__ import annotations
@@ -48,30 +48,30 @@ Context = Runtime[EpisodeConfig]
 
 FOLDER = Path("runs/debug")
 OWN_CONFIG = "teacher.yaml"
-"""The config of a teacher alone. Not config.yaml: what it sets of the teacher may change from call to call."""
-# What of the config may differ from the run's. All else is what the observation was made with.
+"""The config of a teacher alone. Not config.yaml: its teacher settings may change from call to call."""
+# The keys that may differ from the run's config; the observation depends on all others.
 FREE = ("teacher", "budget", "approve")
 SHOWN = 10
 WIDEST = 300
 
 
 class AloneInput(TypedDict, total=False):
-    """Which observation to teach from; left empty: a rehearsed first one, made without a student."""
+    """The observation to use; empty: a rehearsed first observation, made without a student."""
 
     run: Annotated[
         str,
         Field(description="Folder of a finished or running run, which is only read; empty: a rehearsed start."),
     ]
     iteration: Annotated[
-        int, Field(ge=0, description="The iteration whose observation the teacher is shown; 0: the last one.")
+        int, Field(ge=0, description="The iteration whose observation the teacher sees; 0: the last one.")
     ]
     given_plan: Annotated[
-        dict[str, Any], Field(description="A plan to generate in the place of the planner's own; empty: none.")
+        dict[str, Any], Field(description="A plan to generate instead of the planner's own; empty: none.")
     ]
 
 
 class TeachingPreview(TypedDict):
-    """What came out, short enough to read in Studio; everything is in the files of the folder."""
+    """A preview of the result, short enough for Studio; the files of the folder have everything."""
 
     plan: list[str]
     accepted: int
@@ -81,7 +81,7 @@ class TeachingPreview(TypedDict):
 
 
 class AloneState(AloneInput, TypedDict, total=False):
-    """The input, the folder worked in, what the teacher is given, its references, and what to show of them."""
+    """The input, the working folder, the teacher's input and references, and the preview."""
 
     folder: str
     given: TeacherInput
@@ -92,7 +92,7 @@ class AloneState(AloneInput, TypedDict, total=False):
 
 
 class AloneOutput(TypedDict, total=False):
-    """Where the files are, and what is in them."""
+    """The folder with the files, and a preview of them."""
 
     folder: str
     shown: TeachingPreview
@@ -101,24 +101,24 @@ class AloneOutput(TypedDict, total=False):
 def teacher_alone(
     teacher: Any = None, structure: Structure = "skill_tree"
 ) -> StateGraph[AloneState, EpisodeConfig, AloneInput, AloneOutput]:
-    """A teacher to be run by itself, as an uncompiled graph.
+    """Build a graph, uncompiled, that runs a teacher by itself.
 
-    With a run, the config is the run's own; what the context sets of `teacher`, `budget` and `approve` goes on
-    top. It is kept in the folder, so that going on after a question to a person needs no context. The check
-    `student` is left out.
+    With a run, the config is the run's own; the context's `teacher`, `budget` and `approve` override it. The
+    folder stores the config, so continuing after a question to a person needs no context. The check `student`
+    is left out.
 
     Args:
-        teacher: as `build_episode` takes it; None: ours for `structure`.
-        structure: what its observations are of.
+        teacher: as for `build_episode`; None: the standard teacher of `structure`.
+        structure: the structure of its observations.
 
     Raises (when the graph runs):
-        RunFolderError: `run` is no run folder or has no observation of that iteration.
+        RunFolderError: `run` is not a run folder or has no observation of that iteration.
         ConfigError: the run is of another structure or task.
     """
     graph_of_teacher = compiled(build_teacher(structure) if teacher is None else teacher, structure)
 
     async def open_observation(state: AloneState, runtime: Context) -> AloneState:
-        """Put the observation, the earlier rows and the config into a new folder."""
+        """Copy the observation, the earlier rows and the config into a new folder."""
         run, number = (state.get("run") or "").strip(), state.get("iteration") or 0
         folder = await asyncio.to_thread(_new_folder, structure)
         if run:
@@ -136,7 +136,7 @@ def teacher_alone(
         return {"folder": str(folder), "given": given}
 
     async def teach(state: AloneState, runtime: Context) -> TeacherOutput:
-        """The teacher, with the config of the folder."""
+        """Run the teacher with the config of the folder."""
         config = await asyncio.to_thread(_in_force, Path(state["folder"]) / OWN_CONFIG, runtime.context)
         await asyncio.to_thread(_put_plan, state)
         found: TeacherOutput = await graph_of_teacher.ainvoke(state["given"], context=config)
@@ -156,7 +156,7 @@ def teacher_alone(
 
 
 async def show_rows(state: AloneState) -> AloneState:
-    """The plan, the first rows and why others were rejected, as text."""
+    """Show the plan, the first rows and the reasons for rejections as text."""
     return {"shown": await asyncio.to_thread(_shown, state)}
 
 
@@ -166,7 +166,7 @@ def _new_folder(structure: Structure) -> Path:
 
 
 def _copied(run: Path, number: int, folder: Path, structure: Structure, context: EpisodeConfig) -> TeacherInput:
-    """What the teacher of `run` was given in an iteration, in files of `folder`."""
+    """Copy the input of `run`'s teacher in an iteration into files of `folder`."""
     number, observation = _observation(run, number)
     if not (run / CONFIG_FILE).is_file():
         raise ConfigError(f"run: {run} has no {CONFIG_FILE}, so it is no run")
@@ -195,7 +195,7 @@ def _copied(run: Path, number: int, folder: Path, structure: Structure, context:
 
 
 def _observation(run: Path, number: int) -> tuple[int, Observation]:
-    """The iteration and its observation."""
+    """Find the iteration and read its observation."""
     if not run.is_dir():
         raise RunFolderError(f"run: there is no folder {run.absolute()}")
     there = sorted(int(path.parent.name) for path in run.glob("iterations/[0-9]*/observation.jsonl"))
@@ -209,26 +209,26 @@ def _observation(run: Path, number: int) -> tuple[int, Observation]:
 
 
 def _added(taught: Mapping[int, int], iteration: int) -> int | None:
-    """Rows that an iteration added, as far as the observation tells."""
+    """Count the rows that an iteration added; None where the observation does not show it."""
     if iteration not in taught:
         return None
     return taught[iteration] - taught.get(iteration - 1, 0)
 
 
 def _accepted(run: Path, iteration: int, count: int | None) -> list[Row]:
-    """The rows accepted in an earlier iteration: the last round's file, which holds those of all rounds."""
+    """Read the rows accepted in an earlier iteration from the last round's file, which has those of all rounds."""
     folder = run / Store.iteration(iteration, "")
     files = sorted(
         folder.glob("accepted*.jsonl"), key=lambda path: int("".join(re.findall(r"\d", path.stem)) or 0)
     )
     rows = read_jsonl(files[-1], Row) if files else []
     if count is not None and len(rows) != count:
-        raise RunFolderError(f"{folder}: {len(rows)} accepted rows are there, {count} were taught")
+        raise RunFolderError(f"{folder}: found {len(rows)} accepted rows, expected {count} as in the observation")
     return rows
 
 
 def _copy_replies(source: Path, target: Path) -> None:
-    """The run's replies of the model, so that an unchanged call is not paid again; left out where unreadable."""
+    """Copy the run's replies, so that an unchanged call is not paid again; skip them where unreadable."""
     copy_database(source, target)
     if not target.is_file():
         return
@@ -244,14 +244,14 @@ def _copy_replies(source: Path, target: Path) -> None:
 
 
 def _in_force(saved: Path, context: EpisodeConfig) -> EpisodeConfig:
-    """A saved config, and on top what the context says of what may differ."""
+    """Load a saved config and override the keys of `FREE` that the context sets."""
     config = load_config(saved)
     chosen = context.model_dump(mode="json", exclude_unset=True, include=set(FREE))
     return _without_student(parse_config(_merged(json.loads(config.model_dump_json()), chosen), "context"))
 
 
 def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Two nested mappings as one; `above` wins."""
+    """Merge two nested mappings; `above` wins."""
     found = dict(below)
     for key, value in above.items():
         old = found.get(key)
@@ -260,7 +260,7 @@ def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_student(config: EpisodeConfig) -> EpisodeConfig:
-    """The config without the checks that ask a student."""
+    """Remove the checks that need a student from the config."""
     names = [name for name in config.teacher.checks.names if find_check(name).cost != "student"]
     checks = config.teacher.checks.model_copy(update={"names": names})
     return config.model_copy(update={"teacher": config.teacher.model_copy(update={"checks": checks})})
@@ -271,7 +271,7 @@ def _write_config(config: EpisodeConfig, folder: Path) -> None:
 
 
 def _put_plan(state: AloneState) -> None:
-    """Put the given plan where the planner takes it for its own; take away that of another branch."""
+    """Write the given plan where the planner finds it; remove that of another branch."""
     name = Store.iteration(state["given"]["iteration"], GIVEN_PLAN)
     plan = approved({"plan": state["given_plan"]}) if state.get("given_plan") else None
     if plan is None:

@@ -1,4 +1,4 @@
-"""What came out of a run, from its files: summary.json."""
+"""The summary of a run, computed from its files: summary.json."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from dataenvgym.graphs.timing import totals
 
 
 def best_step(steps: Sequence[Step]) -> Step:
-    """The step with the best validation accuracy; the earliest of equals (fewer rows)."""
+    """Find the step with the best validation accuracy; of equals the earliest (fewer rows)."""
     return max(steps, key=lambda s: (s["accuracy"], -s["iteration"]))
 
 
 def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reason: str) -> dict[str, Any]:
-    """Everything the final report shows, as JSON: accuracies are fractions with n and 95% intervals."""
+    """Collect everything for the final report as JSON; accuracies are fractions with n and 95% intervals."""
     base = read_jsonl(run_dir / "test" / "base.jsonl", Prediction)
     best = read_jsonl(run_dir / "test" / "best.jsonl", Prediction)
     skills_base, skills_best = by_skill(base), by_skill(best)
@@ -75,7 +75,7 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
 
 
 def _val(run_dir: Path, step: Step) -> dict[str, Any]:
-    """A point of the curve, overall and per skill. `predictions`: the file that it is counted from."""
+    """Make a point of the curve, overall and per skill. `predictions`: the file that it is computed from."""
     groups = by_skill(Store(run_dir).read(step["predictions"], Prediction))
     return {
         "iteration": step["iteration"],
@@ -88,10 +88,10 @@ def _val(run_dir: Path, step: Step) -> dict[str, Any]:
 
 
 def _rows(run_dir: Path, step: Step, salvaged: int) -> dict[str, Any]:
-    """What became of the rows of an iteration. `received` came as rows of the schema, and each of them was
-    accepted or rejected; `salvaged` of them came in a cut or partly invalid reply; `refilled`: accepted rows of a
-    refill round; `rejected`: by check, broken items and failed calls (`schema`, `call`, `budget`) too; `skills`:
-    accepted rows of each; `files`: where the plan and the rows lie, None for what the iteration did not have."""
+    """Account for the rows of an iteration. `received`: rows of the schema, each accepted or rejected; `salvaged`:
+    those of cut or partly invalid replies; `refilled`: accepted rows of refill rounds; `rejected`: counts by
+    check, including malformed items and failed calls (`schema`, `call`, `budget`); `skills`: accepted rows of
+    each; `files`: the files of the plan and the rows, None where the iteration has none."""
     store = Store(run_dir)
     refs = {"plan": step["plan"], "accepted": step["accepted"], "rejected": step["rejected"]}
     plan = store.read(refs["plan"], Plan) if refs["plan"] else []

@@ -1,9 +1,9 @@
 """The teacher's nodes and their wiring, the same in every structure.
 
 read_feedback -> plan_data [-> approve_plan] -> generate_data -> verify_data, and back to generate_data while
-rows are missing and refill rounds are left. A structure differs in what its reader shows and which policies it
-has (agents/feedback_reader.py, agents/policies/): both are looked up by the config's structure, so one
-builder serves all three.
+rows are missing and refill rounds are left. Structures differ in their feedback reader and their policies
+(agents/feedback_reader.py, agents/policies/). Both are looked up by the config's structure, so one builder
+serves all three.
 
 A node reads its files, calls a plain function of `dataenvgym.agents`, and writes files; state holds references.
 """
@@ -52,7 +52,7 @@ GIVEN_PLAN = "plan-given.jsonl"
 
 @timed("teach")
 async def read_feedback(state: TeacherState, runtime: Context) -> TeacherState:
-    """Feedback reader: what of the observation the planner and the generator are shown."""
+    """Feedback reader: select the part of the observation that the planner and the generator see."""
     config = runtime.context
     observation = await asyncio.to_thread(observation_of, state)
     feedback = READERS[config.structure](observation, config.teacher, config.seed)
@@ -66,16 +66,16 @@ class Node(Protocol):
     """A node of the teacher, for the type checker."""
 
     def __call__(self, state: TeacherState, runtime: Context) -> Awaitable[TeacherState]:
-        """The keys of the state that change."""
+        """Return the keys of the state that change."""
         ...
 
 
 def planner(own: Policy | None = None) -> Node:
-    """The node `plan_data` with a policy of your own; None: the one that the config names."""
+    """Make the node `plan_data` with your own policy; None: the policy that the config names."""
 
     @timed("teach")
     async def plan_data(state: TeacherState, runtime: Context) -> TeacherState:
-        """Skill planner: the policy turns feedback into a plan, a list of data requests; a given one stands."""
+        """Skill planner: the policy turns feedback into a plan, a list of data requests. A given plan is kept."""
         config = runtime.context
         given = await asyncio.to_thread(given_plan, state)
         feedback = await asyncio.to_thread(feedback_of, state)
@@ -103,36 +103,36 @@ plan_data = planner()
 
 
 def given_plan(state: TeacherState) -> Plan | None:
-    """The plan that a fork of another run has put in the planner's place, or None."""
+    """Read the plan that a fork gives instead of the planner's; None without one."""
     path = Path(state["run_dir"]) / Store.iteration(state["iteration"], GIVEN_PLAN)
     return read_jsonl(path, Plan)[0] if path.is_file() else None
 
 
 async def approve_plan(state: TeacherState, runtime: Context) -> TeacherState:
-    """A person says yes, or gives an edited plan; nothing is generated before."""
+    """Ask a person to accept the plan or to edit it, before any row is generated."""
     plan = await asyncio.to_thread(plan_of, state)
     answer: Any = interrupt({"question": "Generate this plan?", "plan": plan.model_dump()})
     edited = approved(answer)
     if edited is None:
         return {}
     return {
-        # A file of its own: were the kill to come now, the node would run again and read the plan as it was.
+        # A separate file: after a kill at this point the node runs again and must read the original plan.
         "plan": await asyncio.to_thread(save, state, "plan-approved", [edited]),
         "missing": sum(r.count for r in edited.requests),
     }
 
 
 def approved(answer: Any) -> Plan | None:
-    """The edited plan in a person's answer to `approve_plan`, or None for a plain yes.
+    """Read the edited plan in a person's answer to `approve_plan`; None for a plain yes.
 
     Raises:
-        TeacherError: a refusal, or something that is no plan. LangGraph would give such an answer to the node
-            again on every resume, so whoever asks the person checks the answer with this before handing it in.
+        TeacherError: a refusal, or an answer that is not a plan. LangGraph would repeat such an answer on every
+            resume, so callers check the answer with this function before they pass it on.
     """
     if not isinstance(answer, dict):
         if answer in (True, "yes", "y"):
             return None
-        raise TeacherError("approve_plan: the plan was refused. Answer 'yes' or an edited plan to go on.")
+        raise TeacherError("approve_plan: the plan was refused. Answer 'yes' or an edited plan to continue.")
     try:
         return Plan.model_validate(answer.get("plan", answer))
     except ValidationError as error:
@@ -141,7 +141,7 @@ def approved(answer: Any) -> Plan | None:
 
 @timed("teach")
 async def generate_data(state: TeacherState, runtime: Context) -> TeacherState:
-    """Data generator: the rows that the plan still lacks, all calls at the same time."""
+    """Data generator: generate the rows that the plan still lacks, all calls at the same time."""
     config, turn = runtime.context, state["round"]
     feedback = await asyncio.to_thread(feedback_of, state)
     plan = await asyncio.to_thread(plan_of, state)
@@ -165,7 +165,7 @@ async def generate_data(state: TeacherState, runtime: Context) -> TeacherState:
 
 @timed("teach")
 async def verify_data(state: TeacherState, runtime: Context) -> TeacherState:
-    """Verifier: checks each new row; what fails is kept with its reason."""
+    """Verifier: check each new row; store the rejected ones with their reasons."""
     config, turn = runtime.context, state["round"]
     plan = await asyncio.to_thread(plan_of, state)
     asker = await asker_of(config, state, "verify_data")
@@ -206,14 +206,14 @@ VERIFIED: dict[Hashable, str] = {"rows missing": "generate_data", "done": END}
 
 
 def after_plan(state: TeacherState, runtime: Context) -> Literal["ask a person", "go", "cap reached"]:
-    """To the person when the config asks for approval; to the end without a plan."""
+    """Go to the person when the config requires approval; to the end without a plan."""
     if state.get("stopped"):
         return "cap reached"
     return "ask a person" if runtime.context.approve else "go"
 
 
 def after_verify(state: TeacherState, runtime: Context) -> Literal["rows missing", "done"]:
-    """Back to generation while rows are missing, refill rounds are left and no cap forbids it."""
+    """Return to generation while rows are missing, refill rounds are left and no cap is used up."""
     refill = state["missing"] > 0 and state["round"] <= runtime.context.teacher.refill_rounds
     return "rows missing" if refill and not state.get("stopped") else "done"
 
@@ -221,7 +221,7 @@ def after_verify(state: TeacherState, runtime: Context) -> Literal["rows missing
 def build_teacher(
     structure: Structure = "skill_tree",
 ) -> StateGraph[TeacherState, EpisodeConfig, TeacherInput, TeacherOutput]:
-    """The teacher as an uncompiled graph, to be used as it is or edited (docs/design.md)."""
+    """Build the teacher as an uncompiled graph, to use unchanged or to edit (docs/design.md)."""
     graph = StateGraph(
         TeacherState,
         context_schema=config_for(structure),

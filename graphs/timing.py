@@ -1,4 +1,4 @@
-"""Seconds per phase, kept in the run folder so that they survive a resume."""
+"""Seconds per phase, stored in the run folder so that they survive a resume."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILE = "timings.jsonl"
 
 
 def timed(phase: Phase) -> Callable[[Node], Node]:
-    """Record how long an async node of that phase took, once it has finished."""
+    """Record the duration of an async node of that phase when it finishes."""
 
     def wrap(node: Node) -> Node:
         @functools.wraps(node)
@@ -32,7 +32,7 @@ def timed(phase: Phase) -> Callable[[Node], Node]:
 
 @contextmanager
 def measured(run_dir: str, phase: Phase, node: str) -> Iterator[None]:
-    """Record the seconds of the block; of one that fails nothing is recorded."""
+    """Record the seconds of the block, unless it fails."""
     began = time.perf_counter()
     yield
     _record(Path(run_dir), phase, node, time.perf_counter() - began)
@@ -44,7 +44,7 @@ def _record(run_dir: Path, phase: Phase, node: str, seconds: float) -> None:
 
 
 def totals(run_dir: Path) -> dict[str, float]:
-    """Seconds per phase and in all; a line cut by a kill is passed over."""
+    """Sum the seconds per phase and in total; skip a line cut by a kill."""
     sums = {"teach": 0.0, "train": 0.0, "evaluate": 0.0, "setup": 0.0}
     path = run_dir / FILE
     for line in path.read_text().splitlines() if path.exists() else []:

@@ -14,10 +14,11 @@ from dataenvgym.agents.checks.solve import check_solve
 from dataenvgym.agents.checks.student import check_student
 from dataenvgym.agents.config import CheckConfig
 from dataenvgym.envs.domains.base import Domain
-from dataenvgym.envs.errors import UnknownNameError
+from dataenvgym.envs.registry import Registry
 
-CHECKS: dict[str, Check] = {
-    check.name: check
+CHECKS: Registry[Check] = Registry("check", "dataenvgym.checks")
+CHECKS.update(
+    (check.name, check)
     for check in (
         Check("format", "free", "question and answer are there, the row is not overlong", row=check_format),
         Check("answer", "free", "the task's scorer reads the answer back", row=check_answer),
@@ -27,7 +28,7 @@ CHECKS: dict[str, Check] = {
         Check("execute", "sandbox", "the program passes its tests, a trivial one does not", rows=check_execute),
         Check("solve", "llm", "most of several independent solutions agree with its answer", rows=check_solve),
     )
-}
+)
 COSTS: tuple[Cost, ...] = get_args(Cost)
 
 
@@ -43,6 +44,4 @@ def find_check(name: str) -> Check:
     Raises:
         UnknownNameError: there is none; the text names the nearest.
     """
-    if name not in CHECKS:
-        raise UnknownNameError("check", name, CHECKS)
-    return CHECKS[name]
+    return CHECKS.find(name)

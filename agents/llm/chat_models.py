@@ -67,8 +67,12 @@ def has_hooks(config: TeacherModelConfig) -> bool:
     return provider_of(config) in _OPENAI
 
 
-def build_chat_model(config: TeacherModelConfig, seed: int, throttle: Throttle) -> "BaseChatModel":
+def build_chat_model(
+    config: TeacherModelConfig, seed: int, throttle: Throttle, domain: str = "math"
+) -> "BaseChatModel":
     """Build the chat model of `config`. Its connections belong to the event loop that first uses it.
+
+    `domain`: whose curriculum the scripted model teaches.
 
     Raises:
         ConfigError, UnknownNameError: see `provider_of`.
@@ -78,7 +82,7 @@ def build_chat_model(config: TeacherModelConfig, seed: int, throttle: Throttle) 
     if provider == SCRIPTED:
         from dataenvgym.agents.scripted.chat_model import ScriptedChatModel
 
-        return ScriptedChatModel(seed=seed, **config.scripted.model_dump())
+        return ScriptedChatModel(seed=seed, domain=domain, **config.scripted.model_dump())
 
     name = config.model.partition(":")[2]
     settings: dict[str, Any] = {

@@ -91,14 +91,17 @@ class Gateway:
         cache: ResponseCache | None,
         ledger: Ledger | None,
         caps: Caps = UNCAPPED,
+        domain: str = "math",
     ) -> None:
         """Check the model's name and count the spending in the ledger. Makes no request.
+
+        `domain`: of the task, for the scripted model.
 
         Raises:
             ConfigError, UnknownNameError: `config.model` names no known provider, or a cap cannot be kept.
         """
         self.spending = Spending(config, caps, ledger.records() if ledger else ())
-        self.config, self.seed = config, seed
+        self.config, self.seed, self.domain = config, seed, domain
         self._provider = provider_of(config)
         self._cache = cache if config.cache else None
         self._ledger = ledger
@@ -293,7 +296,9 @@ class Gateway:
         throttle = throttle_of(self.config)
         built = per_loop(
             self._models,
-            lambda: asyncio.ensure_future(asyncio.to_thread(build_chat_model, self.config, self.seed, throttle)),
+            lambda: asyncio.ensure_future(
+                asyncio.to_thread(build_chat_model, self.config, self.seed, throttle, self.domain)
+            ),
         )
         try:
             return await asyncio.shield(built)  # shared: one cancelled caller must not take it from the others

@@ -1,12 +1,11 @@
 """The offline teacher model `scripted`: a chat model that needs no key and no network.
 
-It is a test instrument, not a language model: it writes problems of the embedded tasks, `arithmetic` and
-`functions`, from procedural generators. Results that use it must say so.
+It is a test instrument, not a language model: it writes problems from the procedural generators of a domain's
+curriculum. Results that use it must say so.
 """
 
 import asyncio
 import json
-import re
 import time
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -23,9 +22,8 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
 from dataenvgym.agents.scripted import replies
-from dataenvgym.envs.domains.base import Curriculum
-from dataenvgym.envs.domains.code.curriculum import CURRICULUM as CODE
-from dataenvgym.envs.domains.math.curriculum import CURRICULUM as MATH
+from dataenvgym.envs.domains.base import DOMAINS, Curriculum
+from dataenvgym.envs.errors import TeacherError
 
 MODEL_NAME = "scripted"
 
@@ -39,6 +37,7 @@ class ScriptedChatModel(BaseChatModel):
     """
 
     seed: int = 0
+    domain: str = Field("math", description="The domain whose curriculum it teaches.")
     wrong_answer: float = Field(0.0, ge=0, le=1, description="Share of rows with a changed answer.")
     duplicate: float = Field(0.0, ge=0, le=1, description="Share of rows that repeat an earlier row.")
     malformed: float = Field(0.0, ge=0, le=1, description="Share of replies cut short within their JSON.")
@@ -95,7 +94,7 @@ class ScriptedChatModel(BaseChatModel):
         prompt = "\n".join(str(message.text) for message in messages if isinstance(message, HumanMessage))
         key = json.dumps([self.seed, kwargs.get("seed"), tool, said])
         digest = sha256(key.encode()).hexdigest()
-        curriculum = _curriculum(kwargs.get("tools") or [], tool, prompt, said)
+        curriculum = self._curriculum()
         items = replies.items(tool, prompt, Random(digest), curriculum)
         if items is None:
             reply = f"The scripted model has no answer for the tool {tool!r}."
@@ -112,6 +111,15 @@ class ScriptedChatModel(BaseChatModel):
             "total_tokens": sent + received,
         }
         return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _curriculum(self) -> Curriculum:
+        found = DOMAINS.find(self.domain).curriculum()
+        if found is None:
+            raise TeacherError(
+                f"the scripted model has nothing to teach in the domain {self.domain!r}, which has no "
+                "curriculum.py. Name a language model in teacher.llm.model, or write a curriculum (docs/tasks.md)."
+            )
+        return found
 
     def _reply(self, tool: str, items: list[dict[str, Any]], digest: str, rng: Random) -> tuple[str, AIMessage]:
         """(the text that a server would have sent, the message), broken at the asked rate."""
@@ -159,20 +167,3 @@ def _asked_tool(tools: Sequence[dict[str, Any]], choice: str | dict[str, Any] | 
     names = [str(tool["function"]["name"]) for tool in tools]
     wanted = choice.get("function", {}).get("name") if isinstance(choice, dict) else choice
     return wanted if wanted in names else (names or [""])[0]
-
-
-def _curriculum(
-    tools: Sequence[dict[str, Any]], asked: str, prompt: str, said: Sequence[tuple[str, str]]
-) -> Curriculum:
-    """What to teach: rows with tests are programs; else by the problems and skills shown, else by the words.
-
-    Where nothing tells it is mathematics.
-    """
-    schema = next((tool for tool in tools if tool["function"]["name"] == asked), {})
-    if asked == "submit_rows":
-        return CODE if '"tests"' in json.dumps(schema) else MATH
-    math, code = (replies.mentions(prompt, curriculum) for curriculum in (MATH, CODE))
-    if math != code:
-        return MATH if math > code else CODE
-    system = " ".join(text for kind, text in said if kind == "system")
-    return CODE if re.search(r"\b(Python|programs?|programming|code)\b", system) else MATH

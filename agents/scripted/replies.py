@@ -50,16 +50,6 @@ def read(prompt: str) -> list[Line]:
     return lines
 
 
-def mentions(prompt: str, curriculum: Curriculum) -> int:
-    """How many problems and names of skills in a prompt are the curriculum's."""
-    lines = read(prompt)
-    names = [line for line in lines if line.key in ("Skill", "Known skill", "Name")]
-    problems = [line for line in lines if line.key == "Q"]
-    return sum(_plain(line.value) in curriculum.skills for line in names) + sum(
-        curriculum.recognise(line.value) is not None for line in problems
-    )
-
-
 def _value(lines: Sequence[Line], key: str, default: str = "") -> str:
     return next((line.value for line in lines if line.key == key), default)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 Listing = tuple[list[str], list[list[str]]]
 
 
@@ -61,20 +63,29 @@ def _policies() -> Listing:
     ]
 
 
+def _domains() -> Listing:
+    from dataenvgym.envs.domains.base import DOMAINS
+
+    return ["domain", "what it is"], [[domain.name, domain.summary] for domain in DOMAINS.values()]
+
+
 def _checks() -> Listing:
     from dataenvgym.agents.checks import CHECKS
 
     return ["check", "cost", "what it does"], [[c.name, c.cost, c.summary] for c in CHECKS.values()]
 
 
-def _config() -> Listing:
+def _config(task: str | None = None) -> Listing:
+    from dataenvgym.envs.tasks import TASKS
     from dataenvgym.graphs.config import describe
 
-    return ["key", "default", "what it is"], [list(row) for row in describe()]
+    rows = describe() if task is None else describe(TASKS.find(task).options, "task.options.")
+    return ["key", "default", "what it is"], [list(row) for row in rows]
 
 
-LISTS = {
+LISTS: dict[str, Callable[..., Listing]] = {
     "tasks": _tasks,
+    "domains": _domains,
     "students": _students,
     "teachers": _teachers,
     "structures": _structures,

@@ -1,4 +1,4 @@
-"""The live display of a run: a bar for the work in hand, a line for each thing that has happened."""
+"""The live display of a run: a bar for the current work, a line per finished part."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _line(event: Event) -> str:
     if event["event"] == "waiting":
         return "[yellow]the plan waits for a person's yes; answer it in a terminal[/yellow]"
     if event["event"] == "draining":
-        return "[yellow]ending after the work in hand; once more to stop at once[/yellow]"
+        return "[yellow]ending after the current work; once more to stop at once[/yellow]"
     if event["event"] == "interrupted":
         return "[yellow]interrupted; nothing is lost[/yellow]"
     return ""

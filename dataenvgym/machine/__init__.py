@@ -1,1 +1,1 @@
-"""What this machine is, and what fits on it."""
+"""The hardware of this machine, and which students fit on it."""

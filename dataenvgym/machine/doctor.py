@@ -1,4 +1,4 @@
-"""`dataenvgym doctor`: what this machine can train and serve, and what is missing for it."""
+"""`dataenvgym doctor`: report what this machine can train and serve, and what is missing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OPTIONAL = (
 
 
 class Check(NamedTuple):
-    """One finding. `missing`: the defaults need it; `absent`: something else would; `fix`: what to type then."""
+    """One finding. `missing`: the defaults need it; `absent`: an option needs it; `fix`: what to type."""
 
     group: str
     name: str
@@ -48,7 +48,7 @@ def add_parser(commands: Any) -> None:
     """Add the command `doctor`."""
     parser = commands.add_parser(
         "doctor",
-        help="what this machine can train and serve, and what is missing",
+        help="report what this machine can train and serve, and what is missing",
         description="Look at this machine: processor, memory, GPUs, packages, keys, the sandbox; and say which "
         "sizes of student it can train and serve. The exit status is 1 if the defaults lack something.",
     )
@@ -57,7 +57,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run_doctor(arguments: argparse.Namespace) -> int:
-    """The command `doctor`."""
+    """Run the command `doctor`."""
     found = examine()
     if arguments.json:
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
@@ -69,7 +69,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
 
 
 def examine() -> dict[str, Any]:
-    """All that `doctor` finds, as JSON: `ok`, `machine`, `gpus`, `checks`, `sizing`. No key's value is in it."""
+    """Collect all findings as JSON: `ok`, `machine`, `gpus`, `checks`, `sizing`; never the value of a key."""
     from dataenvgym.machine import hardware
 
     gpus, source = hardware.gpus()
@@ -113,16 +113,14 @@ def _basics(memory: int) -> Iterator[Check]:
     models = sorted(
         p.name for p in (folder / "models").glob("*") if p.is_dir() and not p.name.endswith(".partial")
     )
-    yield Check(
-        "basics", "students made", "ok", ", ".join(models) or "none yet: made when they are first asked for"
-    )
+    yield Check("basics", "students made", "ok", ", ".join(models) or "none yet: made on first use")
     hub = Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface")) / "hub")
     kept = sorted(p.name[8:].replace("--", "/") for p in hub.expanduser().glob("models--*"))
     yield Check("basics", "models of the hub", "ok", ", ".join(kept) or "none downloaded yet")
 
 
 def _packages() -> Iterator[Check]:
-    """What the package itself declares that it needs."""
+    """Check the requirements that the package declares."""
     from packaging.markers import default_environment
     from packaging.requirements import Requirement
 
@@ -203,7 +201,7 @@ def _tools() -> Iterator[Check]:
         is None
     ):
         detail = f"{purpose}; it is installed and does not work here: user namespaces are forbidden"
-        fix = "allow them (sysctl kernel.unprivileged_userns_clone=1), or task.sandbox=rlimits"
+        fix = "allow them (sysctl kernel.unprivileged_userns_clone=1), or task.options.sandbox=rlimits"
         yield Check("tools", "bubblewrap", "absent", detail, fix)
     else:
         yield Check("tools", "bubblewrap", "ok", f"works: {purpose}")
@@ -225,7 +223,7 @@ def _version(package: str) -> str | None:
 
 
 def _sizing(cpu: Cpu, memory: int, gpus: Sequence[Gpu]) -> list[dict[str, Any]]:
-    """Per student and use, what it needs and whether each device has it. Sizes in GiB."""
+    """Compute the memory that each student needs per use, and whether each device has it. Sizes in GiB."""
     from dataenvgym.machine.sizing import MODELS, USES, Device, fits, need
 
     devices = [Device("CPU", memory, 2 if cpu.bf16 else 4, gpus=0)] if memory else []

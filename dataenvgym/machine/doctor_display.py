@@ -1,4 +1,4 @@
-"""What `dataenvgym doctor` prints."""
+"""The output of `dataenvgym doctor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine is: processor, memory, disk, GPUs; found without importing torch where that can be avoided."""
+"""The hardware of this machine: processor, memory, disk, GPUs; found without torch where possible."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Gpu(NamedTuple):
 
 
 def cpu() -> Cpu:
-    """The processor."""
+    """Describe the processor."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -46,7 +46,7 @@ def cpu() -> Cpu:
 
 
 def memory() -> tuple[int, int]:
-    """(bytes in all, bytes available), within the limit of the container if there is one; (0, 0): not known."""
+    """Return (total bytes, available bytes) within the limit of a container; (0, 0) where unknown."""
     try:
         text = Path("/proc/meminfo").read_text()
         total, free = (int(re.findall(rf"^{key}:\s+(\d+) kB", text, re.MULTILINE)[0]) * 1024 for key in _MEMINFO)
@@ -68,19 +68,19 @@ _MEMINFO = ("MemTotal", "MemAvailable")
 
 
 def disk(folder: Path) -> int:
-    """Bytes free where the folder is, or would be made."""
+    """Return the free bytes where the folder is, or would be created."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(there).free
 
 
 def writable(folder: Path) -> bool:
-    """Whether files can be made in the folder, or the folder itself."""
+    """Tell whether the folder, or files in it, can be created."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     return there.is_dir() and os.access(there, os.W_OK)
 
 
 def gpus() -> tuple[list[Gpu], str]:
-    """The GPUs, and who said so: `nvidia-smi`, `torch` or, where there is neither, a reason in words."""
+    """List the GPUs and the source: `nvidia-smi`, `torch` or, without either, a reason in words."""
     program = shutil.which("nvidia-smi")
     if program is not None:
         query = "--query-gpu=name,memory.total,memory.free,driver_version"
@@ -110,7 +110,7 @@ def _gpu(line: str) -> Gpu | None:
 
 
 def torch_build() -> str:
-    """What the installed torch was built for: `cpu`, `CUDA 13.0`, `ROCm 7.0`; empty: not installed."""
+    """Return the target of the installed torch: `cpu`, `CUDA 13.0`, `ROCm 7.0`; empty: not installed."""
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
         return ""
@@ -130,7 +130,7 @@ def torch_build() -> str:
 
 
 def run(command: list[str], seconds: float = 10) -> str | None:
-    """What a program prints; None when it fails, hangs or is not there."""
+    """Run a program and return its output; None when it fails, hangs or is missing."""
     try:
         done = subprocess.run(  # noqa: S603
             command, capture_output=True, text=True, timeout=seconds, check=False, stdin=subprocess.DEVNULL

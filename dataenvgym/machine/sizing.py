@@ -1,4 +1,4 @@
-"""How much memory a student needs to be trained and served: a small model, to choose hardware by.
+"""Estimate the memory that a student needs for training and serving, to choose hardware.
 
 For a student with P weights, L layers of width h and V words, b bytes per weight and activation, t tokens in a
 micro-batch:
@@ -34,8 +34,8 @@ USES: tuple[Use, ...] = ("lora", "full", "serve")
 
 
 class Model(NamedTuple):
-    """The shape of a decoder. `other`: weights outside it, e.g. of a vision tower; `tied`: one matrix serves as
-    embedding and output; `paper`: where the paper's settings use it."""
+    """The shape of a decoder. `other`: weights outside it, e.g. of a vision tower; `tied`: one matrix is both
+    embedding and output; `paper`: the settings of the paper that use it."""
 
     name: str
     layers: int
@@ -51,23 +51,23 @@ class Model(NamedTuple):
 
     @property
     def queries(self) -> int:
-        """Width of all query heads."""
+        """Return the total width of the query heads."""
         return self.heads * self.head_size
 
     @property
     def keys(self) -> int:
-        """Width of all key heads, and of all value heads."""
+        """Return the total width of the key heads, which equals that of the value heads."""
         return self.kv_heads * self.head_size
 
     @property
     def weights(self) -> int:
-        """How many there are."""
+        """Count the weights."""
         attention = 2 * self.hidden * (self.queries + self.keys)
         layer = attention + 3 * self.hidden * self.feed_forward
         return self.words * self.hidden * (1 if self.tied else 2) + self.layers * layer + self.other
 
     def adapter(self, rank: int = LORA_RANK) -> int:
-        """Weights of a LoRA adapter on all linear layers."""
+        """Count the weights of a LoRA adapter on all linear layers."""
         attention = 2 * (self.hidden + self.queries) + 2 * (self.hidden + self.keys)
         return rank * self.layers * (attention + 3 * (self.hidden + self.feed_forward))
 
@@ -84,8 +84,8 @@ MODELS = (
 
 
 class Device(NamedTuple):
-    """What a student may run on. `memory`: bytes that are there, per GPU; `width`: bytes per weight; `gpus`: 0 for
-    a CPU; training shards over several what it keeps of the weights (FSDP)."""
+    """A device for a student. `memory`: bytes, per GPU; `width`: bytes per weight; `gpus`: 0 for a CPU. Training
+    shards the memory that it keeps per weight over several GPUs (FSDP)."""
 
     name: str
     memory: int
@@ -94,7 +94,7 @@ class Device(NamedTuple):
 
 
 def need(model: Model, use: Use, device: Device) -> float:
-    """Bytes in the device's memory, or in that of each of its GPUs; training with gradient checkpointing."""
+    """Estimate the bytes needed in the device's memory, or per GPU; training uses gradient checkpointing."""
     weights = device.width * model.weights
     found: float
     if use == "serve":
@@ -106,7 +106,7 @@ def need(model: Model, use: Use, device: Device) -> float:
 
 
 def activations(model: Model, width: int, *, checkpointed: bool) -> float:
-    """Bytes that a micro-batch's forward pass keeps for the backward pass, the logits among them."""
+    """Estimate the bytes that a micro-batch keeps for the backward pass, including the logits."""
     layer = width * TRAIN_TOKENS * (6 * model.hidden + 2 * model.queries + 2 * model.keys + 4 * model.feed_forward)
     borders = width * TRAIN_TOKENS * model.hidden * model.layers
     logits = (width + 8) * model.words * TRAIN_TOKENS * COMPLETIONS
@@ -114,5 +114,5 @@ def activations(model: Model, width: int, *, checkpointed: bool) -> float:
 
 
 def fits(model: Model, use: Use, device: Device) -> bool:
-    """Whether the model says that the device has the memory."""
+    """Tell whether the device has enough memory by this estimate."""
     return need(model, use, device) <= device.memory

@@ -1,1 +1,1 @@
-"""What a run shows: tables, a page, drawings of its graphs."""
+"""Reports of a run: tables, a page, drawings of its graphs."""

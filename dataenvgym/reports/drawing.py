@@ -1,4 +1,4 @@
-"""A graph as Mermaid text, or drawn as SVG or PNG by Graphviz, without a network."""
+"""Draw a graph as Mermaid text, or as SVG or PNG by Graphviz, without a network."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FONT_SETTINGS = "FONTCONFIG_FILE"
 
 
 def drawable(name: str, teacher: bool = False) -> Graph:
-    """The graph of a structure (the whole episode, or its teacher alone), or of an object `module:attribute`.
+    """Load the graph of a structure (the whole episode, or its teacher alone), or of an object `module:attribute`.
 
     Raises:
         UnknownNameError: no such structure, or the module has no such attribute.
@@ -91,12 +91,12 @@ def _seen(graph: Any) -> Graph:
 
 
 def mermaid(graph: Graph) -> str:
-    """The graph as Mermaid text."""
+    """Draw the graph as Mermaid text."""
     return graph.draw_mermaid().rstrip() + "\n"
 
 
 def draw(graph: Graph, suffix: str) -> bytes:
-    """The graph drawn by Graphviz as ".svg" or ".png": inner graphs framed, conditional edges dashed.
+    """Draw the graph by Graphviz as ".svg" or ".png": inner graphs framed, conditional edges dashed.
 
     Raises:
         MissingDependencyError: pygraphviz, which brings Graphviz along, is not installed.
@@ -129,7 +129,7 @@ def draw(graph: Graph, suffix: str) -> bytes:
 
 @contextmanager
 def _fonts() -> Iterator[None]:
-    """Where fonts are, told to Graphviz at its first use in this process, unless the user has told it already."""
+    """Set Graphviz's font folder at its first use in this process, unless the user has set it."""
     matplotlib = find_spec("matplotlib")
     if sys.platform != "linux" or FONT_SETTINGS in os.environ or matplotlib is None or not matplotlib.origin:
         yield
@@ -149,7 +149,7 @@ def _fonts() -> Iterator[None]:
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Leaves out of stderr what the wheel's fontconfig says of a newer one's samples, which it does not use."""
+    """Filter stderr: the wheel's fontconfig warns about samples of a newer version, which it does not use."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as said:
@@ -165,7 +165,7 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _frame(frames: dict[tuple[str, ...], Any], names: tuple[str, ...]) -> Any:
-    """The frame of an inner graph within the frames around it, made when first asked for."""
+    """Return the frame of an inner graph within its outer frames, created on first use."""
     if names not in frames:
         outer = _frame(frames, names[:-1])
         look = {**INNER, "label": _plain(names[-1]), "fillcolor": SHADES[(len(names) - 1) % len(SHADES)]}
@@ -179,6 +179,6 @@ def _look(edge: Edge) -> dict[str, str]:
 
 
 def _plain(text: str) -> str:
-    """A label that Graphviz shows letter by letter: no escapes, and no markup, which it knows by its brackets."""
+    """Escape a label so that Graphviz shows it literally, without escapes and markup."""
     text = text.replace("\\", "\\\\")
     return f"{text} " if text.startswith("<") and text.endswith(">") else text

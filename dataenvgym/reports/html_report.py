@@ -1,4 +1,4 @@
-"""A finished run as one page, report.html, from summary.json and the files of the iterations that it names."""
+"""The report of a finished run, report.html, from summary.json and the iteration files that it names."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def write_report(run_dir: Path, summary: Mapping[str, Any]) -> Path:
 
 
 def _contents(run_dir: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
-    """What the template is given."""
+    """Collect the template's variables."""
     skills = _skills(summary)
     return {
         "title": headline(summary),
@@ -66,7 +66,7 @@ def _contents(run_dir: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _curve(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The validation curve in pixels."""
+    """Compute the validation curve in pixels."""
     val = summary["val"]
     intervals = [interval(point["accuracy"], point["n"]) for point in val]
     top = min(1.0, max(0.2, *(i.high for i in intervals)))
@@ -97,8 +97,8 @@ def _curve(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _heat(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Validation accuracy per skill and iteration, and the rows that each added. Skills are named by the base's
-    predictions; one that only rows have (a teacher's own) stands below them, without an accuracy."""
+    """Tabulate validation accuracy and added rows per skill and iteration. Skills are those of the base's answers;
+    a skill that only rows have (a teacher's own) stands below them, without an accuracy."""
     val, added = summary["val"], [{}, *(line["skills"] for line in summary["rows"])]
     skills = sorted({name for point in val for name in point["skills"]})
     own = sorted({name for counts in added for name in counts} - {*skills})
@@ -125,7 +125,7 @@ def _says(found: Interval, n: int) -> str:
 
 
 def _skills(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The lines of the private test, the smallest gain first, the whole last."""
+    """List the lines of the private test: the smallest gain first, the total last."""
     ordered = sorted(summary["skills"].items(), key=lambda item: item[1]["best"] - item[1]["base"])
     test = summary["test"]
     whole = {
@@ -149,7 +149,7 @@ def _skills(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _iteration(run_dir: Path, line: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
-    """What an iteration asked for, what came of it, and what the student still got wrong after it."""
+    """Describe an iteration: its requests, its rows, and the student's errors after it."""
     files = line["files"]
     plans = _read(run_dir, files["plan"], Plan)
     accepted = _read(run_dir, files["accepted"], Row)
@@ -219,7 +219,7 @@ def _part(
 
 
 def _spread(items: Sequence[Item], most: int) -> list[Item]:
-    """At most so many of the items, evenly over all of them."""
+    """Select at most `most` of the items, evenly spaced."""
     if len(items) <= most:
         return list(items)
     return [items[k * len(items) // most] for k in range(most)]

@@ -1,4 +1,4 @@
-"""What a finished run shows: tables on the terminal, all from summary.json."""
+"""Tables of a finished run on the terminal, all from summary.json."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def show(summary: dict[str, Any], run_dir: Path, console: Console) -> None:
 
 
 def headline(summary: Mapping[str, Any]) -> str:
-    """What a run was, in a line."""
+    """Describe a run in one line."""
     state = "" if summary["state"] else " without state"
     return (
         f"{summary['task']} / {summary['structure']}{state}, student {summary['student']}, seed {summary['seed']}"
@@ -44,17 +44,17 @@ def headline(summary: Mapping[str, Any]) -> str:
 
 
 def interval(accuracy: float, n: int) -> Interval:
-    """An accuracy of the summary with its Wilson interval."""
+    """Compute the Wilson interval of an accuracy of the summary."""
     return wilson(round(accuracy * n), n)
 
 
 def lost_much(skill: Mapping[str, Any]) -> bool:
-    """Whether a skill of the summary ended more than `LOSS` below its base on the private test."""
+    """Tell whether a skill lost more than `LOSS` against its base on the private test."""
     return bool(skill["best"] < skill["base"] - LOSS)
 
 
 def facts(summary: Mapping[str, Any]) -> list[str]:
-    """The lines under the table."""
+    """List the lines below the tables."""
     test, seconds, teacher = summary["test"], summary["seconds"], summary["teacher"]
     gain = test["gain"]
     sure = "excludes zero" if gain["low"] > 0 or gain["high"] < 0 else "includes zero"
@@ -67,7 +67,7 @@ def facts(summary: Mapping[str, Any]) -> list[str]:
         lines.append(f"rows to the target: {summary['rows_to_target']}")
     lost = [f"{name} {s['base']:.2f} -> {s['best']:.2f}" for name, s in summary["skills"].items() if lost_much(s)]
     if summary["unskilled"]:
-        lines.append(f"val instances that no skill was found for (in {UNSKILLED!r}): {summary['unskilled']}")
+        lines.append(f"val instances without a skill (in {UNSKILLED!r}): {summary['unskilled']}")
     lines.append(f"skills that lost more than {LOSS:.0%}: {', '.join(lost) or 'none'}")
     scripted = "  (scripted: a test instrument, not a language model)" if teacher["model"] == "scripted" else ""
     lines += [
@@ -138,7 +138,7 @@ def _skills(summary: dict[str, Any]) -> Table:
 
 
 def _row(name: str, base: float, best: float, gain: dict[str, float], n: int) -> list[Text]:
-    """The cells of a line, as text: a skill's name is data, not markup."""
+    """Make the cells of a line as text: a skill's name is data, not markup."""
     intervals = [interval(accuracy, n) for accuracy in (base, best)]
     cells = [f"{i.value:.2f} ({_short(i.low)} {_short(i.high)})" for i in intervals]
     change = f"{gain['value']:+.2f} ({_short(gain['low'], '+')} {_short(gain['high'], '+')})"
@@ -146,5 +146,5 @@ def _row(name: str, base: float, best: float, gain: dict[str, float], n: int) ->
 
 
 def _short(value: float, sign: str = "") -> str:
-    """Two decimals without the leading zero, so that a line of the table fits 80 columns."""
+    """Format two decimals without the leading zero, so that a line of the table fits 80 columns."""
     return f"{value:{sign}.2f}".replace("0.", ".", 1)

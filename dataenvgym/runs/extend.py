@@ -10,17 +10,17 @@ from dataenvgym.envs.store import write_json
 from dataenvgym.graphs.config import CONFIG_FILE, BudgetConfig, changed_keys, load_config
 from dataenvgym.runs.folder import EXTENSIONS, SUMMARY, extensions, locked, open_run
 
-# Keys that say when an episode ends and nothing else.
+# Keys that only decide when an episode ends.
 EXTENDABLE = tuple(f"budget.{key}" for key in BudgetConfig.model_fields if key != "rows_per_iteration")
 
 
 def extend(run_dir: Path, overrides: Sequence[str]) -> None:
-    """Change when a run ends, e.g. `budget.max_calls=500`; `resume` then goes on, also with one that had ended.
+    """Change when a run ends, e.g. `budget.max_calls=500`; `resume` then continues it, even if it had ended.
 
-    The run's own test scores are made again at its new end: nothing that teaches sees them in between.
+    Test is scored again at the new end; neither teacher nor student uses the scores in between.
 
     Raises:
-        ConfigError: a key that does more than end the episode; the text names those that may change.
+        ConfigError: a key that does more than end the episode; the text names the keys that may change.
         RunFolderError: not a run, in use by another process, or damaged.
     """
     with locked(run_dir):
@@ -30,7 +30,7 @@ def extend(run_dir: Path, overrides: Sequence[str]) -> None:
         fixed = [key for key in changed if key not in EXTENDABLE]
         if fixed:
             raise ConfigError(
-                f"{', '.join(fixed)}: a run keeps what its rows and scores were made with. May change: "
+                f"{', '.join(fixed)}: a run keeps the settings of its rows and scores. May change: "
                 f"{', '.join(EXTENDABLE)}."
             )
         if changed:

@@ -1,4 +1,4 @@
-"""The folder of a run: made, opened, checked and kept from other processes."""
+"""The folder of a run: create, open, check and lock it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ EXTENSIONS = "budget.json"
 
 
 def create(config: EpisodeConfig, out: Path | None, *, own_teacher: bool = False) -> Path:
-    """A new run folder with config.yaml and manifest.json.
+    """Create a run folder with config.yaml and manifest.json.
 
-    `own_teacher`: a teacher graph of the user's is to run in it, which no file can hold; `resume` asks for it.
+    `own_teacher`: the run has a teacher graph of the user, which no file can store; `resume` needs it again.
     """
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.task.name}-{config.structure}-s{config.seed}"
     run_dir = out or Path("runs") / name
@@ -32,33 +32,33 @@ def create(config: EpisodeConfig, out: Path | None, *, own_teacher: bool = False
     try:
         begin(config, run_dir, {"own_teacher": own_teacher})
     except OSError as error:
-        raise RunFolderError(f"{run_dir} cannot be made ({error.strerror}); name another with --out") from error
+        raise RunFolderError(f"{run_dir} cannot be created ({error.strerror}); name another with --out") from error
     return run_dir
 
 
 def begin(config: EpisodeConfig, run_dir: Path, notes: Mapping[str, Any]) -> None:
-    """Write what makes a folder a run: manifest.json, with `notes` among its entries, then config.yaml."""
+    """Write the files that make a folder a run: manifest.json, including `notes`, then config.yaml."""
     text = dump_config(config)
     write_json(run_dir / MANIFEST, {**provenance(config.seed, text), **notes})
     write_bytes(run_dir / CONFIG_FILE, text.encode())
 
 
 def check_free(run_dir: Path) -> None:
-    """Refuse a folder that a new run cannot be put into, with a RunFolderError."""
+    """Refuse a folder that cannot hold a new run, with a RunFolderError."""
     if (run_dir / CONFIG_FILE).exists():
-        raise RunFolderError(f"{run_dir} already holds a run. Go on with it: dataenvgym resume {run_dir}")
+        raise RunFolderError(f"{run_dir} already holds a run. Continue it: dataenvgym resume {run_dir}")
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         raise RunFolderError(f"{run_dir} exists and is not empty; name another folder with --out")
 
 
 def open_run(run_dir: Path) -> EpisodeConfig:
-    """The config of an existing run, checked against what the run was started with."""
+    """Load the config of an existing run, and check that it is the one that the run was started with."""
     if not (run_dir / CONFIG_FILE).is_file():
         raise RunFolderError(f"{run_dir} is not a run: it has no {CONFIG_FILE}")
     manifest = read_manifest(run_dir)
     recorded = manifest["config_sha256"]
     if (manifest.get("fork") or {}).get("plan"):
-        Store(run_dir).read(manifest["fork"]["plan"], Plan)  # refuses one that was changed since
+        Store(run_dir).read(manifest["fork"]["plan"], Plan)  # refuses a changed plan
     text = (run_dir / CONFIG_FILE).read_text()
     if hashlib.sha256(text.encode()).hexdigest() != recorded:
         raise RunFolderError(
@@ -68,11 +68,11 @@ def open_run(run_dir: Path) -> EpisodeConfig:
     try:
         return load_config(run_dir / CONFIG_FILE, extensions(run_dir))
     except ConfigError as error:
-        raise RunFolderError(f"{run_dir} was made by another version of dataenvgym: {error}") from error
+        raise RunFolderError(f"{run_dir} was made with another version of dataenvgym: {error}") from error
 
 
 def read_manifest(run_dir: Path) -> dict[str, Any]:
-    """What manifest.json of a run holds: versions, seed, the sha256 of its config, what it was forked from.
+    """Read manifest.json of a run: versions, seed, the sha256 of its config, the parent of a fork.
 
     Raises:
         RunFolderError: the file is missing or damaged.
@@ -85,20 +85,20 @@ def read_manifest(run_dir: Path) -> dict[str, Any]:
 
 
 def extensions(run_dir: Path) -> list[str]:
-    """The `key=value` texts given to `extend` so far."""
+    """Read the `key=value` texts given to `extend` so far."""
     path = run_dir / EXTENSIONS
     if not path.is_file():
         return []
     try:
         found = json.loads(path.read_text())
     except ValueError as error:
-        raise RunFolderError(f"{path} is damaged ({error}); delete it to go on with the first budget") from error
+        raise RunFolderError(f"{path} is damaged ({error}); delete it to use the first budget") from error
     return [str(text) for text in found]
 
 
 @contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
-    """Keep other processes from the run for the length of the block, or refuse with a RunFolderError."""
+    """Lock the run against other processes during the block, or refuse with a RunFolderError."""
     from filelock import FileLock, Timeout
 
     if not run_dir.is_dir():
@@ -112,7 +112,7 @@ def locked(run_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def readable(checkpoints: Path) -> Iterator[None]:
-    """Tell of a damaged checkpoint file, of which SQLite only says that something is wrong."""
+    """Report a damaged checkpoint file with its name, which SQLite's error lacks."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -120,7 +120,7 @@ def readable(checkpoints: Path) -> Iterator[None]:
 
 
 def read_summary(run_dir: Path) -> dict[str, Any] | None:
-    """What summary.json of a run holds; None while the run has not finished.
+    """Read summary.json of a run; None while the run has not finished.
 
     Raises:
         RunFolderError: the file is damaged.
@@ -132,6 +132,6 @@ def read_summary(run_dir: Path) -> dict[str, Any] | None:
         summary: dict[str, Any] = json.loads(path.read_text())
     except ValueError as error:
         raise RunFolderError(
-            f"{path} is damaged ({error}). Delete it and have it made again: dataenvgym resume {run_dir}"
+            f"{path} is damaged ({error}). Delete it and write it again: dataenvgym resume {run_dir}"
         ) from error
     return summary

@@ -1,4 +1,4 @@
-"""Forks: a new run that starts at an iteration of another, with another plan or other settings from there on."""
+"""Forks: a new run that starts at an iteration of another run, with another plan or other settings."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from dataenvgym.graphs.config import EpisodeConfig
 
 LEDGER = "ledger.jsonl"
-# What may differ from the parent, and why all else may not.
+# The keys that may differ from the parent, and the reasons why others may not.
 FREE = ("budget.", "teacher.", "approve", "imports")
 FIXED = {
-    "task.": "what came before was measured on its instances",
-    "student.": "what came before was measured on it",
-    "seed": "what came before was drawn from it",
-    "structure": "it decides what the plans and observations before hold",
-    "state": "it decides what the observations before hold",
+    "task.": "the earlier iterations were measured on its instances",
+    "student.": "the earlier iterations were measured on it",
+    "seed": "the earlier iterations were drawn from it",
+    "structure": "the earlier plans and observations depend on it",
+    "state": "the earlier observations depend on it",
     "skills": "the val instances have their skills already",
     "max_skills": "the val instances have their skills already",
 }
@@ -35,25 +35,25 @@ FIXED = {
 def fork(
     parent: Path, at: int, *, plan: Path | None = None, overrides: Sequence[str] = (), out: Path | None = None
 ) -> Path:
-    """Make a run that starts where `parent` stood before iteration `at`; `resume` runs it.
+    """Create a run that starts from the state of `parent` before iteration `at`; `resume` runs it.
 
-    Predictions, rows, students, replies of the teacher's model, skills and what was spent before are taken over.
+    It takes over predictions, rows, students, replies of the teacher's model, skills and earlier spending.
     The parent is only read.
 
     Args:
         parent: the run to start from.
-        at: the first iteration that is done anew, 1 or more.
-        plan: YAML or JSON of a plan, which is generated in that iteration in place of the planner's own.
-        overrides: `key=value` changes that hold from there on: `budget.*`, `teacher.*` and `approve`.
+        at: the first iteration of the fork's own, 1 or more.
+        plan: YAML or JSON of a plan, which replaces the planner's own in that iteration.
+        overrides: `key=value` changes from that iteration on: `budget.*`, `teacher.*` and `approve`.
         out: the new folder; None: beside the parent, `<parent>-at<iteration>`.
 
     Returns:
         The new folder.
 
     Raises:
-        ConfigError: a change of what the shared results depend on, or a budget that ends the run before `at`.
+        ConfigError: a change of a key that shared results depend on, or a budget that ends the run before `at`.
         DataError: `plan` cannot be generated.
-        RunFolderError: the parent is no run, in use, damaged or has not reached `at`; or `out` is taken.
+        RunFolderError: the parent is not a run, in use, damaged or has not reached `at`; or `out` is taken.
     """
     from dataenvgym.agents.llm.loops import run_now
     from dataenvgym.envs.store import Store
@@ -67,12 +67,10 @@ def fork(
     config = load_config(parent / CONFIG_FILE, [*extensions(parent), *overrides])
     _check_changes(changed_keys(before, config))
     if manifest.get("own_teacher") and plan is not None:
-        raise ConfigError(
-            f"{parent} has a teacher graph of its own, which makes its plans itself; leave out --plan"
-        )
+        raise ConfigError(f"{parent} has its own teacher graph, which makes its plans itself; leave out --plan")
     out = out or _beside(parent, at)
     if parent.resolve() in out.resolve().parents:
-        raise RunFolderError(f"{out} lies in {parent}, which stays as it is; name another with --out")
+        raise RunFolderError(f"{out} lies in {parent}, which a fork does not change; name another with --out")
     check_free(out)
     partial = out.absolute().with_name(f".{out.absolute().name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -99,7 +97,7 @@ def fork(
             out.rmdir()  # empty, as was checked
         partial.rename(out)
     except OSError as error:
-        raise RunFolderError(f"{out} cannot be made ({error.strerror}); name another with --out") from error
+        raise RunFolderError(f"{out} cannot be created ({error.strerror}); name another with --out") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
@@ -111,18 +109,18 @@ def _check_changes(changed: Sequence[str]) -> None:
         lines = [f"  {key}: {_why_fixed(key)}" for key in refused]
         allowed = ", ".join(f"{name}*" if name.endswith(".") else name for name in FREE)
         raise ConfigError(
-            "\n".join(["a fork shares what the parent made, so it keeps:", *lines, f"May change: {allowed}."])
+            "\n".join(["a fork shares results with its parent, so it keeps:", *lines, f"May change: {allowed}."])
         )
 
 
 def _why_fixed(key: str) -> str:
     return next(
-        (why for start, why in FIXED.items() if key.startswith(start)), "what came before was made with it"
+        (why for start, why in FIXED.items() if key.startswith(start)), "the earlier iterations were made with it"
     )
 
 
 def _beside(parent: Path, at: int) -> Path:
-    """The first free one of RUN-at2, RUN-at2-2, RUN-at2-3."""
+    """Find the first free name of RUN-at2, RUN-at2-2, RUN-at2-3."""
     named = parent if parent.name not in ("", "..") else parent.resolve()
     base = named.with_name(f"{named.name}-at{at}")
     names = (base if number == 1 else base.with_name(f"{base.name}-{number}") for number in count(1))
@@ -131,7 +129,7 @@ def _beside(parent: Path, at: int) -> Path:
 
 @contextmanager
 def _unused(run_dir: Path) -> Iterator[None]:
-    """Keep other processes from running it, without writing to its lock file as the lock's own class would."""
+    """Lock the run without writing to its lock file, as the lock's own class would."""
     try:
         import fcntl
     except ImportError:  # no such locks here
@@ -146,13 +144,13 @@ def _unused(run_dir: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             raise RunFolderError(
-                f"{run_dir} is being run by another process; stop it, or wait for its end"
+                f"{run_dir} is being run by another process; stop it, or wait until it ends"
             ) from None
         yield
 
 
 async def _values_before(run_dir: Path, config: EpisodeConfig, at: int) -> dict[str, Any]:
-    """The episode's state right after the evaluation before iteration `at`, from a copy of the checkpoints."""
+    """Read the episode's state after the evaluation before iteration `at`, from a copy of the checkpoints."""
     from dataenvgym.envs.store import copy_database
     from dataenvgym.runs.folder import CHECKPOINTS, readable
     from dataenvgym.runs.run import THREAD, episode_graph
@@ -183,7 +181,7 @@ def _observation(parent: Path, config: EpisodeConfig, values: dict[str, Any]) ->
 
 
 def _check_budget(config: EpisodeConfig, values: dict[str, Any], at: int, run_dir: Path) -> None:
-    """Refuse a fork that would end before it has begun."""
+    """Refuse a fork that would end before it starts."""
     from dataenvgym.agents.llm.ledger import Ledger
     from dataenvgym.agents.llm.spending import Caps, Spending
     from dataenvgym.graphs.episode import stop_reason
@@ -193,14 +191,14 @@ def _check_budget(config: EpisodeConfig, values: dict[str, Any], at: int, run_di
     spent = Spending(config.teacher.llm, caps, Ledger(run_dir / LEDGER).records()).reached()
     reason = stop_reason(config, values["steps"], spent)
     if reason is not None:
-        raise ConfigError(f"iteration {at} would not begin: {reason}. Give it room: --set budget.KEY=VALUE")
+        raise ConfigError(f"iteration {at} would not start: {reason}. Raise the budget: --set budget.KEY=VALUE")
 
 
 def _share(parent: Path, into: Path, at: int) -> None:
-    """Copy what the parent had made before iteration `at`; students are linked where the disk can.
+    """Copy the parent's files from before iteration `at`; link students where the disk supports it.
 
-    Students and replies of later iterations come along: they are found by their content, so what the fork does in
-    the same way as the parent is not done again.
+    Students and replies of later iterations are included. They are found by content, so the fork does not
+    repeat work that the parent has done in the same way.
     """
     from dataenvgym.envs.store import Store, copy_database, write_bytes
     from dataenvgym.envs.teacher_env import TRAINED
@@ -227,7 +225,7 @@ def _share(parent: Path, into: Path, at: int) -> None:
 
 
 def _link(source: str, target: str) -> None:
-    """One more name for a file that nobody writes to again; a copy where the disk cannot."""
+    """Link a file that is never written again; copy it where the disk has no links."""
     try:
         Path(target).hardlink_to(source)
     except OSError:
@@ -235,7 +233,7 @@ def _link(source: str, target: str) -> None:
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a JSONL file without those that a kill has cut."""
+    """Yield the lines of a JSONL file; skip those cut by a kill."""
     for line in path.read_bytes().splitlines() if path.is_file() else []:
         try:
             record = json.loads(line)
@@ -250,7 +248,8 @@ def _called_before(records: Iterator[dict[str, Any]], at: int) -> Iterator[dict[
 
 
 def _timed_before(records: Iterator[dict[str, Any]], at: int) -> Iterator[dict[str, Any]]:
-    """Timings name no iteration; each ends with its evaluation, or with two where a kill came after the first."""
+    """Yield the timings before iteration `at`. They have no number; an iteration ends with one or two evaluations
+    (two after a kill)."""
     done, last, ends = 0, "", ("reset", "evaluate")
     for record in records:
         node = str(record.get("node"))

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, platform, seed and commit, for its manifest.json."""
+"""The manifest of a run: versions, platform, seed and commit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PACKAGES = (
 
 
 def provenance(seed: int, text: str) -> dict[str, Any]:
-    """The entries of the manifest of a run that begins now; `text`: its config.yaml."""
+    """Collect the manifest's entries for a run that starts now; `text`: its config.yaml."""
     versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
@@ -47,7 +47,7 @@ def provenance(seed: int, text: str) -> dict[str, Any]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the checkout that the code runs from, or None outside one."""
+    """Find the commit of the checkout that the code runs from; None outside one."""
     try:
         found = subprocess.run(
             ["git", "rev-parse", "HEAD"],  # noqa: S607

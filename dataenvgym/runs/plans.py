@@ -1,4 +1,4 @@
-"""The plan that a run waits with, and the plan that a person writes in its place."""
+"""The plan that waits for approval, and the plan that a person writes instead."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from dataenvgym.envs.observation import Observation
     from dataenvgym.envs.types import Plan
 
-# The plan in the iteration's folder, for a person to edit; it stays as the person left it.
+# The plan in the iteration's folder, for a person to edit; it is never overwritten.
 EDITABLE = "plan-to-edit.yaml"
 
 
 def open_question(run_dir: Path) -> dict[str, Any] | None:
-    """What a run waits for a person to answer (`question`, and the `plan`), or None while it waits for nobody.
+    """Read the `question` and `plan` that wait for a person's answer; None when the run waits for nobody.
 
     Raises:
         RunFolderError: not a run, in use by another process, or damaged.
@@ -40,17 +40,17 @@ def open_question(run_dir: Path) -> dict[str, Any] | None:
 
 
 def latest_observation(run_dir: Path) -> Observation:
-    """What the environment shows for the iteration that the run is in.
+    """Read the observation of the run's current iteration.
 
     Raises:
-        RunFolderError: none was made yet, or its file cannot be read.
+        RunFolderError: there is none yet, or its file cannot be read.
     """
     from dataenvgym.envs.observation import Observation
     from dataenvgym.envs.store import read_jsonl
 
     found = sorted(run_dir.glob("iterations/*/observation.jsonl"))
     if not found:
-        raise RunFolderError(f"{run_dir} has no observation yet; go on with it: dataenvgym resume {run_dir}")
+        raise RunFolderError(f"{run_dir} has no observation yet; continue it: dataenvgym resume {run_dir}")
     return read_jsonl(found[-1], Observation)[0]
 
 
@@ -91,7 +91,7 @@ def read_plan(path: Path, observation: Observation, asked: Plan | None = None) -
 
 
 def write_editable(plan: Plan, observation: Observation, run_dir: Path) -> Path:
-    """The plan as a YAML file in its iteration's folder, for a person to edit; one that is there is kept."""
+    """Write the plan as YAML into its iteration's folder, for a person to edit; keep an existing file."""
     import yaml
 
     from dataenvgym.envs.store import Store, write_bytes
@@ -99,7 +99,7 @@ def write_editable(plan: Plan, observation: Observation, run_dir: Path) -> Path:
     path = run_dir / Store.iteration(observation.iteration, EDITABLE)
     if not path.is_file():
         skills = ", ".join(_skills(observation, plan) or ["any, written freely"])
-        head = f"# The plan of iteration {observation.iteration}. Rows in all: at most {observation.budget}.\n"
+        head = f"# The plan of iteration {observation.iteration}. At most {observation.budget} rows in total.\n"
         # The actions of the skill tree follow from the requests: see _aligned.
         text = yaml.safe_dump(plan.model_dump(exclude={"actions"}), sort_keys=False, allow_unicode=True, width=110)
         write_bytes(path, f"{head}# Skills: {skills}\n{text}".encode())
@@ -123,7 +123,7 @@ def _parse(path: Path) -> Any:
 
 
 def _completed(data: Any, asked: Plan | None) -> Any:
-    """The data with what a person need not write; anything that is no plan is left for the check of the schema."""
+    """Add the parts that a person may leave out; the schema check rejects anything that is not a plan."""
     rest = {"policy": "edited"} if asked is None else asked.model_dump(exclude={"requests"})
     if isinstance(data, dict) and "plan" in data:
         data = data["plan"]
@@ -141,7 +141,7 @@ def _completed(data: Any, asked: Plan | None) -> Any:
 
 
 def _faults(plan: Plan, observation: Observation, asked: Plan | None) -> Iterator[str]:
-    """Why a plan cannot be generated."""
+    """Yield the reasons why a plan cannot be generated."""
     rows, budget = sum(request.count for request in plan.requests), observation.budget
     if rows > budget:
         yield f"{rows} rows are asked for; iteration {observation.iteration} may have {budget}"
@@ -164,7 +164,7 @@ def _faults(plan: Plan, observation: Observation, asked: Plan | None) -> Iterato
 
 
 def _skills(observation: Observation, asked: Plan | None) -> list[str]:
-    """The skills that rows may be asked for; empty: any, since an open-ended plan names them freely."""
+    """List the skills that a plan may request; empty: any, since an open-ended plan names them freely."""
     if observation.structure == "open_ended":
         return []
     named = [request.skill for request in asked.requests] if asked else []
@@ -172,10 +172,10 @@ def _skills(observation: Observation, asked: Plan | None) -> list[str]:
 
 
 def _aligned(plan: Plan, observation: Observation) -> Plan:
-    """In the skill tree: actions whose allocations come out as the requests ask, whichever were edited.
+    """Adapt the actions of the skill tree to the edited requests.
 
-    The forest is drawn from the actions (envs/observation.py), the rows from the requests: were they to differ,
-    the next plan would take what a person struck out for missing, and ask for it again.
+    The forest is computed from the actions (envs/observation.py), the rows from the requests. If they differed,
+    the next plan would count rows that a person removed as missing, and request them again.
     """
     from dataenvgym.envs.types import SkillAction
 
@@ -203,6 +203,6 @@ def _aligned(plan: Plan, observation: Observation) -> Plan:
             action = SkillAction(skill=skill, kind=kind, reason="edited by a person")
         grown = {"new_subskills": len(deltas), "rows_each": max([0, *deltas.values()])}
         update = {"deltas": deltas, **(grown if action.kind == "explore" else {})}
-        if deltas or not (action.deltas or action.kind == "explore"):  # one with nothing left is struck out
+        if deltas or not (action.deltas or action.kind == "explore"):  # an action with nothing left is dropped
             actions.append(action.model_copy(update=update))
     return plan.model_copy(update={"actions": actions})

@@ -1,4 +1,4 @@
-"""Running an episode on disk: starting it, going on with it, and ending it cleanly on a signal."""
+"""Run an episode on disk: start it, resume it, and end it cleanly on a signal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ THREAD: Any = {"configurable": {"thread_id": "episode"}, "recursion_limit": 100_
 
 
 class Outcome(NamedTuple):
-    """How a run ended: with its summary, or None when it was interrupted and can be resumed."""
+    """The result of a run: its summary, or None when it was interrupted and can be resumed."""
 
     run_dir: Path
     summary: dict[str, Any] | None
@@ -53,10 +53,10 @@ def run(
     Args:
         config: the episode.
         out: the run folder; None: runs/<time>-<task>-<structure>-s<seed>.
-        on_event: hears of phases, progress and evaluations as they happen.
-        approve: given the interrupt's value, returns "yes", an edited plan, or None: then the run stops with the
-            question still open (config.approve).
-        teacher: a teacher graph in place of the structure's own.
+        on_event: called with each phase, progress and evaluation event.
+        approve: takes the interrupt's value and returns "yes", an edited plan, or None, which stops the run with
+            the question still open (config.approve).
+        teacher: a teacher graph instead of the structure's own.
 
     Raises:
         RunFolderError: the folder already holds a run.
@@ -71,19 +71,19 @@ def resume(
     approve: Approve | None = None,
     teacher: Any = None,
 ) -> Outcome:
-    """Go on with an interrupted run from its last finished node; a finished run is returned as it is.
+    """Continue an interrupted run from its last finished node; return a finished run unchanged.
 
     Raises:
-        RunFolderError: not a run, changed since, damaged, or begun with another teacher; the text says which.
+        RunFolderError: not a run, changed since, damaged, or started with another teacher; the text says which.
     """
     config = open_run(run_dir)
     own = bool(read_manifest(run_dir).get("own_teacher"))
     if own != (teacher is not None):
         raise RunFolderError(
-            f"{run_dir} was begun with a teacher graph of its own; go on with it from Python: "
+            f"{run_dir} was started with its own teacher graph; continue it from Python: "
             f"dataenvgym.resume(Path({str(run_dir)!r}), teacher=...)"
             if own
-            else f"{run_dir} was begun with the structure's own teacher; go on without `teacher`"
+            else f"{run_dir} was started with the structure's own teacher; continue without `teacher`"
         )
     return _execute(run_dir, config, on_event, approve, teacher)
 
@@ -106,7 +106,7 @@ def _execute(
 
 @asynccontextmanager
 async def episode_graph(checkpoints: Path, config: EpisodeConfig, teacher: Any = None) -> AsyncIterator[Any]:
-    """The compiled episode on a checkpoint file, which is made where there is none. Its thread is `THREAD`."""
+    """Compile the episode on a checkpoint file, created if missing. Its thread is `THREAD`."""
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     from dataenvgym.graphs.episode import build_episode
@@ -129,7 +129,7 @@ async def _drive(
 
     control, loop = RunControl(), asyncio.get_running_loop()
 
-    def on_event_soon(event: Event) -> None:  # a signal handler must not print by itself
+    def on_event_soon(event: Event) -> None:  # a signal handler must not print
         loop.call_soon_threadsafe(on_event, event)
 
     part: Any
@@ -140,7 +140,7 @@ async def _drive(
         begun = Path(snapshot.values.get("run_dir", run_dir))
         if open_nodes and not _same(begun, run_dir):
             raise RunFolderError(
-                f"{run_dir} was begun as {begun} and goes on only there; `fork` can start from it"
+                f"{run_dir} was started as {begun} and continues only there; `fork` can start from it"
             )
         if snapshot.created_at and open_nodes in ([], ["finish"]):  # ended, under the budget it had
             values = snapshot.values
@@ -173,7 +173,7 @@ async def _drive(
                     if answer is None:
                         on_event({"event": "waiting"})
                         break
-                    approved(answer)  # a refusal ends the run here, with the question still open
+                    approved(answer)  # a refusal raises here; the question stays open
                     step = Command(resume=answer)
             except GraphDrained:
                 on_event({"event": "interrupted"})
@@ -187,14 +187,14 @@ def _same(one: Path, other: Path) -> bool:
 
 @contextmanager
 def _drained_by_signals(control: Any, on_event: Callable[[Event], object]) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM ends the run after the node in hand, the second at once.
+    """End the run after the current node at the first Ctrl-C or SIGTERM, and at once at the second.
 
     `on_event` is called from within a signal handler, where printing is not safe: it may only pass the event on.
     """
 
     def handle(number: int, frame: Any) -> None:
         if control.drain_requested:
-            # Work in threads cannot be interrupted; what is finished is on disk already.
+            # Work in threads cannot be interrupted; finished work is already on disk.
             os._exit(128 + number)
         control.request_drain(signal.Signals(number).name)
         on_event({"event": "draining"})
@@ -202,7 +202,7 @@ def _drained_by_signals(control: Any, on_event: Callable[[Event], object]) -> It
     handled = (signal.SIGINT, signal.SIGTERM)
     try:
         before = [signal.signal(number, handle) for number in handled]
-    except ValueError:  # not the main thread: signals are somebody else's business
+    except ValueError:  # not the main thread; leave signal handling alone
         yield
         return
     try:

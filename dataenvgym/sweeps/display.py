@@ -1,4 +1,4 @@
-"""A sweep on the terminal: what is going on, and the tables at its end."""
+"""A sweep on the terminal: its progress, and the tables at its end."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ WIDE = 100  # on a narrower terminal the tables leave out columns, which results
 
 
 class Display:
-    """Says which iterations and episodes have ended, and keeps a bar on a terminal."""
+    """Prints finished iterations and episodes, and shows a progress bar on a terminal."""
 
     def __init__(self, console: Console, bar: Progress) -> None:
         self._console, self._bar = console, bar
         self._task: Any = None
         self._reached: dict[str, int] = {}
         self._of: dict[str, int] = {}
-        self._out, self._looked, self._told = Path(), 0.0, 0
+        self._out, self._looked, self._stopping = Path(), 0.0, False
 
     def begin(self, episodes: Sequence[Episode], left: Sequence[Episode], out: Path) -> None:
-        """Hear of the sweep's episodes and of those that are yet to be run."""
+        """Start with the sweep's episodes and those that are still to run."""
         done = len(episodes) - len(left)
         kept = f", {done} of them finished before" if done else ""
         self._say(f"{_count(episodes)}{kept}, in {out}")
@@ -55,10 +55,10 @@ class Display:
         self._reached = {name: reached(out / name) for name in self._of}
 
     def change(self, change: Change, stop: int = 0) -> None:
-        """Hear of an ended episode, or of a moment that has passed; `stop`: how often it was told to stop."""
-        if stop and not self._told:
-            self._told = stop
-            self._say("ending after the work in hand; once more to stop at once", "yellow")
+        """Show an ended episode, or refresh without one. `stop`: how many stop signals came."""
+        if stop and not self._stopping:
+            self._stopping = True
+            self._say("ending after the current work; once more to stop at once", "yellow")
         now = time.monotonic()
         if change is None and now - self._looked < LOOK:
             return
@@ -86,7 +86,7 @@ class Display:
 
 @contextmanager
 def live(console: Console) -> Iterator[Display]:
-    """A display for the length of the block."""
+    """Show a display during the block."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
@@ -98,12 +98,12 @@ def live(console: Console) -> Iterator[Display]:
 
 
 def reached(run_dir: Path) -> int:
-    """The last iteration that was evaluated; -1: not even the base."""
+    """Find the last evaluated iteration; -1 before the base is evaluated."""
     return len(list(run_dir.glob("iterations/*/predictions.jsonl"))) - 1
 
 
 def show_episodes(episodes: Sequence[Episode], keys: Sequence[str], console: Console) -> None:
-    """Print what a sweep would run."""
+    """Print the episodes that a sweep would run."""
     names = short_names(keys)
     table = _table(["run", *(names[key] for key in keys)], left=1 + len(keys))
     for episode in episodes:
@@ -114,7 +114,7 @@ def show_episodes(episodes: Sequence[Episode], keys: Sequence[str], console: Con
 
 
 def show_results(found: SweepResult, out: Path, console: Console) -> None:
-    """Print the runs, the means over seeds, the differences, and why runs have failed."""
+    """Print the runs, the means over seeds, the differences, and the reasons of failures."""
     keys = varied(found.records)
     wide = console.width >= WIDE
     console.print(_runs(found.records, keys, wide))
@@ -127,7 +127,7 @@ def show_results(found: SweepResult, out: Path, console: Console) -> None:
         if record["status"] == "failed":
             text = f"{record['name']} failed: {record['reason']} (log: {out / LOGS / record['name']}.log)"
             console.print(Text(text, "red"), soft_wrap=True)
-    files = f"{RESULTS}, {TABLE} and {COMPARISONS} lie in {out}, with a run folder per episode"
+    files = f"{RESULTS}, {TABLE} and {COMPARISONS} are in {out}, with a run folder per episode"
     console.print(Text(files), soft_wrap=True)
 
 
@@ -157,7 +157,7 @@ def _runs(records: Sequence[Record], keys: Sequence[str], wide: bool) -> Table:
 
 
 def _interval(low: float, high: float) -> str:
-    """`-.05 +.21`, as in the tables of a run."""
+    """Format an interval as in the tables of a run: `-.05 +.21`."""
     return f"{low:+.2f} {high:+.2f}".replace("0.", ".")
 
 

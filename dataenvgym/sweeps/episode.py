@@ -1,4 +1,4 @@
-"""One episode of a sweep in a process of its own: `python -m dataenvgym.sweeps.episode FOLDER LOG RESULT`."""
+"""One episode of a sweep in its own process: `python -m dataenvgym.sweeps.episode FOLDER LOG RESULT`."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ LOCK_WAIT = 150.0
 
 
 class EpisodeStatus(TypedDict):
-    """How an episode of a sweep ended."""
+    """The end of an episode, with a reason where it failed."""
 
     status: Literal["finished", "interrupted", "failed"]
     reason: str
 
 
 def run_episode(folder: Path, config: str, log: Path, wait: float = LOCK_WAIT) -> EpisodeStatus:
-    """Begin the run in `folder`, or go on with it, and say how it ended; what happens is written to `log`.
+    """Start or continue the run in `folder` and return its status; events are written to `log`.
 
     Args:
-        folder: the run folder; it may be absent, begun or finished.
-        config: the episode's config as JSON; it is used where the run has not begun.
+        folder: the run folder; it may be absent, started or finished.
+        config: the episode's config as JSON, for a run that has not started.
         log: a text file that is appended to.
-        wait: seconds that another process, which may be dying, is waited for.
+        wait: seconds to wait for another process, which may be dying.
     """
     from rich.console import Console
 
@@ -55,7 +55,7 @@ def run_episode(folder: Path, config: str, log: Path, wait: float = LOCK_WAIT) -
         except DataEnvGymError as error:
             file.write(f"error: {error}\n")
             return {"status": "failed", "reason": str(error)}
-        except Exception as error:  # recorded: the sweep's other episodes go on
+        except Exception as error:  # recorded, so that the sweep's other episodes continue
             file.write(traceback.format_exc())
             return {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
         finally:
@@ -66,7 +66,7 @@ def run_episode(folder: Path, config: str, log: Path, wait: float = LOCK_WAIT) -
 
 
 def _wait_for(folder: Path, seconds: float) -> None:
-    """Wait until nobody runs the folder, but no longer; who comes too late is refused by `resume`."""
+    """Wait until no process runs the folder, at most `seconds`; after that `resume` refuses."""
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def _wait_for(folder: Path, seconds: float) -> None:
 
 
 def _end_with_parent() -> None:
-    """Stop cleanly when the other end of stdin is closed: on purpose, or because the parent has died."""
+    """Stop cleanly when stdin closes: on purpose, or because the parent has died."""
 
     def wait() -> None:
         while os.read(0, 1024):

@@ -1,4 +1,4 @@
-"""A sweep's episodes on this machine without Ray: each in a process of its own, one or a few at a time."""
+"""Run a sweep's episodes on this machine without Ray, each in its own process."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from dataenvgym.sweeps.episode import EpisodeStatus
 from dataenvgym.sweeps.plan import LOGS, Episode
 
 TICK = 0.1
-# Asked how often the sweep was told to stop: 0 go on, 1 end after the work in hand, 2 end at once.
+# Returns how many stop signals came: 0 continue, 1 end after the current work, 2 end at once.
 Stop = Callable[[], int]
 Change = tuple[str, EpisodeStatus] | None
-"""(name of an episode, how it ended), or None when nothing has happened for a moment."""
+"""(name of an episode, its status), or None when nothing has happened for a moment."""
 
 
 class _Running(NamedTuple):
@@ -32,7 +32,7 @@ class _Running(NamedTuple):
 def run_local(episodes: Sequence[Episode], out: Path, jobs: int, stop: Stop) -> Iterator[Change]:
     """Run the episodes in order, `jobs` at a time, and yield each as it ends.
 
-    A process gives its memory back, and if it crashes only its episode fails. Where several run at once and
+    A process frees its memory at its end, and a crash costs only its episode. Where several run together and
     OMP_NUM_THREADS is not set, the processor's cores are divided among them.
     """
     waiting, running = deque(episodes), dict[str, _Running]()

@@ -1,4 +1,4 @@
-"""A sweep's file: a base config and lists of values, expanded into episodes with names of their own."""
+"""A sweep's file: a base config and lists of values, expanded into named episodes."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from dataenvgym.graphs.config import EpisodeConfig, describe, parse_config
 
 LOGS = "logs"
 LONGEST_NAME = 120
-# Values that may be paths: a worker stands in another folder, so they are made absolute.
+# Values that may be paths: a worker runs in another folder, so they are made absolute.
 PATHS = ("task.path", "skills", "teacher.prompts", "student.name")
 
 
 class Resources(Section):
-    """What one episode asks of Ray."""
+    """The Ray resources of one episode."""
 
     num_cpus: float = Field(1, ge=0, description="Processors per episode; torch gets as many threads.")
-    num_gpus: float = Field(0, ge=0, description="GPUs per episode; a fraction shares one. 0: it sees none.")
+    num_gpus: float = Field(0, ge=0, description="GPUs per episode; a fraction shares one. 0: no GPU is visible.")
     custom: dict[str, float] = Field(default_factory=dict, description="Resources that nodes were started with.")
 
 
 class Sweep(Section):
-    """What a SWEEP.yaml holds."""
+    """The content of a SWEEP.yaml."""
 
     base: dict[str, Any] | str | None = Field(
         None, description="The config that all episodes share: its keys, or a YAML file beside this one."
@@ -44,14 +44,14 @@ class Sweep(Section):
         default_factory=dict, description="Config keys with lists of values; every combination is an episode."
     )
     runs: list[dict[str, Any]] = Field(
-        default_factory=list, description="Further grids: each is expanded by itself, as `grid` is."
+        default_factory=list, description="Further grids, each expanded separately like `grid`."
     )
-    resources: Resources = Field(default_factory=Resources, description="What one episode asks of Ray.")
-    retries: int = Field(3, ge=0, description="How often Ray starts an episode again whose worker or node died.")
+    resources: Resources = Field(default_factory=Resources, description="The Ray resources of one episode.")
+    retries: int = Field(3, ge=0, description="How often Ray restarts an episode whose worker or node died.")
 
 
 class Episode(NamedTuple):
-    """One episode of a sweep. `settings`: what the sweep set, in the order of the file."""
+    """One episode of a sweep. `settings`: the values that the sweep sets, in the order of the file."""
 
     name: str
     settings: dict[str, Any]
@@ -59,11 +59,11 @@ class Episode(NamedTuple):
 
 
 def load_sweep(path: Path) -> Sweep:
-    """The sweep that a file holds, with the base's file read into it.
+    """Load a sweep from a file, including the base's file.
 
     Raises:
-        ConfigError: it cannot be read, or has a wrong type somewhere.
-        UnknownNameError: it has a key that no sweep has; the text names the nearest.
+        ConfigError: the file cannot be read, or a value has a wrong type.
+        UnknownNameError: an unknown key; the text names the nearest.
     """
     data = _read(path)
     for key in data:
@@ -91,12 +91,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def dump_sweep(sweep: Sweep) -> str:
-    """The sweep as YAML that stands by itself."""
+    """Write the sweep as self-contained YAML."""
     return yaml.safe_dump(sweep.model_dump(), sort_keys=False)
 
 
 def combinations(grid: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every choice of one value per key, the last key changing fastest; a bare value is a list of one.
+    """List every choice of one value per key, the last key changing fastest; a bare value is a list of one.
 
     Keys may be nested (`task: {name: [...]}`) or dotted (`task.name: [...]`).
 
@@ -119,11 +119,11 @@ def _flat(grid: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, list
 
 
 def expand(sweep: Sweep) -> list[Episode]:
-    """The episodes of a sweep, each with a checked config and a name; of equal ones the first.
+    """Expand a sweep into episodes, each with a checked config and a name; equal ones appear once.
 
     Raises:
-        ConfigError: nothing to vary, or episodes with invalid configs: all of them are told at once.
-        UnknownNameError: a key that no config has.
+        ConfigError: nothing to vary, or invalid configs; the text lists all of them.
+        UnknownNameError: an unknown config key.
     """
     grids = [grid for grid in (sweep.grid, *sweep.runs) if grid]
     if not grids:
@@ -131,7 +131,7 @@ def expand(sweep: Sweep) -> list[Episode]:
     chosen = [settings for grid in grids for settings in combinations(grid)]
     known = {key for key, _, _ in describe()}
     for key in dict.fromkeys(key for settings in chosen for key in settings):
-        if key not in known:
+        if key not in known and not key.startswith("task.options."):  # these are the task's, and judged with it
             raise UnknownNameError("config key", key, known)
     configs: dict[str, tuple[dict[str, Any], EpisodeConfig]] = {}
     faults: list[str] = []
@@ -187,19 +187,19 @@ def _put(data: dict[str, Any], key: str, value: Any) -> None:
 
 
 def value_at(data: Any, key: str) -> Any:
-    """The value at a dotted key of a mapping; None where there is none."""
+    """Look up a dotted key in a mapping; None where it is missing."""
     for part in key.split("."):
         data = data.get(part) if isinstance(data, Mapping) else None
     return data
 
 
 def keys_of(episodes: Sequence[Episode]) -> list[str]:
-    """All keys that the sweep sets anywhere, in the order of the file."""
+    """List all keys that the sweep sets, in the order of the file."""
     return list(dict.fromkeys(key for episode in episodes for key in episode.settings))
 
 
 def values_of(episode: Episode, keys: Sequence[str]) -> dict[str, Any]:
-    """The episode's values of those keys, also where it is the base that sets them."""
+    """Look up the episode's values of the keys, also where the base sets them."""
     dumped = episode.config.model_dump()
     return {key: value_at(dumped, key) for key in keys}
 
@@ -209,7 +209,7 @@ def _said(settings: Mapping[str, Any]) -> str:
 
 
 def _names(chosen: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A folder name per combination that depends on it alone, but for a hash where two would be the same."""
+    """Make a folder name per combination from its values alone, with a hash where two would be equal."""
     plain = ["-".join(_part(key, settings[key]) for key in sorted(settings, key=_is_seed)) for settings in chosen]
     times = Counter(name.lower() for name in [*plain, LOGS])
     return [

@@ -1,4 +1,4 @@
-"""A sweep's episodes as Ray tasks, on this machine or a cluster whose nodes share the sweep's folder."""
+"""Run a sweep's episodes as Ray tasks, on this machine or a cluster whose nodes share the sweep's folder."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def run_on_ray(
 ) -> Iterator[Change]:
     """Run the episodes as Ray tasks and yield each as it ends.
 
-    A task whose worker or node dies is started again by Ray, `retries` times, and goes on in its run folder from
-    the last finished node of its graph. Each task has a process of its own.
+    Ray restarts a task whose worker or node dies, up to `retries` times; it continues in its run folder from the
+    last finished node of its graph. Each task has its own process.
 
     Args:
-        episodes: what to run.
+        episodes: the episodes to run.
         out: the sweep's folder, under the same path on every node.
         address: `local` starts Ray on this machine; `auto` or host:port joins a cluster.
-        resources: what each episode asks for.
-        retries: for one episode.
+        resources: the resources of each episode.
+        retries: restarts per episode.
         stop: see `run_local`.
 
     Raises:
         MissingDependencyError: Ray is not installed.
-        ConfigError: there is no cluster at the address, or this machine cannot give what an episode asks for.
+        ConfigError: there is no cluster at the address, or it lacks the resources of an episode.
     """
     with connected(address) as ray:
         asked = {"CPU": resources.num_cpus, "GPU": resources.num_gpus, **resources.custom}
@@ -46,7 +46,7 @@ def run_on_ray(
             num_gpus=resources.num_gpus,
             resources=resources.custom or None,
             max_retries=retries,
-            max_calls=1,  # the process ends with its episode and gives the memory back
+            max_calls=1,  # the process ends with its episode and frees the memory
         )(episode_task)
         stamp, running = stamp_of(out), {}
         for episode in episodes:
@@ -66,7 +66,7 @@ def run_on_ray(
 
 
 def episode_task(out: str, name: str, config: str, stamp: str) -> EpisodeStatus:
-    """What a Ray worker does: run one episode, if this node sees the sweep's folder."""
+    """Run one episode in a Ray worker, if this node sees the sweep's folder."""
     hide_gpus()
     folder = Path(out)
     if stamp_of(folder) != stamp:
@@ -80,7 +80,7 @@ def episode_task(out: str, name: str, config: str, stamp: str) -> EpisodeStatus:
 
 
 def stamp_of(out: Path) -> str:
-    """What a node must find in the sweep's folder, to be looking at the same one."""
+    """Hash the sweep's file; nodes with equal hashes see the same folder."""
     try:
         return hashlib.sha256((out / SWEEP).read_bytes()).hexdigest()
     except OSError:

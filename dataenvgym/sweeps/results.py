@@ -1,4 +1,4 @@
-"""What a sweep found: a record per run, means over seeds, and paired differences between the values of a key."""
+"""Results of a sweep: a record per run, means over seeds, and paired differences between the values of a key."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class Record(TypedDict):
 
 
 class Difference(TypedDict):
-    """What a value of a key changes against the key's first value, all other settings and the seed being equal.
+    """The effect of a value of a key against the key's first value, all other settings and the seed equal.
 
     `best`, `val_area`: the mean difference, of the accuracy on test at the best of val and of the area under the
     validation curve; `low`, `high`: a 95% interval of `best`'s, over `pairs` runs (Student's t), or, with one pair
-    alone, over its test instances (`paired_gain`), which says nothing of other seeds. `each`: `best`'s difference
-    per pair, by seed.
+    alone, over its test instances (`paired_gain`), which says nothing about other seeds. `each`: the difference of
+    `best` per pair, by seed.
     """
 
     key: str
@@ -72,14 +72,14 @@ class Difference(TypedDict):
 
 
 class SweepResult(NamedTuple):
-    """What a sweep has made: a record per episode, and paired differences between the values of each key."""
+    """A record per episode, and paired differences between the values of each key."""
 
     records: list[Record]
     differences: list[Difference]
 
 
 def record(episode: Episode, keys: Sequence[str], out: Path, ended: EpisodeStatus | None) -> Record:
-    """The record of an episode, from its run folder. `ended`: how it ended in this process; None: not at all."""
+    """Make the record of an episode from its run folder. `ended`: its status here; None: it has not run."""
     from dataenvgym.runs.folder import read_summary
 
     try:
@@ -114,7 +114,7 @@ def write_results(out: Path, records: Sequence[Record], differences: Sequence[Di
 
 
 def means(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Per combination of settings but the seed: how many runs have finished, and the means of their figures."""
+    """Compute means over seeds: finished runs and mean figures for each combination of the other settings."""
     found = []
     for rest, group in _grouped(records, without=(SEED,)):
         figures: dict[str, Any] = {
@@ -127,7 +127,7 @@ def means(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def differences(records: Sequence[Record], out: Path) -> list[Difference]:
-    """Of every key but the seed with more than one value, each value against the first, pair by pair."""
+    """Compare each value of every varied key but the seed with the key's first value, pair by pair."""
     keys = list(records[0]["settings"]) if records else []
     found = []
     for key in keys:
@@ -173,7 +173,7 @@ def _difference(
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """The mean of two or more values with Student's 95% interval."""
+    """Compute the mean of two or more values with Student's 95% interval."""
     from scipy.stats import t
 
     middle, n = mean(values), len(values)
@@ -186,7 +186,7 @@ def _right(run_dir: Path) -> dict[str, bool]:
 
 
 def _grouped(records: Sequence[Record], without: Sequence[str]) -> Iterable[tuple[dict[str, Any], list[Record]]]:
-    """Finished records, by the settings that are left when some keys are taken away."""
+    """Group finished records by their settings without the given keys."""
     groups: dict[str, tuple[dict[str, Any], list[Record]]] = {}
     for found in records:
         if found["status"] == "finished":
@@ -204,25 +204,25 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """The last part of each dotted key where that tells the keys apart, else the whole key."""
+    """Shorten each dotted key to its last part where that is unique."""
     ends = [key.rpartition(".")[2] for key in keys]
     return {key: end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)}
 
 
 def shown(value: Any) -> str:
-    """A setting for a table."""
+    """Format a setting for a table."""
     if value is None:
         return "-"
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def varied(records: Sequence[Record]) -> list[str]:
-    """The keys with more than one value."""
+    """List the keys with more than one value."""
     keys = records[0]["settings"] if records else {}
     return [key for key in keys if len(_distinct(r["settings"][key] for r in records)) > 1]
 
 
 def settings_said(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """`structure=skill_tree state=true`, of those keys that are among the settings."""
+    """Format the given keys of the settings: `structure=skill_tree state=true`."""
     names = short_names(keys)
     return " ".join(f"{names[key]}={shown(settings[key])}" for key in keys if key in settings)

@@ -23,9 +23,9 @@ EXAMPLES = """\
 examples:
   dataenvgym sweep mine.yaml                         one episode after the other, into runs/mine
   dataenvgym sweep mine.yaml --jobs 4                four at a time
-  dataenvgym sweep mine.yaml --dry-run               the episodes, and whether their configs are valid
+  dataenvgym sweep mine.yaml --dry-run               list the episodes and check their configs
   dataenvgym sweep mine.yaml --address local         Ray on this machine, with the file's `resources`
-  dataenvgym sweep mine.yaml --address auto --out /shared/mine    the Ray cluster that this machine is in
+  dataenvgym sweep mine.yaml --address auto --out /shared/mine    the Ray cluster of this machine
 
 mine.yaml:
   base: demo.yaml              # or the config's keys themselves
@@ -33,7 +33,7 @@ mine.yaml:
     structure: [skill_list, skill_tree]
     state: [true, false]
     seed: [0, 1, 2]
-  runs:                        # further grids, expanded by themselves
+  runs:                        # further grids, expanded separately
     - {structure: skill_tree, teacher.policy: [ucb, random], seed: [0, 1, 2]}
   resources: {num_cpus: 4, num_gpus: 1}    # per episode, for Ray
 """
@@ -44,8 +44,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "sweep",
         help="run many episodes: a grid over tasks, structures, teachers, students, seeds",
-        description="Run every episode of a grid into a folder of its own under DIR, and print one table. Run it "
-        "again after an interruption or a failure: finished episodes are kept, others go on where they stood.",
+        description="Run every episode of a grid in its own folder under DIR, and print one table. Run it again "
+        "after an interruption or a failure: finished episodes are kept, others continue where they stopped.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -62,7 +62,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run_sweep(arguments: argparse.Namespace) -> int:
-    """The command `sweep`; the exit status is 0 when all have finished, 1 when one failed, 130 when stopped."""
+    """Run the command `sweep`; return 0 when all have finished, 1 when one failed, 130 when stopped."""
     from rich.console import Console
 
     from dataenvgym.sweeps import display
@@ -84,7 +84,7 @@ def run_sweep(arguments: argparse.Namespace) -> int:
     for option, value in (("--out", arguments.out), ("--address", arguments.address)):
         words += [option, str(value)] if value is not None else []
     words += ["--jobs", str(arguments.jobs)] if arguments.jobs > 1 else []
-    console.print(f"go on with: {shlex.join(words)}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"continue with: {shlex.join(words)}", highlight=False, markup=False, soft_wrap=True)
     return 130 if "interrupted" in status else 1
 
 
@@ -93,9 +93,9 @@ def sweep(
 ) -> SweepResult:
     """Run the episodes of a sweep that have not finished, and write results.jsonl, results.csv, comparisons.json.
 
-    All configs and folders are checked before the first episode starts. An episode that fails is recorded with its
-    reason and the others go on. The first Ctrl-C or SIGTERM ends the episodes after the work in hand, the second
-    at once; what is finished is kept.
+    All configs and folders are checked before the first episode starts. A failed episode is recorded with its
+    reason, and the others continue. The first Ctrl-C or SIGTERM ends the episodes after their current work, the
+    second at once; finished work is kept.
 
     Args:
         file: the sweep (docs/scaling.md).
@@ -167,7 +167,7 @@ def _changes(
 
 
 def check_folder(folder: Path, episode: Episode) -> None:
-    """Refuse a folder that holds another run, or no run, with a RunFolderError."""
+    """Refuse a folder that has another run or other files, with a RunFolderError."""
     from dataenvgym.graphs.config import CONFIG_FILE, changed_keys, load_config
     from dataenvgym.runs.manifest import MANIFEST
 
@@ -175,26 +175,26 @@ def check_folder(folder: Path, episode: Episode) -> None:
         try:
             changed = changed_keys(load_config(folder / CONFIG_FILE), episode.config)
         except ConfigError as error:
-            raise RunFolderError(f"{folder} holds a run of another version of dataenvgym: {error}") from error
+            raise RunFolderError(f"{folder} has a run of another version of dataenvgym: {error}") from error
         if changed:
             raise RunFolderError(
                 f"{folder} was made with another value of {', '.join(changed)}. Name another folder for the "
                 "changed sweep (--out), or delete that run."
             )
         return
-    # A worker that was killed while it began the run leaves these two and temporary files.
+    # A worker that was killed while it created the run leaves the manifest and hidden files.
     strange = (
         [p.name for p in folder.iterdir() if p.name != MANIFEST and not p.name.startswith(".")]
         if folder.is_dir()
         else []
     )
     if strange or (folder.exists() and not folder.is_dir()):
-        raise RunFolderError(f"{folder} is not a run, and something else is there; name another folder with --out")
+        raise RunFolderError(f"{folder} is not a run and not empty; name another folder with --out")
 
 
 @contextmanager
 def stopped_by_signals() -> Iterator[Stop]:
-    """How often Ctrl-C or SIGTERM came within the block; in another thread than the main one, never."""
+    """Count Ctrl-C and SIGTERM during the block; outside the main thread the count stays 0."""
     count = 0
 
     def handle(number: int, frame: Any) -> None:

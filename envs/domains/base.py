@@ -3,13 +3,19 @@
 A `Curriculum` is what the scripted chat model needs to know of a domain's embedded task to teach it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
+from dataenvgym.envs.registry import Registry
 from dataenvgym.envs.types import Example, Instance, Progress, Row
 
 Item = Instance | Row
@@ -81,6 +87,40 @@ class Domain:
         nothing = "no answer in the text" if self.mark is not None else ""
         return [Scored(a, *next(marks)) if a is not None else Scored(None, False, nothing) for a in answers]
 
+
+@dataclass(frozen=True)
+class DomainSpec:
+    """A registry entry: what is known of a domain before any of its tasks is loaded.
+
+    `package`: where its folder is; its `curriculum.py` and its `prompts/`, if it has them, are found there.
+    """
+
+    name: str
+    summary: str
+    package: str
+    row_model: type[BaseModel]
+    """As in `Domain`."""
+    instruction: str
+    """As in `Domain`."""
+
+    def curriculum(self) -> Curriculum | None:
+        """What the scripted model teaches, where the domain says it."""
+        if find_spec(f"{self.package}.curriculum") is None:
+            return None
+        found: Curriculum = import_module(f"{self.package}.curriculum").CURRICULUM
+        return found
+
+    def prompts(self) -> Path | None:
+        """The folder of prompts that the domain brings along, if it does."""
+        folder = Path(str(import_module(self.package).__file__)).parent / "prompts"
+        return folder if folder.is_dir() else None
+
+
+def _fill() -> None:
+    import_module("dataenvgym.envs.domains").find_all()
+
+
+DOMAINS: Registry[DomainSpec] = Registry("domain", "dataenvgym.domains", _fill)
 
 Fields = dict[str, Any]
 """One item of a chat model's reply, e.g. a row, by the names of its fields."""

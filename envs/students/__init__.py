@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dataenvgym.envs.config import ReplicaConfig, StudentConfig
 from dataenvgym.envs.errors import ConfigError, UnknownNameError
+from dataenvgym.envs.registry import Registry
 from dataenvgym.envs.students.base import Student, TrainSummary
 from dataenvgym.envs.types import Report, on_part
 
@@ -48,14 +49,15 @@ def _tiny(config: StudentConfig, report: Report | None) -> Student:
     return TransformersStudent(tiny_folder(), "tiny-0", config)
 
 
-STUDENTS: dict[str, StudentSpec] = {
-    spec.name: spec
+STUDENTS: Registry[StudentSpec] = Registry("student", "dataenvgym.students")
+STUDENTS.update(
+    (spec.name, spec)
     for spec in (
         StudentSpec("uneven", "SmolLM2-135M-Instruct schooled on six of the twelve arithmetic skills", _uneven),
         StudentSpec("smollm2", "SmolLM2-135M-Instruct as it is", _smollm),
         StudentSpec("tiny", "a random two-layer model for tests; it learns next to nothing", _tiny),
     )
-}
+)
 
 
 def check_name(name: str) -> None:

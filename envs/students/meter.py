@@ -1,4 +1,4 @@
-"""What a training is doing: its loss, speed and memory, told step by step and summed up at the end."""
+"""Measure a training: loss, speed and memory, reported after each step and summed up at the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CURVE = 50
 
 
 def note(text: str) -> None:
-    """Say something that went otherwise than asked on the terminal."""
+    """Warn on the terminal that a setting was changed during training."""
     log.warning(text)
 
 
@@ -37,11 +37,11 @@ class Meter:
             torch.cuda.reset_peak_memory_stats(device)
 
     def begin(self) -> None:
-        """The first step is about to be made."""
+        """Start measuring, before the first step."""
         self._began = time.perf_counter()
 
     def step(self, done: int, total: int, loss: float, tokens: int) -> None:
-        """An optimiser step is done: the `done`-th of `total`, on rows of so many tokens."""
+        """Record an optimiser step: the `done`-th of `total`, on rows of so many tokens."""
         self._tokens += tokens
         self._losses.append(loss)
         if self._watch:
@@ -52,22 +52,22 @@ class Meter:
 
     @property
     def last_loss(self) -> float:
-        """Of the last step; 0 before the first."""
+        """Return the value of the last step; 0 before the first."""
         return self._losses[-1] if self._losses else 0.0
 
     def again(self) -> None:
-        """The steps so far are thrown away: the training begins anew."""
+        """Discard the steps so far, because the training starts again."""
         self._tokens, self._losses = 0, []
 
     def note(self, text: str) -> None:
-        """Say something on the terminal and keep it for the summary."""
+        """Print a note on the terminal and keep it for the summary."""
         self._notes.append(text)
         note(text)
         if self._watch:
             self._watch({"note": text})
 
     def measured(self) -> dict[str, Any]:
-        """The fields of TrainSummary that it knows."""
+        """Return the measured fields of TrainSummary."""
         spread = max(1, -(-len(self._losses) // CURVE))
         return {
             "seconds": time.perf_counter() - self._began,

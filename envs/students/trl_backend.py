@@ -85,14 +85,14 @@ def one_gpu(args: Any) -> Any:
 
 
 def flattens(model: Any) -> bool:
-    """Whether rows may follow one another in one sequence without a mask: flash attention keeps them apart."""
+    """Tell whether rows may share one sequence without a mask, because flash attention separates them."""
     return "flash" in str(model.config._attn_implementation)
 
 
 def arguments(
     device: str, config: TrainConfig, seed: int, folder: str, micro: int, accumulation: int, mixed: bool
 ) -> dict[str, Any]:
-    """What both trainers are told."""
+    """Build the arguments shared by both trainers."""
     return {
         "output_dir": folder,
         "num_train_epochs": config.epochs,
@@ -117,12 +117,12 @@ def arguments(
 
 
 def processes() -> int:
-    """In how many processes this training runs, as torch's launchers tell."""
+    """World size set by the launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_main() -> bool:
-    """Whether this is the one of them that writes and speaks."""
+    """True on rank 0, which writes files and prints."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -184,7 +184,7 @@ def run(
 
 
 def _listen(trainer: Any, meter: Meter, tokens: int) -> None:
-    """Have the trainer tell the meter of each step, and nobody else."""
+    """Report each step of the trainer to the meter alone."""
     from transformers import PrinterCallback, TrainerCallback
 
     class Listen(TrainerCallback):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""A student that answers through vLLM and is trained as without."""
+"""A student whose answers come from vLLM; its training is that of the Transformers student."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class VllmStudent:
     def predict(
         self, prompts: Sequence[str], images: Sequence[str] | None = None, progress: Progress | None = None
     ) -> list[str]:
-        """Greedy answers. A server that dies is started again once, and what it has not answered asked again.
+        """Generate greedy answers. A server that dies is restarted once, and the unanswered prompts are retried.
 
         Raises:
             DataError: images, or a prompt that the server refuses.
@@ -96,13 +96,13 @@ class VllmStudent:
             self._trained.close()
 
     def close(self) -> None:
-        """End the server; it is started again when it is needed."""
+        """Stop the server; it starts again when needed."""
         self._end_server()
         self._trained.close()
 
     @property
     def _sleeps(self) -> bool:
-        """Whether the server gives its GPU's memory back while the student is trained."""
+        """Tell whether the server frees its GPU's memory while the student is trained."""
         if self._settings.sleep != "auto":
             return self._settings.sleep == "on"
         shared = self._settings.address is None and self._settings.gpus is None

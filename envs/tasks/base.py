@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dataenvgym.envs.config import ANSWER_TOKENS, ROW_TOKENS, TaskConfig
+from dataenvgym.envs.errors import ConfigError
+from dataenvgym.envs.explain import explain
 from dataenvgym.envs.types import Instance
 
 if TYPE_CHECKING:
     from dataenvgym.envs.domains.base import Domain
+
+Options = TypeVar("Options", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,12 @@ class Task:
     train: tuple[Instance, ...]
     val: tuple[Instance, ...]
     test: tuple[Instance, ...]
+
+
+class NoOptions(BaseModel):
+    """The options of a task that has none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True)
@@ -39,3 +51,18 @@ class TaskSpec:
     """Longest answer of a student, in tokens, where the config does not say."""
     row_tokens: int = ROW_TOKENS
     """Longest training row, in tokens, where the config does not say."""
+    options: type[BaseModel] = NoOptions
+    """What `task.options` may hold: a model that forbids other keys and has a default for each."""
+
+
+def options_of(config: TaskConfig, model: type[Options]) -> Options:
+    """The options of a task.
+
+    Raises:
+        ConfigError: a key or value that the model refuses; the text says what is allowed.
+    """
+    try:
+        return model.model_validate(config.options)
+    except ValidationError as error:
+        faults = [explain(one, model, "task.options.") for one in error.errors()]
+        raise ConfigError("\n".join([f"the options of task {config.name!r} are not valid:", *faults])) from None

@@ -1,6 +1,7 @@
 """What domains share stands once: a domain's file holds what it says differently, and the whole stands alone."""
 
 import re
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from dataenvgym.agents import prompt_files
 from dataenvgym.agents.prompt_files import list_domains, list_prompts, whole_prompt, written
 from dataenvgym.agents.prompts import load_prompt
 from dataenvgym.commands.prompt_samples import SAMPLES
+from dataenvgym.envs.domains.base import DOMAINS
 from dataenvgym.envs.errors import TeacherError, UnknownNameError
 
 ROOT = Path(prompt_files.__file__).parents[1] / "prompts"
@@ -67,6 +69,7 @@ def test_a_domain_of_another_package_brings_its_own_prompts(
 ) -> None:
     own = tmp_path_factory.mktemp("own")
     (own / "x.jinja").write_text("---\nextends: shared/x\n---\n{% block end %}\nOwn.\n{% endblock %}\n")
+    monkeypatch.setitem(DOMAINS, "toy", replace(DOMAINS["math"], name="toy"))
     monkeypatch.setattr(prompt_files, "own_folder", lambda domain: own if domain == "toy" else None)
     assert text("toy", mine)[1] == "Skill: s\n- the shared rule\nOwn."
     assert set(list_prompts("toy")) == {"x", *SAMPLES}

@@ -20,7 +20,7 @@ def test_every_teacher_finishes_an_episode_on_code(
     structure: str, state: str, cli: Cli, small: Small, tmp_path: Path
 ) -> None:
     isolation = "bubblewrap" if shutil.which("bwrap") else "rlimits"
-    task = {"task.name": "functions", "task.sandbox": isolation}
+    task = {"task.name": "functions", "task.options.sandbox": isolation}
     status, out, err = cli("run", *small(**task, structure=structure, state=state), "--out", tmp_path / "run")
     assert status == 0, err
     assert "gain on the private test" in out

@@ -71,7 +71,7 @@ def test_an_episode_over_http(cli: Cli, small: Small, tmp_path: Path, monkeypatc
 def test_a_refused_key_is_not_shown(
     cli: Cli, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server may repeat the key in its refusal. The run can go on once the key is mended."""
+    """A server may repeat the key in its refusal. The run can go on once the key is fixed."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     run_dir = tmp_path / "run"
     said = {"error": {"message": f"Incorrect API key provided: {KEY}"}}

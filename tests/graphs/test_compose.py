@@ -49,7 +49,7 @@ def test_unknown_and_taken_names_are_refused() -> None:
         replace_node(graph, "plan_date", lambda state: {})
     with pytest.raises(UnknownNameError, match="Did you mean 'verify_data'"):
         insert_after(graph, "verify", "mine", lambda state: {})
-    with pytest.raises(TeacherError, match="'plan_data' already"):
+    with pytest.raises(TeacherError, match="already has a node 'plan_data'"):
         insert_after(graph, "read_feedback", "plan_data", lambda state: {})
 
 

@@ -153,7 +153,7 @@ def test_a_damaged_run_is_refused(episode: Any, here: Path) -> None:
     shutil.copytree(episode("skill_list", True).run_dir, run)
     accepted = run / "iterations/001/accepted-0.jsonl"
     accepted.write_text("".join(accepted.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(RunFolderError, match="accepted rows are there"):
+    with pytest.raises(RunFolderError, match="accepted rows, expected"):
         teach(skill_list.alone.compile(), {"run": str(run), "iteration": 2})
 
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
-from dataenvgym.envs.config import TaskConfig
-from dataenvgym.envs.domains.base import Domain, Item, Mark
+from dataenvgym.envs.domains.base import DOMAINS, Domain, DomainSpec, Item, Mark
 from dataenvgym.envs.domains.code.columns import entry_point, starter_fault
 from dataenvgym.envs.domains.code.private_tests import Case, cases, has_private_tests, private_tests
 from dataenvgym.envs.domains.code.sandbox.types import (
     CallTest,
+    Isolation,
     Judgement,
     Limits,
     Program,
@@ -93,15 +93,38 @@ class CodeRow(BaseModel):
         return same_code(without_fence(code))
 
 
+class CodeOptions(BaseModel):
+    """The options of a code task."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sandbox: Isolation = Field(
+        "bubblewrap",
+        description="Where untrusted programs run. bubblewrap: no network, read-only system files, a private "
+        "/tmp. rlimits: limits on processor, memory and output only; such a program can read your files and use "
+        "the network.",
+    )
+    cpu_seconds: float = Field(5.0, gt=0, description="Processor time for one test of a program.")
+
+
+DOMAINS["code"] = DomainSpec(
+    name="code",
+    summary="Python programs, judged by running them on tests",
+    package="dataenvgym.envs.domains.code",
+    row_model=CodeRow,
+    instruction=INSTRUCTION,
+)
+
+
 def code_domain(
-    config: TaskConfig,
+    options: CodeOptions,
     prompt: Callable[[Item], str],
     *,
     whole_programs: bool = False,
     completed: Callable[[Item, str], str] = lambda _, code: code,
     identity: Callable[[str], str | None] | None = None,
 ) -> Domain:
-    """The code domain of a task that asks its problems with `prompt`; programs run as `config` says.
+    """The code domain of a task that asks its problems with `prompt`; programs run as `options` say.
 
     `whole_programs`: the task asks for programs on stdin too. `completed`: (item, answer) -> what is run, where
     an answer may be less than that. `identity`: see `Domain`.
@@ -110,8 +133,8 @@ def code_domain(
     def run(programs: Sequence[Program], progress: Progress | None) -> list[Judgement]:
         from dataenvgym.envs.domains.code.sandbox import judge
 
-        limits = Limits(cpu_seconds=config.cpu_seconds)
-        return judge(programs, isolation=config.sandbox, limits=limits, stop_at_first=True, progress=progress)
+        limits = Limits(cpu_seconds=options.cpu_seconds)
+        return judge(programs, isolation=options.sandbox, limits=limits, stop_at_first=True, progress=progress)
 
     return Domain(
         name="code",

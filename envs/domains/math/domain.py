@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
-from dataenvgym.envs.domains.base import Domain
+from dataenvgym.envs.domains.base import DOMAINS, Domain, DomainSpec
 from dataenvgym.envs.domains.math.scoring.answers import equal, extract_answer
 
 INSTRUCTION = "Solve. End with 'Answer: X'."
@@ -61,4 +61,11 @@ MATH = Domain(
     extract=extract_answer,
     equal=equal,
     row_model=MathRow,
+)
+DOMAINS["math"] = DomainSpec(
+    name="math",
+    summary="problems in words, with a number or an expression as the answer",
+    package="dataenvgym.envs.domains.math",
+    row_model=MathRow,
+    instruction=INSTRUCTION,
 )

@@ -20,16 +20,15 @@ from dataenvgym.agents.data_generator import LONGEST_TEST, TESTS_SHOWN, generate
 from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.agents.llm.asking import Asker
 from dataenvgym.agents.verifier import VerificationResult, verify
-from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.base import Mark
 from dataenvgym.envs.domains.code import sandbox
-from dataenvgym.envs.domains.code.domain import code_domain
+from dataenvgym.envs.domains.code.domain import CodeOptions, code_domain
 from dataenvgym.envs.domains.code.sandbox.types import CallTest, Judgement, Program, TestResult
 from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.errors import ConfigError
 from dataenvgym.envs.types import DataRequest, Instance, Provenance, Row
 
-CODE = code_domain(TaskConfig(name="functions"), lambda item: f"Write Python code.\n{item.question}")
+CODE = code_domain(CodeOptions(), lambda item: f"Write Python code.\n{item.question}")
 ADD = "def add(a, b):\n    return a + b"
 TESTS = [{"input": "1\n2", "output": "3"}, {"input": "5\n6", "output": "secret 11"}]
 

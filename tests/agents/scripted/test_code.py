@@ -1,6 +1,7 @@
 """What the scripted model answers to the prompts of `prompts/code`: problems of the `functions` task."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from scripted_asking import SAMPLES as MATH_SAMPLES
 from dataenvgym.agents.prompt_files import list_prompts
 from dataenvgym.agents.prompts import load_prompt
 from dataenvgym.agents.scripted.chat_model import ScriptedChatModel
+from dataenvgym.envs.domains.base import DOMAINS
 from dataenvgym.envs.domains.code.domain import CodeRow
 from dataenvgym.envs.domains.code.tasks.functions.skills import (
     SKILLS,
@@ -22,6 +24,7 @@ from dataenvgym.envs.domains.code.tasks.functions.skills import (
     recognise,
 )
 from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS as MATH_SKILLS
+from dataenvgym.envs.errors import TeacherError
 
 STRANGE = "Write a program that prints its input backwards."
 
@@ -103,7 +106,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
 def ask(name: str, model: ScriptedChatModel | None = None, **changes: Any) -> AIMessage:
     prompt = load_prompt("code", name).render(**{**SAMPLES[name], **changes})
     schema = tool_schema(prompt.tool, CodeRow if prompt.tool == "submit_rows" else None)
-    bound = (model or ScriptedChatModel()).bind_tools([schema], tool_choice=prompt.tool)
+    bound = (model or ScriptedChatModel(domain="code")).bind_tools([schema], tool_choice=prompt.tool)
     return bound.invoke([SystemMessage(prompt.system), HumanMessage(prompt.text)])
 
 
@@ -222,7 +225,9 @@ def test_solutions_pass_the_tests_and_are_written_in_another_way() -> None:
 
 def test_wrong_answers_fail_the_tests_and_leave_the_rest() -> None:
     for skill in SKILLS:
-        right, wrong = (rows(ScriptedChatModel(wrong_answer=rate), skill=skill, subskill="") for rate in (0, 1))
+        right, wrong = (
+            rows(ScriptedChatModel(domain="code", wrong_answer=rate), skill=skill, subskill="") for rate in (0, 1)
+        )
         for a, b in zip(right, wrong, strict=True):
             assert {**a, "answer": ""} == {**b, "answer": ""}
             assert passes(a["answer"], a["question"])
@@ -230,20 +235,20 @@ def test_wrong_answers_fail_the_tests_and_leave_the_rest() -> None:
 
 
 def test_an_error_rate_is_met_roughly() -> None:
-    found = rows(ScriptedChatModel(wrong_answer=0.25), count=100)
+    found = rows(ScriptedChatModel(domain="code", wrong_answer=0.25), count=100)
     assert 10 <= sum(not passes(row["answer"], row["question"]) for row in found) <= 45
 
 
 def test_wrong_solutions_fail_the_tests() -> None:
     problems = [{"id": f"p{n}", "question": problem("loops", 5, n).question, "starter": ""} for n in range(60)]
     questions = {each["id"]: each["question"] for each in problems}
-    found = items(ask("solve", ScriptedChatModel(wrong_solution=0.3), problems=problems))
+    found = items(ask("solve", ScriptedChatModel(domain="code", wrong_solution=0.3), problems=problems))
     assert 6 <= sum(not passes(item["answer"], questions[item["id"]]) for item in found) <= 36
 
 
 def test_copies_are_val_problems_shown_with_their_tests() -> None:
     shown = [error("loops", index) for index in range(3)]
-    found = rows(ScriptedChatModel(copied=0.5), skill="loops", subskill="", errors=shown, count=40)
+    found = rows(ScriptedChatModel(domain="code", copied=0.5), skill="loops", subskill="", errors=shown, count=40)
     questions = {each["question"] for each in shown}
     copied = [row for row in found if row["question"] in questions]
     assert 10 <= len(copied) <= 30
@@ -251,7 +256,7 @@ def test_copies_are_val_problems_shown_with_their_tests() -> None:
 
 
 def test_a_copied_problem_that_no_skill_asks_is_a_row_without_tests() -> None:
-    found = rows(ScriptedChatModel(copied=1), errors=[error("loops", question=STRANGE)], count=3)
+    found = rows(ScriptedChatModel(domain="code", copied=1), errors=[error("loops", question=STRANGE)], count=3)
     assert [(row["question"], row["tests"]) for row in found] == [(STRANGE, [])] * 3
 
 
@@ -262,26 +267,19 @@ def test_a_copied_problem_that_no_skill_asks_is_a_row_without_tests() -> None:
 def test_it_teaches_what_the_problems_shown_are_of_whatever_the_prompt_says(name: str) -> None:
     """The lines of the prompts are the same in both domains, so the problems of one may stand in the other's."""
     prompt = load_prompt("math", name).render(**SAMPLES[name])
-    bound = ScriptedChatModel().bind_tools([tool_schema(prompt.tool)], tool_choice=prompt.tool)
+    bound = ScriptedChatModel(domain="code").bind_tools([tool_schema(prompt.tool)], tool_choice=prompt.tool)
     reply = bound.invoke([SystemMessage(prompt.system), HumanMessage(prompt.text)])
     assert items(reply) == items(ask(name)) or name == "plan_open_ended"
     if name == "plan_open_ended":
         assert {item["skill"] for item in items(reply)} == {"loops", "counting"}
 
 
-def test_rows_without_tests_are_mathematics() -> None:
-    prompt = load_prompt("code", "generate_rows").render(**SAMPLES["generate_rows"])
-    bound = ScriptedChatModel().bind_tools([tool_schema("submit_rows")])
-    found = items(bound.invoke([SystemMessage(prompt.system), HumanMessage(prompt.text)]))
-    assert all(set(row) == {"question", "solution", "answer"} for row in found)
-
-
 @pytest.mark.parametrize("name", ["plan_open_ended", "propose_subskills"])
-def test_without_a_problem_or_skill_that_it_knows_the_words_decide(name: str) -> None:
+def test_without_a_problem_or_skill_that_it_knows_it_teaches_its_domain(name: str) -> None:
     changes = {"plan_open_ended": {"errors": []}, "propose_subskills": {"skill": "magic", "exemplars": []}}[name]
     for domain, skills in (("code", SKILLS), ("math", MATH_SKILLS)):
         prompt = load_prompt(domain, name).render(**{**SAMPLES[name], **changes})
-        bound = ScriptedChatModel().bind_tools([tool_schema(prompt.tool)])
+        bound = ScriptedChatModel(domain=domain).bind_tools([tool_schema(prompt.tool)])
         found = items(bound.invoke([SystemMessage(prompt.system), HumanMessage(prompt.text)]))
         if name == "plan_open_ended":
             assert {item["skill"] for item in found} == set(skills)
@@ -290,13 +288,17 @@ def test_without_a_problem_or_skill_that_it_knows_the_words_decide(name: str) ->
             assert any(found[0]["description"].startswith(summary) for summary in summaries)
 
 
-def test_all_prompts_of_a_domain_are_known_by_their_words() -> None:
+def test_the_domain_decides_and_no_word_of_a_prompt() -> None:
     for domain, expected in (("code", SKILLS), ("math", MATH_SKILLS)):
-        for name in SAMPLES:
-            system = load_prompt(domain, name).render(**SAMPLES[name]).system
-            ask_plan = load_prompt(domain, "plan_open_ended").render(
-                **{**SAMPLES["plan_open_ended"], "errors": []}
-            )
-            bound = ScriptedChatModel().bind_tools([tool_schema(ask_plan.tool)])
-            found = items(bound.invoke([SystemMessage(system), HumanMessage(ask_plan.text)]))
+        for other in ("code", "math"):
+            prompt = load_prompt(other, "plan_open_ended").render(**{**SAMPLES["plan_open_ended"], "errors": []})
+            bound = ScriptedChatModel(domain=domain).bind_tools([tool_schema(prompt.tool)])
+            found = items(bound.invoke([SystemMessage(prompt.system), HumanMessage(prompt.text)]))
             assert {item["skill"] for item in found} == set(expected)
+
+
+def test_a_domain_without_a_curriculum_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DOMAINS, "bare", replace(DOMAINS["math"], name="bare", package="dataenvgym.envs.tasks"))
+    bound = ScriptedChatModel(domain="bare").bind_tools([tool_schema("submit_rows")])
+    with pytest.raises(TeacherError, match=r"nothing to teach in the domain 'bare'.*curriculum"):
+        bound.invoke([HumanMessage("Write.")])

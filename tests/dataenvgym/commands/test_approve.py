@@ -304,7 +304,7 @@ def test_from_python_none_leaves_the_question_open(small: Small, tmp_path: Path)
 def test_a_copied_run_does_not_go_on_in_the_folder_of_the_first(cli: Cli, own: Path) -> None:
     status, _, err = cli("resume", own, "--plan", "yes")
     assert status == 1
-    assert "goes on only there" in err
+    assert "continues only there" in err
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def test_what_cannot_be_trained_on_comes_back_with_its_reason(env: Any) -> None:
 
 def test_rows_of_programs_are_run_before_they_are_trained_on() -> None:
     isolation = "bubblewrap" if shutil.which("bwrap") else "rlimits"
-    env = dataenvgym.make("code/skill_list", student="tiny", task__sandbox=isolation, **SMALL)
+    env = dataenvgym.make("code/skill_list", student="tiny", task__options__sandbox=isolation, **SMALL)
     tests = [{"input": "1\n2", "output": "3"}, {"input": "5\n6", "output": "11"}]
     sound = {
         "question": "Write a function add that returns the sum of two numbers.",

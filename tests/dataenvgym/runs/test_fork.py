@@ -193,7 +193,7 @@ def test_a_fork_goes_on_from_the_end_and_is_forked_again(
 ) -> None:
     status, _, err = cli("fork", parent, "--at", 3, "--out", tmp_path / "third")
     assert status == 1
-    assert "iteration 3 would not begin: all 2 iterations done" in err
+    assert "iteration 3 would not start: all 2 iterations done" in err
     third = fork(parent, 3, plan=edited, overrides=["budget.iterations=3"], out=tmp_path / "third")
     resume(third)
     assert [row.skill for row in rows_of(third, 3)] == ["chain"] * 5
@@ -259,13 +259,16 @@ def test_without_a_name_it_lies_beside_the_parent(parent: Path, monkeypatch: pyt
     [
         (["--at", 0], "counted from 1"),
         (["--at", 4], "has not reached iteration 4: it can be forked at 1 to 3"),
-        (["--at", 1, "--set", "seed=1"], "seed: what came before was drawn from it"),
-        (["--at", 1, "--set", "task.val_size=2"], "task.val_size: what came before was measured on its instances"),
+        (["--at", 1, "--set", "seed=1"], "seed: the earlier iterations were drawn from it"),
+        (
+            ["--at", 1, "--set", "task.val_size=2"],
+            "task.val_size: the earlier iterations were measured on its instances",
+        ),
         (["--at", 1, "--set", "student.train.steps=2"], "unknown key"),
-        (["--at", 1, "--set", "student.name=tiny"], "student.name: what came before was measured on it"),
+        (["--at", 1, "--set", "student.name=tiny"], "student.name: the earlier iterations were measured on it"),
         (["--at", 1, "--set", "structure=skill_list"], "May change: budget.*, teacher.*, approve, imports."),
-        (["--at", 2, "--set", "budget.rows=12"], "would not begin: row budget of 12 used"),
-        (["--at", 2, "--set", "budget.max_calls=2"], "would not begin: budget of 2 calls used"),
+        (["--at", 2, "--set", "budget.rows=12"], "would not start: row budget of 12 used"),
+        (["--at", 2, "--set", "budget.max_calls=2"], "would not start: budget of 2 calls used"),
         (["--at", 1, "--plan", "none.yaml"], "none.yaml: cannot be read"),
     ],
 )
@@ -284,7 +287,7 @@ def test_a_plan_beyond_the_budget_of_the_fork(parent: Path, edited: Path, tmp_pa
 def test_a_taken_folder_a_run_in_other_hands_and_what_is_no_run(parent: Path, tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="already holds a run"):
         fork(parent, 1, out=parent)
-    with pytest.raises(RunFolderError, match="which stays as it is"):
+    with pytest.raises(RunFolderError, match="which a fork does not change"):
         fork(parent, 1, out=parent / "fork")
     with FileLock(parent / ".lock"), pytest.raises(RunFolderError, match="being run by another process"):
         fork(parent, 1, out=tmp_path / "fork")

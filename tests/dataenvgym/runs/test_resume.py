@@ -279,8 +279,8 @@ def test_the_first_signal_ends_the_run_after_the_node_in_hand(
         running.until_generating()
         running.process.send_signal(number)
         assert running.end() == 130
-    assert "ending after the work in hand" in running.said
-    assert f"go on with: dataenvgym resume {run_dir}\n" in running.said
+    assert "ending after the current work" in running.said
+    assert f"continue with: dataenvgym resume {run_dir}\n" in running.said
     assert "Traceback" not in running.said
     assert (run_dir / "iterations/001/generated-0.jsonl").exists(), "the node in hand was finished"
     assert not (run_dir / "iterations/001/predictions.jsonl").exists(), "and no other was gone through"

@@ -226,7 +226,7 @@ def test_a_failing_episode_is_recorded_and_the_others_go_on(
     models = ["openai:some-model", "scripted"]  # the first has no key
     status, said, _ = cli("sweep", write(**{"teacher.llm.model": models}), "--out", out)
     assert status == 1
-    assert "go on with: dataenvgym sweep" in said
+    assert "continue with: dataenvgym sweep" in said
     lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     assert [line["status"] for line in lines] == ["failed", "finished"]
     assert "OPENAI_API_KEY" in lines[0]["reason"] and lines[0]["best"] is None
@@ -356,7 +356,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(write: Write, tmp_pat
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=300)[0]
     assert process.returncode == 130, said
-    assert "ending after the work in hand" in said and "go on with: dataenvgym sweep" in said
+    assert "ending after the current work" in said and "continue with: dataenvgym sweep" in said
     assert not (out / "s1").exists()
     went_on = subprocess.run(command(file, out, "--jobs", "2"), **options, timeout=300)
     assert went_on.returncode == 0, went_on.stdout

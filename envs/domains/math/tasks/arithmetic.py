@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SCHOOLED, SKILLS, problem
+from dataenvgym.envs.tasks import task
 from dataenvgym.envs.tasks.base import Task
 from dataenvgym.envs.tasks.procedural import Problem, Taken, draw_split, take_all
 from dataenvgym.envs.types import Instance
@@ -13,6 +14,7 @@ TRAIN_SIZE, VAL_SIZE, TEST_SIZE = 60, 30, 40
 """Instances per skill."""
 
 
+@task("arithmetic", domain="math", summary="twelve procedural skills, embedded", gold_skills=True, embedded=True)
 def load(config: TaskConfig) -> Task:
     """The task: per skill 60 train, `val_size` (30) val and `test_size` (40) test instances.
 

@@ -5,6 +5,7 @@ import re
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.errors import DataError
+from dataenvgym.envs.tasks import task
 from dataenvgym.envs.tasks.base import Task
 from dataenvgym.envs.tasks.hub import HubSource, read
 from dataenvgym.envs.tasks.records import Record
@@ -17,6 +18,7 @@ VAL_SIZE = 300
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
 
 
+@task("gsm8k", domain="math", summary="grade-school word problems", answer_tokens=320, row_tokens=640)
 def load(config: TaskConfig) -> Task:
     """GSM8K from the hub, or from `config.path` in the same schema: question, answer.
 

@@ -4,6 +4,7 @@ from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.domains.math.scoring.answers import boxed
 from dataenvgym.envs.errors import DataError
+from dataenvgym.envs.tasks import task
 from dataenvgym.envs.tasks.base import Task
 from dataenvgym.envs.tasks.hub import HubSource, read
 from dataenvgym.envs.tasks.records import Record
@@ -25,6 +26,14 @@ HUB = (HubSource("DigitalLearningGmbH/MATH-lighteval"), HubSource("EleutherAI/he
 VAL_PER_STRATUM = 10
 
 
+@task(
+    "math",
+    domain="math",
+    summary="Hendrycks MATH, competition problems",
+    gold_skills=True,
+    answer_tokens=768,
+    row_tokens=1280,
+)
 def load(config: TaskConfig) -> Task:
     """MATH from the hub, or from `config.path` in the same schema: problem, level, type, solution.
 

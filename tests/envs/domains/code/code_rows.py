@@ -113,7 +113,10 @@ def write(path: Path, rows: Rows) -> Path:
 
 
 def load(name: str, path: Path | None, **settings: Any) -> Task:
-    return load_task(TaskConfig(name=name, path=None if path is None else str(path), **settings))
+    """`settings`: of the section `task`, or options of the task."""
+    options = {key: value for key, value in settings.items() if key not in TaskConfig.model_fields}
+    rest = {key: value for key, value in settings.items() if key in TaskConfig.model_fields}
+    return load_task(TaskConfig(name=name, path=None if path is None else str(path), options=options, **rest))
 
 
 def everything(task: Task) -> list[Instance]:

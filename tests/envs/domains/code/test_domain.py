@@ -11,7 +11,14 @@ from pydantic import ValidationError
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.domains.code import sandbox
-from dataenvgym.envs.domains.code.domain import LONGEST_DETAIL, MAX_CODE, CodeRow, code_domain, program_of
+from dataenvgym.envs.domains.code.domain import (
+    LONGEST_DETAIL,
+    MAX_CODE,
+    CodeOptions,
+    CodeRow,
+    code_domain,
+    program_of,
+)
 from dataenvgym.envs.domains.code.sandbox.types import (
     CallTest,
     Judgement,
@@ -32,8 +39,8 @@ DOUBLES = [("1\n", "2\n"), ("4\n", "8\n")]
 
 
 def domain(**settings: Any) -> Domain:
-    config = TaskConfig.model_validate({"name": "functions", "sandbox": ISOLATION, "cpu_seconds": 1.0, **settings})
-    return code_domain(config, lambda item: f"Write Python code.\n{item.question}", whole_programs=True)
+    options = CodeOptions.model_validate({"sandbox": ISOLATION, "cpu_seconds": 1.0, **settings})
+    return code_domain(options, lambda item: f"Write Python code.\n{item.question}", whole_programs=True)
 
 
 def row(answer: str = ADD, tests: Any = SUMS, starter: Any = "def add(a, b):", **extra: Any) -> Row:
@@ -331,7 +338,7 @@ def test_the_sandbox_finds_sound_rows_wrong_answers_and_tests_that_show_nothing(
 def test_a_row_in_another_form_than_the_benchmark_asks_in_is_named(
     stub: Stub, starter: str, question: str, says: str
 ) -> None:
-    asks = code_domain(TaskConfig(name="functions"), lambda item: f"Write Python code.\n{item.question}")
+    asks = code_domain(CodeOptions(), lambda item: f"Write Python code.\n{item.question}")
     assert asks.vet is not None
     (reason,) = asks.vet([row(starter=starter).model_copy(update={"question": question})], None)
     # The stub lets every program pass, trivial ones too.

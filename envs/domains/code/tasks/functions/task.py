@@ -2,9 +2,10 @@
 
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.base import Item
-from dataenvgym.envs.domains.code.domain import code_domain
+from dataenvgym.envs.domains.code.domain import CodeOptions, code_domain
 from dataenvgym.envs.domains.code.tasks.functions.skills import SKILLS, identity, problem, program_fields, read
-from dataenvgym.envs.tasks.base import Task
+from dataenvgym.envs.tasks import task
+from dataenvgym.envs.tasks.base import Task, options_of
 from dataenvgym.envs.tasks.procedural import Problem, Taken, draw_split
 from dataenvgym.envs.types import Instance
 
@@ -20,6 +21,15 @@ def prompt(item: Item) -> str:
     return f"{INSTRUCTION}\n{item.question}"
 
 
+@task(
+    "functions",
+    domain="code",
+    summary="small Python functions of ten skills, embedded",
+    gold_skills=True,
+    embedded=True,
+    answer_tokens=ANSWER_TOKENS,
+    options=CodeOptions,
+)
 def load(config: TaskConfig) -> Task:
     """The task: per skill 40 train, `val_size` (24) val and `test_size` (40) test instances.
 
@@ -35,7 +45,7 @@ def load(config: TaskConfig) -> Task:
     test = _split("test", config.seed, config.test_size or TEST_SIZE, taken)
     val = _split("val", config.seed, config.val_size or VAL_SIZE, taken)
     train = _split("train", config.seed, TRAIN_SIZE, taken)
-    domain = code_domain(config, prompt, identity=identity)
+    domain = code_domain(options_of(config, CodeOptions), prompt, identity=identity)
     return Task("functions", domain, tuple(train), tuple(val), tuple(test))
 
 

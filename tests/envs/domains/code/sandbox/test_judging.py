@@ -285,5 +285,7 @@ def test_where_bubblewrap_is_missing_the_choice_is_named(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(servers, "_idle", [])
-    with pytest.raises(MissingDependencyError, match=r"apt-get install bubblewrap.*task\.sandbox=rlimits"):
+    with pytest.raises(
+        MissingDependencyError, match=r"apt-get install bubblewrap.*task\.options\.sandbox=rlimits"
+    ):
         judge([Program(code=ADD, tests=(call([1, 1], 2),), entry="add")])

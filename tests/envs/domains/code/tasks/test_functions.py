@@ -321,7 +321,7 @@ def test_the_prompt_is_short_and_the_code_a_student_learns_is_read_back() -> Non
 
 
 def test_the_sandbox_passes_gold_programs_and_no_others() -> None:
-    config = TaskConfig(name="functions", val_size=4, test_size=4, sandbox="rlimits")
+    config = TaskConfig(name="functions", val_size=4, test_size=4, options={"sandbox": "rlimits"})
     small = load(config)
     right = small.domain.score(small.val, [small.domain.example(item).completion for item in small.val])
     assert all(mark.correct for mark in right)

@@ -195,7 +195,7 @@ def test_other_windows(tmp_path: Path, window: str, test: set[int], val: set[int
     ["release_7", "release_v7", "release_v0", "v4_v2", "v9", "2024", "2024-13-01..", "2025-01-01..2024-01-01"],
 )
 def test_a_window_that_is_none_says_what_one_looks_like(tmp_path: Path, window: str) -> None:
-    with pytest.raises(ConfigError, match=r"task\.window.*release_v1.*2024-09-01\.\.2025-04-30"):
+    with pytest.raises(ConfigError, match=r"task\.options\.window.*release_v1.*2024-09-01\.\.2025-04-30"):
         load("livecodebench", release(tmp_path, 1), window=window)
 
 

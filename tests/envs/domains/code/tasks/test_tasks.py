@@ -85,8 +85,9 @@ def test_an_unreachable_hub_says_which_setting_to_use(monkeypatch: pytest.Monkey
     assert ("pip install 'dataenvgym[code]'" in str(caught.value)) == (name == "humaneval")
 
 
-def test_a_window_is_a_setting_of_livecodebench_alone() -> None:
-    with pytest.raises(ConfigError, match=r"task\.window.*livecodebench.*'mbpp'"):
+def test_a_window_is_an_option_of_livecodebench_alone() -> None:
+    said = r"'mbpp'.*\n.*task\.options\.window: unknown key\. Known here: cpu_seconds, sandbox"
+    with pytest.raises(ConfigError, match=said):
         load("mbpp", None, window="v2")
 
 
