@@ -10,13 +10,12 @@ from pydantic import BaseModel
 
 from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.agents.llm.asking import Asker, all_at_once
+from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.types import DataRequest, Instance, Progress, Provenance, Rejected, Row, Verdict
 
 # Questions of the same request shown as "already written", so that a call does not repeat them.
 AVOIDED = 10
-# Of an instance's tests, so many are shown, none longer than so many characters: there may be megabytes of them.
-TESTS_SHOWN, LONGEST_TEST = 3, 300
 # Checks of records that are no rows: broken items, and calls that failed or that a cap forbade.
 NO_ROW = ("schema", "call", "budget")
 
@@ -108,7 +107,7 @@ async def _call(
         subskill=request.subskill,
         count=call.rows,
         reason=request.reason,
-        exemplars=[exemplar(item) for item in exemplars],
+        exemplars=[exemplar(item, asker.domain) for item in exemplars],
         errors=[e.model_dump() for e in errors],
         avoid=avoid,
         answer_format=asker.domain.instruction,
@@ -139,17 +138,10 @@ async def _call(
     return Generated(rows, failed)
 
 
-def exemplar(item: Instance) -> dict[str, Any]:
-    """An instance as prompts show it; `starter` and `tests` are empty where the domain has none."""
-    tests = [t for t in item.extra.get("tests") or [] if len(t["input"]) + len(t["output"]) <= LONGEST_TEST]
-    return {
-        "id": item.id,
-        "question": item.question,
-        "starter": item.extra.get("starter") or "",
-        "tests": tests[:TESTS_SHOWN],
-        "solution": item.solution,
-        "answer": item.answer,
-    }
+def exemplar(item: Instance, domain: Domain) -> dict[str, Any]:
+    """An instance as prompts show it."""
+    texts = {"id": item.id, "question": item.question, "solution": item.solution, "answer": item.answer}
+    return {**texts, **domain.show(item)}
 
 
 def _failed_call(call: Call, check: str, reason: str) -> Rejected:

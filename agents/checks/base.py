@@ -44,6 +44,8 @@ class Check:
     summary: str
     row: Callable[[Row, CheckContext], Verdict] | None = None
     rows: Callable[[Sequence[Row], CheckContext], Awaitable[list[Verdict]]] | None = None
+    applies: Callable[[Domain], bool] = lambda domain: True
+    """Whether it has anything to judge in a domain; where it has not, it is left out."""
 
     def __post_init__(self) -> None:
         """Refuse an entry that could never run."""

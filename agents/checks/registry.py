@@ -25,7 +25,13 @@ CHECKS.update(
         Check("duplicate", "free", "no accepted row asks the same, exactly or nearly", row=check_duplicate),
         Check("contamination", "free", "no val or test question stands in it", row=check_contamination),
         Check("student", "student", "marks or drops what the student answers already", rows=check_student),
-        Check("execute", "sandbox", "the program passes its tests, a trivial one does not", rows=check_execute),
+        Check(
+            "execute",
+            "sandbox",
+            "the program passes its tests, a trivial one does not",
+            rows=check_execute,
+            applies=lambda domain: domain.vet is not None,
+        ),
         Check("solve", "llm", "most of several independent solutions agree with its answer", rows=check_solve),
     )
 )
@@ -33,9 +39,8 @@ COSTS: tuple[Cost, ...] = get_args(Cost)
 
 
 def configured(config: CheckConfig, domain: Domain, cost: Cost) -> list[Check]:
-    """The config's checks of that cost, in its order; without `execute` where the domain has nothing to run."""
-    names = [name for name in config.names if name != "execute" or domain.vet is not None]
-    return [check for check in map(find_check, names) if check.cost == cost]
+    """The config's checks of that cost that apply to the domain, in its order."""
+    return [check for check in map(find_check, config.names) if check.cost == cost and check.applies(domain)]
 
 
 def find_check(name: str) -> Check:

@@ -10,7 +10,6 @@ from dataenvgym.agents.checks.base import CheckContext
 from dataenvgym.agents.llm.asking import Asker, all_at_once
 from dataenvgym.agents.llm.schemas import SolutionItem
 from dataenvgym.envs.domains.base import Domain, Mark
-from dataenvgym.envs.domains.code.text import without_fence
 from dataenvgym.envs.errors import BudgetReachedError, ConfigError, TeacherError
 from dataenvgym.envs.types import Report, Row, Verdict, on_part
 
@@ -46,7 +45,7 @@ async def solve_rows(rows: Sequence[Row], asker: Asker, report: Report | None = 
         prompt = asker.prompt(
             "solve",
             problems=[
-                {"id": name, "question": row.question, "starter": row.extra.get("starter") or ""}
+                {"id": name, "question": row.question, **asker.domain.show_unsolved(row)}
                 for name, row in names.items()
             ],
             answer_format=asker.domain.instruction,
@@ -59,7 +58,7 @@ async def solve_rows(rows: Sequence[Row], asker: Asker, report: Report | None = 
             return
         given: dict[str, str] = {}
         for item in answer.valid:
-            given.setdefault(item.id, without_fence(item.answer))  # one vote a sample
+            given.setdefault(item.id, asker.domain.clean_answer(item.answer))  # one vote a sample
         for name, row in names.items():
             if name in given:
                 votes[row.id].append(given[name])

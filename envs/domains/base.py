@@ -59,6 +59,12 @@ class Domain:
     """What is wrong with rows, found by running them ("" for nothing); None: there is nothing to run."""
     identity: Callable[[str], str | None] | None = None
     """Question -> what it asks for, equal for two that ask the same in other words; None where it cannot tell."""
+    show: Callable[[Item], dict[str, Any]] = lambda item: {}
+    """What prompts show of an item beside question, solution and answer, by the names the prompts use."""
+    show_unsolved: Callable[[Item], dict[str, Any]] = lambda item: {}
+    """The same for a model that is to solve it: nothing that gives the answer away."""
+    clean_answer: Callable[[str], str] = lambda answer: answer
+    """A model's answer to a problem as it is kept, e.g. without a fence around code."""
 
     def prompt(self, item: Item) -> str:
         """The user message for an instance or a row."""

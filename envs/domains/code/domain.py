@@ -30,6 +30,8 @@ INSTRUCTION = "The answer is complete Python code with the given names: no fence
 MAX_CODE = 100_000
 """Characters of code; longer code is not run."""
 MOST_TESTS = 20
+TESTS_SHOWN, LONGEST_TEST = 3, 300
+"""Of an item's tests prompts show so many, none longer than so many characters: there may be megabytes of them."""
 LONGEST_DETAIL = 400
 """Characters of why a program failed: it is shown in prompts and may hold all that the program printed."""
 TOGETHER = 8
@@ -149,7 +151,19 @@ def code_domain(
         ),
         vet=lambda rows, progress: vet(rows, run, lambda row: _misfit(row, prompt, whole_programs), progress),
         identity=identity,
+        show=_shown,
+        show_unsolved=_starter,
+        clean_answer=without_fence,
     )
+
+
+def _starter(item: Item) -> dict[str, Any]:
+    return {"starter": item.extra.get("starter") or ""}
+
+
+def _shown(item: Item) -> dict[str, Any]:
+    tests = [t for t in item.extra.get("tests") or [] if len(t["input"]) + len(t["output"]) <= LONGEST_TEST]
+    return {**_starter(item), "tests": tests[:TESTS_SHOWN]}
 
 
 Run = Callable[[Sequence[Program], Progress | None], list[Judgement]]

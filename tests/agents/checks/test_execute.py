@@ -16,13 +16,13 @@ from dataenvgym.agents.checks.duplicate import SeenRows
 from dataenvgym.agents.checks.format import LONGEST
 from dataenvgym.agents.checks.solve import solve_rows
 from dataenvgym.agents.config import CheckConfig, TeacherConfig
-from dataenvgym.agents.data_generator import LONGEST_TEST, TESTS_SHOWN, generate
+from dataenvgym.agents.data_generator import generate
 from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.agents.llm.asking import Asker
 from dataenvgym.agents.verifier import VerificationResult, verify
 from dataenvgym.envs.domains.base import Mark
 from dataenvgym.envs.domains.code import sandbox
-from dataenvgym.envs.domains.code.domain import CodeOptions, code_domain
+from dataenvgym.envs.domains.code.domain import LONGEST_TEST, TESTS_SHOWN, CodeOptions, code_domain
 from dataenvgym.envs.domains.code.sandbox.types import CallTest, Judgement, Program, TestResult
 from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.errors import ConfigError
