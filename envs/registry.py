@@ -79,7 +79,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
     def _complete(self) -> None:
         if self._filled:
             return
-        self._filled = True  # first, since what is loaded may ask for names
+        self._filled = True  # first, since loading may ask for names
         mine, self._things = self._things, {}  # what a user has registered already comes last and wins
         if self._fill:
             with _loading("dataenvgym"):

@@ -13,8 +13,9 @@ __all__ = ["TASKS", "NoOptions", "Task", "TaskSpec", "load_task", "options_of", 
 def _fill() -> None:
     from importlib import import_module
 
-    # By name, since tasks must not depend on the domains that use them.
-    import_module("dataenvgym.envs.domains").find_all()
+    # By name, since tasks must not depend on the domains that use them. A domain brings its tasks along, also one
+    # of another package, so all domains are looked up.
+    list(import_module("dataenvgym.envs.domains.base").DOMAINS)
 
 
 TASKS: Registry[TaskSpec] = Registry("task", "dataenvgym.tasks", _fill)
