@@ -87,7 +87,7 @@ def _usable(model: Any, mixed: bool) -> bool:
 
 
 @cache
-def _kernel() -> tuple[Callable[..., torch.Tensor], bool] | None:
+def _kernel() -> tuple[Callable[..., Any], bool] | None:
     """torch's attention of rows of various lengths, and whether it must be told that keys and values have fewer
     heads than queries; None where torch is older than that."""
     try:
