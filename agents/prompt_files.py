@@ -135,6 +135,8 @@ def whole_prompt(domain: str, name: str, overlay: Path | None = None) -> WholePr
             raise TeacherError(f"prompt file {source} extends {base}, and there is no such file.")
         under, text = split(read_file(shared), str(shared))
         system_source = source if "system" in head else str(shared)
+        if all(isinstance(one.get("variables"), dict) for one in (under, head)):
+            head["variables"] = {**under["variables"], **head["variables"]}
         head, parts = {**under, **head}, _with_blocks(_parts(text), parts, str(shared))
     lines = _without_tags(parts)
     if any(_MACROS.fullmatch(line.text) for line in lines):

@@ -1,12 +1,13 @@
 """What the nodes give each prompt, as samples: to show a prompt rendered, and to check an edited one.
 
-Nodes ask for prompts by name, the same names in every domain, and always give a prompt the same variables; a test
-compares these samples with what they give. Some texts are hostile: a prompt must show them as they are, as data.
+Nodes ask for prompts by name, the same names in every domain, and always give a prompt the same variables. What they
+show of an item besides its question and answer is the domain's to say. A test compares these samples with what the
+nodes give. Some texts are hostile: a prompt must show them as they are, as data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -59,7 +60,7 @@ class ItemField(NamedTuple):
 
 def item_model(tool: str, domain: str) -> type[BaseModel] | None:
     """The model of one item that the tool takes; None for an unknown tool, or for rows of an unknown domain."""
-    for sample in SAMPLES.values():
+    for sample in _SAMPLES.values():
         if sample.tool == tool:
             return sample.item or (DOMAINS[domain].row_model if domain in DOMAINS else None)
     return None
@@ -95,10 +96,7 @@ def _question(**more: str) -> dict[str, str]:
     return {"id": "train-17", "question": f"What is 12 + 30? {HOSTILE}", **more}
 
 
-_SOLVED: dict[str, Any] = {
-    **_question(starter=f"def add(a, b):  # {HOSTILE}", solution="12 + 30 = 42", answer="42"),
-    "tests": [{"input": f"12\n30 {HOSTILE}", "output": f"42 {HOSTILE}"}],
-}
+_SOLVED = _question(solution="12 + 30 = 42", answer="42")
 _ERROR = Shown(
     id="val-3",
     skill="addition",
@@ -126,7 +124,7 @@ _SKILL = SkillState(
 ).model_dump()
 _NEW_SKILL = SkillState(name="rounding").model_dump()
 
-SAMPLES: dict[str, Sample] = {
+_SAMPLES: dict[str, Sample] = {
     "generate_rows": Sample(
         "generate_data",
         "submit_rows",
@@ -222,15 +220,50 @@ SAMPLES: dict[str, Sample] = {
         "submit_solutions",
         SolutionItem,
         {
-            "problems": [{**_question(starter=f"def add(a, b):  # {HOSTILE}"), "id": "p1"}],
+            "problems": [{**_question(), "id": "p1"}],
             "answer_format": ANSWER_FORMAT,
             "sample": 2,
         },
         {
-            "problems": [{"id": "p1", "question": "What is 1 + 1?", "starter": ""}],
+            "problems": [{"id": "p1", "question": "What is 1 + 1?"}],
             "answer_format": ANSWER_FORMAT,
             "sample": 1,
         },
     ),
 }
-"""Per prompt name, how it is asked for."""
+
+NAMES = tuple(_SAMPLES)
+"""The prompts that the nodes ask for, in every domain."""
+
+TOOLS = frozenset(sample.tool for sample in _SAMPLES.values())
+"""The tools through which the prompts are answered."""
+
+
+def samples(domain: str) -> dict[str, Sample]:
+    """Per prompt name, how it is asked for in a domain; of an unknown one, as in a domain that shows no more."""
+    found = dict(_SAMPLES)
+    if domain in DOMAINS:
+        spec = DOMAINS[domain]
+        for name, items, shown in (
+            ("generate_rows", "exemplars", spec.shown),
+            ("solve", "problems", spec.shown_unsolved),
+        ):
+            sample = found[name]
+            full = {**sample.full, items: [{**item, **_hostile(shown)} for item in sample.full[items]]}
+            bare = {**sample.bare, items: [{**item, **_empty(shown)} for item in sample.bare[items]]}
+            found[name] = sample._replace(full=full, bare=bare)
+    return found
+
+
+def _hostile(value: Any) -> Any:
+    """The value with the hostile text after each of its texts."""
+    if isinstance(value, Mapping):
+        return {key: _hostile(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_hostile(inner) for inner in value]
+    return f"{value} {HOSTILE}" if isinstance(value, str) else value
+
+
+def _empty(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """The same keys with nothing in them."""
+    return {key: type(value)() for key, value in shown.items()}

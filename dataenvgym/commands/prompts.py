@@ -13,10 +13,11 @@ from dataenvgym.envs.errors import ConfigError, TeacherError, UnknownNameError
 
 if TYPE_CHECKING:
     from dataenvgym.agents.prompts import PromptTemplate
+    from dataenvgym.commands.prompt_samples import Sample
 
 SUFFIX, SHARED = ".jinja", "shared"
 PACKAGED = "packaged"
-NAMES = ("domain", "name", "tool", "version", "field", "required", "what")
+UNWRAPPED = ("domain", "name", "tool", "version", "field", "required", "what")
 """Columns of the tables that do not wrap, since they are for copying."""
 EXAMPLES = """\
 examples:
@@ -117,7 +118,7 @@ def _strays(overlay: Path) -> Iterator[Finding]:
     """Files and folders of the user's that are not read, or of a domain that is not packaged."""
     from dataenvgym.agents.prompt_files import list_domains
     from dataenvgym.agents.prompts import hint
-    from dataenvgym.commands.prompt_samples import SAMPLES
+    from dataenvgym.commands.prompt_samples import NAMES
 
     packaged = list_domains()
     for file in sorted(overlay.iterdir()) if overlay.is_dir() else []:
@@ -131,7 +132,7 @@ def _strays(overlay: Path) -> Iterator[Finding]:
             yield Finding(file.name, str(file), "unknown", f"{text} A task of your own may name it.")
         for inner in sorted(file.iterdir()):
             name = inner.name.partition(".")[0]
-            if inner.suffix != SUFFIX and name in SAMPLES:
+            if inner.suffix != SUFFIX and name in NAMES:
                 text = f"is not read: the name must be {name}{SUFFIX}"
                 yield Finding(f"{file.name}/{name}", str(inner), "unknown", text)
 
@@ -139,8 +140,9 @@ def _strays(overlay: Path) -> Iterator[Finding]:
 def _check_domain(domain: str, overlay: Path | None) -> Iterator[Finding]:
     from dataenvgym.agents.prompt_files import list_prompts, prompt_file
     from dataenvgym.agents.prompts import hint, load_prompt
-    from dataenvgym.commands.prompt_samples import SAMPLES
+    from dataenvgym.commands.prompt_samples import samples
 
+    known = samples(domain)
     names = list_prompts(domain, overlay)
     for name in names:
         prompt, file = f"{domain}/{name}", _source(domain, name, overlay)
@@ -150,23 +152,22 @@ def _check_domain(domain: str, overlay: Path | None) -> Iterator[Finding]:
             path = str(prompt_file(domain, name, overlay))
             yield Finding(prompt, file, "fault", _without_path(error, path, file))
             continue
-        if name in SAMPLES:
-            yield from (Finding(prompt, file, kind, text) for kind, text in _check_template(template, name))
+        if name in known:
+            yield from (Finding(prompt, file, kind, text) for kind, text in _check_template(template, known[name]))
         else:
-            text = f"no node of ours asks for {name!r}.{hint(name, SAMPLES)}"
+            text = f"no node of ours asks for {name!r}.{hint(name, known)}"
             yield Finding(prompt, file, "unknown", f"{text} A node of your own may.")
 
 
 def _check_template(
-    template: PromptTemplate, name: str
+    template: PromptTemplate, sample: Sample
 ) -> Iterator[tuple[Literal["fault", "unknown", "note"], str]]:
     from dataenvgym.agents.prompts import hint
-    from dataenvgym.commands.prompt_samples import END, SAMPLES
+    from dataenvgym.commands.prompt_samples import END, TOOLS
 
-    sample, tool = SAMPLES[name], template.head.tool
+    tool = template.head.tool
     if tool != sample.tool:
-        tools = {other.tool for other in SAMPLES.values()}
-        what = f"unknown tool {tool!r}" if tool not in tools else f"tool {tool!r} belongs to another prompt"
+        what = f"unknown tool {tool!r}" if tool not in TOOLS else f"tool {tool!r} belongs to another prompt"
         yield "fault", f"{what}; {sample.node} is answered through {sample.tool!r}"
     used, given = template.used(), set(sample.full)
     failure: TeacherError | None = None
@@ -279,11 +280,12 @@ def _list(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     from dataenvgym.agents.prompt_files import whole_prompt, written
     from dataenvgym.agents.prompts import load_prompt
-    from dataenvgym.commands.prompt_samples import SAMPLES, item_fields, item_model
+    from dataenvgym.commands.prompt_samples import item_fields, item_model, samples
 
     overlay: Path | None = arguments.prompts
     domain, name = _split(arguments.prompt, _names(overlay))
-    if arguments.rendered and name not in SAMPLES:
+    known = samples(domain)
+    if arguments.rendered and name not in known:
         raise ConfigError(f"no node of ours asks for {name!r}, so there are no sample variables to render it with")
     if not arguments.rendered:
         whole = whole_prompt(domain, name, overlay)
@@ -298,7 +300,7 @@ def _show(arguments: argparse.Namespace) -> int:
         rows = [[f.name, f.type, "yes" if f.required else "no", f.description] for f in fields]
         _table(["field", "type", "required", "what it is"], rows)
         return 0
-    prompt = load_prompt(domain, name, overlay).render(**SAMPLES[name].full)
+    prompt = load_prompt(domain, name, overlay).render(**known[name].full)
     for part, text in (("system", prompt.system), ("user", prompt.text)):
         sys.stdout.write(f"[{part}]\n{text}\n\n")
     sys.stdout.write(f"tool {prompt.tool}, hash {prompt.hash}\n")
@@ -338,7 +340,7 @@ def _table(header: list[str], rows: list[list[str]]) -> None:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for title in header:
-        table.add_column(title, no_wrap=title in NAMES, overflow="fold")
+        table.add_column(title, no_wrap=title in UNWRAPPED, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))  # a text of the user's is no markup
     Console().print(table)

@@ -6,7 +6,7 @@ A `Curriculum` is what the scripted chat model needs to know of a domain's embed
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -108,6 +108,10 @@ class DomainSpec:
     """As in `Domain`."""
     instruction: str
     """As in `Domain`."""
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    """What `Domain.show` gives of some item, as a sample with which prompts are checked."""
+    shown_unsolved: Mapping[str, Any] = field(default_factory=dict)
+    """What `Domain.show_unsolved` gives of the same."""
 
     def curriculum(self) -> Curriculum | None:
         """What the scripted model teaches, where the domain says it."""

@@ -10,7 +10,7 @@ import pytest
 from dataenvgym.agents import prompt_files
 from dataenvgym.agents.prompt_files import list_domains, list_prompts, whole_prompt, written
 from dataenvgym.agents.prompts import load_prompt
-from dataenvgym.commands.prompt_samples import SAMPLES
+from dataenvgym.commands.prompt_samples import NAMES, samples
 from dataenvgym.envs.domains.base import DOMAINS
 from dataenvgym.envs.errors import TeacherError, UnknownNameError
 
@@ -72,21 +72,21 @@ def test_a_domain_of_another_package_brings_its_own_prompts(
     monkeypatch.setitem(DOMAINS, "toy", replace(DOMAINS["math"], name="toy"))
     monkeypatch.setattr(prompt_files, "own_folder", lambda domain: own if domain == "toy" else None)
     assert text("toy", mine)[1] == "Skill: s\n- the shared rule\nOwn."
-    assert set(list_prompts("toy")) == {"x", *SAMPLES}
+    assert set(list_prompts("toy")) == {"x", *NAMES}
     (mine / "toy").mkdir()
     (mine / "toy" / "x.jinja").write_text("---\nextends: shared/x\n---\n")
     assert text("toy", mine)[1].endswith("The end.")  # the user's folder comes first
 
 
 @pytest.mark.parametrize("domain", list_domains())
-@pytest.mark.parametrize("name", sorted(SAMPLES))
+@pytest.mark.parametrize("name", sorted(NAMES))
 def test_a_copy_stands_alone_and_says_the_same(domain: str, name: str, tmp_path: Path) -> None:
     whole = whole_prompt(domain, name)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / f"{name}.jinja").write_text(written(whole.head, whole.body))
     copied, packaged = load_prompt("other", name, tmp_path), load_prompt(domain, name)
     assert copied.head == packaged.head and "{{ words." not in copied.body and "% block" not in copied.body
-    for variables in (SAMPLES[name].bare, SAMPLES[name].full):
+    for variables in (samples(domain)[name].bare, samples(domain)[name].full):
         one, two = copied.render(**variables), packaged.render(**variables)
         assert (one.system, one.text) == (two.system, two.text)
 

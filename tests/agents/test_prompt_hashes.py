@@ -10,7 +10,7 @@ import pytest
 
 from dataenvgym.agents.prompt_files import list_domains, list_prompts
 from dataenvgym.agents.prompts import load_prompt
-from dataenvgym.commands.prompt_samples import SAMPLES
+from dataenvgym.commands.prompt_samples import samples
 
 HASHES: dict[str, str] = {
     "code/generate_rows/full": "b9e34802a46ce48644bc83ac93b3e2823f725522ab100787054252ec3e65a769",
@@ -50,7 +50,7 @@ HASHES: dict[str, str] = {
 
 def rendered(domain: str, name: str, variant: str) -> str:
     """sha256 of the system message and the text."""
-    prompt = load_prompt(domain, name).render(**getattr(SAMPLES[name], variant))
+    prompt = load_prompt(domain, name).render(**getattr(samples(domain)[name], variant))
     return hashlib.sha256(json.dumps([prompt.system, prompt.text]).encode()).hexdigest()
 
 

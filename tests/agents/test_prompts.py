@@ -7,7 +7,7 @@ import pytest
 
 from dataenvgym.agents.prompt_files import list_domains, list_prompts, prompt_file
 from dataenvgym.agents.prompts import load_prompt
-from dataenvgym.commands.prompt_samples import HOSTILE, SAMPLES, item_fields, item_model
+from dataenvgym.commands.prompt_samples import HOSTILE, NAMES, item_fields, item_model, samples
 from dataenvgym.envs.errors import TeacherError, UnknownNameError
 
 HEAD = """---
@@ -183,7 +183,7 @@ def test_a_template_says_which_variables_it_uses(overlay: Path) -> None:
 
 @pytest.mark.parametrize(("domain", "name"), PACKAGED)
 def test_a_packaged_prompt_is_asked_for_by_a_node_and_renders_with_what_it_gives(domain: str, name: str) -> None:
-    template, sample = load_prompt(domain, name), SAMPLES[name]
+    template, sample = load_prompt(domain, name), samples(domain)[name]
     assert template.head.tool == sample.tool
     assert set(template.head.variables) == set(sample.full) == set(sample.bare)
     for variables in (sample.full, sample.bare):
@@ -193,13 +193,13 @@ def test_a_packaged_prompt_is_asked_for_by_a_node_and_renders_with_what_it_gives
 @pytest.mark.parametrize(("domain", "name"), PACKAGED)
 def test_a_packaged_front_matter_names_every_key_that_is_given(domain: str, name: str) -> None:
     described = load_prompt(domain, name).head.variables
-    for variable, value in SAMPLES[name].full.items():
+    for variable, value in samples(domain)[name].full.items():
         assert set(keys(value)) <= set(re.findall(r"\w+", described[variable])), variable
 
 
 @pytest.mark.parametrize(("domain", "name"), PACKAGED)
 def test_hostile_text_is_shown_but_neither_run_nor_the_end_of_the_data(domain: str, name: str) -> None:
-    text = load_prompt(domain, name).render(**SAMPLES[name].full).text
+    text = load_prompt(domain, name).render(**samples(domain)[name].full).text
     assert "{{ 7*7 }}" in text and "49 <" not in text
     assert HOSTILE not in text
     for block in text.split("<data>")[1:]:
@@ -208,29 +208,30 @@ def test_hostile_text_is_shown_but_neither_run_nor_the_end_of_the_data(domain: s
 
 
 def test_domains_have_the_same_prompts_with_the_same_variables() -> None:
-    for name in SAMPLES:
+    for name in NAMES:
         heads = [load_prompt(domain, name).head for domain in list_domains()]
         assert len({(head.tool, *sorted(head.variables)) for head in heads}) == 1
-    assert all(set(list_prompts(domain)) == set(SAMPLES) for domain in list_domains())
+    assert all(set(list_prompts(domain)) == set(NAMES) for domain in list_domains())
 
 
 @pytest.mark.parametrize("name", ["plan_open_ended", "plan_skill_list", "generate_rows"])
 def test_why_a_program_failed_is_shown_and_a_gold_answer_only_where_there_is_one(name: str) -> None:
     error = {"id": "val-1", "skill": "s", "question": "Q?", "text": "x = 1\ny", "gold": "", "detail": "test 1: no"}
-    skills = [{**SAMPLES["plan_skill_list"].bare["skills"][0], "errors": [error]}]
-    given = {**SAMPLES[name].bare, "errors": [error], "skills": skills}
+    known = samples("code")
+    skills = [{**known["plan_skill_list"].bare["skills"][0], "errors": [error]}]
+    given = {**known[name].bare, "errors": [error], "skills": skills}
     text = load_prompt("code", name).render(**given).text
     assert "[val-1] Q: Q?\nStudent:\n    x = 1\n    y\nFailed: test 1: no\n" in text
     assert "Correct:" not in text
     error |= {"gold": "x = 2", "detail": ""}
     text = load_prompt("code", name).render(**given).text
     assert "Student:\n    x = 1\n    y\nCorrect: x = 2\n" in text
-    assert "Failed:" not in load_prompt("math", name).render(**SAMPLES[name].full).text
+    assert "Failed:" not in load_prompt("math", name).render(**samples("math")[name].full).text
 
 
 @pytest.mark.parametrize(("domain", "name"), PACKAGED)
 def test_the_fields_of_an_answer_are_named_and_described(domain: str, name: str) -> None:
-    model = item_model(SAMPLES[name].tool, domain)
+    model = item_model(samples(domain)[name].tool, domain)
     assert model is not None
     fields = item_fields(model)
     assert {f.name for f in fields if "." not in f.name} == set(model.model_fields)

@@ -115,6 +115,8 @@ DOMAINS["code"] = DomainSpec(
     package="dataenvgym.envs.domains.code",
     row_model=CodeRow,
     instruction=INSTRUCTION,
+    shown={"starter": "def add(a, b):  #", "tests": [{"input": "12\n30", "output": "42"}]},
+    shown_unsolved={"starter": "def add(a, b):  #"},
 )
 
 

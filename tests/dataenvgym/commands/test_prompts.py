@@ -13,14 +13,16 @@ from dataenvgym.agents.config import TeacherModelConfig
 from dataenvgym.agents.llm.gateway import Gateway, tool_schema
 from dataenvgym.agents.prompt_files import list_domains, list_prompts
 from dataenvgym.agents.prompts import PromptTemplate, load_prompt
-from dataenvgym.commands.prompt_samples import HOSTILE, SAMPLES, item_fields, item_model
+from dataenvgym.commands.prompt_samples import HOSTILE, NAMES, item_fields, item_model, samples
+from dataenvgym.envs.domains.base import DOMAINS
+from dataenvgym.envs.tasks import load_task
 from dataenvgym.graphs.config import STRUCTURES, load_config
 from dataenvgym.graphs.rehearsal import offline, rehearsed_input
 from dataenvgym.graphs.teacher import build_teacher
 
 Cli = Callable[..., tuple[int, str, str]]
 Small = Callable[..., list[str]]
-NAMES = sorted(SAMPLES)
+SAMPLES = samples("math")
 
 
 class Given:
@@ -80,6 +82,15 @@ def test_the_samples_have_the_very_keys_that_the_nodes_give(name: str, given: Gi
     for variables in given.variables[name]:
         for sample in (SAMPLES[name].full, SAMPLES[name].bare):
             assert same_keys(variables, sample), (variables, sample)
+
+
+@pytest.mark.parametrize("name", ["arithmetic", "functions"])
+def test_the_samples_show_of_an_item_what_its_domain_shows(name: str) -> None:
+    config = load_config(None, [f"task.name={name}", "task.val_size=1", "task.test_size=1"])
+    task = load_task(config.task)
+    spec, item = DOMAINS[task.domain.name], task.train[0]
+    assert same_keys(task.domain.show(item), dict(spec.shown))
+    assert same_keys(task.domain.show_unsolved(item), dict(spec.shown_unsolved))
 
 
 def test_the_nodes_ask_for_no_prompt_without_a_sample(given: Given) -> None:
@@ -197,15 +208,16 @@ def test_a_copy_of_a_shared_prompt_changes_it_in_every_domain(cli: Cli) -> None:
 def test_a_reply_is_found_again_until_the_text_of_a_copied_prompt_changes(
     domain: str, name: str, cli: Cli
 ) -> None:
-    model = item_model(SAMPLES[name].tool, domain)
+    sample = samples(domain)[name]
+    model = item_model(sample.tool, domain)
     assert model is not None
     gateway, tool = (
         Gateway(TeacherModelConfig(), seed=0, cache=None, ledger=None),
-        tool_schema(SAMPLES[name].tool, model),
+        tool_schema(sample.tool, model),
     )
 
     def key(folder: Path | None) -> str:
-        return gateway._key(load_prompt(domain, name, folder).render(**SAMPLES[name].full), tool, 0)
+        return gateway._key(load_prompt(domain, name, folder).render(**sample.full), tool, 0)
 
     packaged = key(None)
     assert cli("prompts", "copy", f"{domain}/{name}", "mine")[0] == 0
