@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from dataenvgym.agents.feedback_reader import Feedback
-from dataenvgym.agents.llm.asking import Asker, all_at_once
+from dataenvgym.agents.llm.asking import TeacherClient, gather_with_progress
 from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.types import DataRequest, Instance, Progress, Provenance, Rejected, Row, Verdict
@@ -20,7 +20,7 @@ AVOIDED = 10
 NO_ROW = ("schema", "call", "budget")
 
 
-class Generated(NamedTuple):
+class GenerationResult(NamedTuple):
     """What a round of generation gave. `failed`: items and whole calls that gave no row, with reasons.
 
     `stopped`: the cap that forbade some of the calls, or None.
@@ -51,13 +51,13 @@ def calls_for(requests: Sequence[DataRequest], rows_per_call: int) -> list[Call]
 async def generate(
     requests: Sequence[DataRequest],
     feedback: Feedback,
-    asker: Asker,
+    client: TeacherClient,
     *,
     round_number: int,
     written: Sequence[Row],
     seed: int,
     progress: Progress | None = None,
-) -> Generated:
+) -> GenerationResult:
     """Candidate rows for the requests, unverified. A call that the model's server fails is a record in `failed`.
 
     Args:
@@ -68,23 +68,23 @@ async def generate(
     Raises:
         TeacherError: every call failed so: the server is out of reach or refuses.
     """
-    calls = calls_for(requests, asker.config.rows_per_call)
+    calls = calls_for(requests, client.config.rows_per_call)
     errors: list[TeacherError] = []
 
-    async def one(call: Call) -> Generated:
+    async def one(call: Call) -> GenerationResult:
         try:
-            result = await _call(call, feedback, asker, round_number, written, seed)
+            result = await _call(call, feedback, client, round_number, written, seed)
         except TeacherError as error:
             errors.append(error)
-            result = Generated([], [_failed_call(call, "call", str(error))])
+            result = GenerationResult([], [_failed_call(call, "call", str(error))])
         except BudgetReachedError as error:
-            result = Generated([], [_failed_call(call, "budget", str(error))], str(error))
+            result = GenerationResult([], [_failed_call(call, "budget", str(error))], str(error))
         return result
 
-    results = await all_at_once([one(call) for call in calls], progress)
+    results = await gather_with_progress([one(call) for call in calls], progress)
     if errors and len(errors) == len(calls):
         raise errors[0]
-    return Generated(
+    return GenerationResult(
         rows=[row for r in results for row in r.rows],
         failed=[f for r in results for f in r.failed],
         stopped=next((r.stopped for r in results if r.stopped), None),
@@ -92,34 +92,34 @@ async def generate(
 
 
 async def _call(
-    call: Call, feedback: Feedback, asker: Asker, round_number: int, written: Sequence[Row], seed: int
-) -> Generated:
+    call: Call, feedback: Feedback, client: TeacherClient, round_number: int, written: Sequence[Row], seed: int
+) -> GenerationResult:
     request = call.request
     iteration = feedback.iteration
     rng = random.Random(f"generate/{seed}/{iteration}/{request.id}/{round_number}/{call.batch}")
-    exemplars = _exemplars(request, feedback, asker.config.exemplars_shown, rng)
+    exemplars = _exemplars(request, feedback, client.config.exemplars_shown, rng)
     errors = [e for e in feedback.errors if e.id in set(request.exemplars)]
-    errors = rng.sample(errors, min(asker.config.errors_per_skill, len(errors)))
+    errors = rng.sample(errors, min(client.config.errors_per_skill, len(errors)))
     avoid = [r.question for r in written if r.provenance.request == request.id][-AVOIDED:]
-    prompt = asker.prompt(
+    prompt = client.prompt(
         "generate_rows",
         skill=request.skill,
         subskill=request.subskill,
         count=call.rows,
         reason=request.reason,
-        exemplars=[exemplar(item, asker.domain) for item in exemplars],
+        exemplars=[exemplar(item, client.domain) for item in exemplars],
         errors=[e.model_dump() for e in errors],
         avoid=avoid,
-        answer_format=asker.domain.instruction,
+        answer_format=client.domain.instruction,
         round=round_number,
         batch=call.batch,
     )
-    answer = await asker.items(prompt, asker.domain.row_model, sample=call.batch)
+    answer = await client.items(prompt, client.domain.row_model, sample=call.batch)
     provenance = Provenance(
         iteration=iteration,
         request=request.id,
         round=round_number,
-        model=asker.gateway.config.model,
+        model=client.gateway.config.model,
         prompt=prompt.name,
         prompt_hash=prompt.hash,
         exemplars=[i.id for i in exemplars] + [e.id for e in errors],
@@ -135,7 +135,7 @@ async def _call(
         )
         for failure in answer.failures
     ]
-    return Generated(rows, failed)
+    return GenerationResult(rows, failed)
 
 
 def exemplar(item: Instance, domain: Domain) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataenvgym.envs.observation import CurvePoint, Observation, SkillState
 from dataenvgym.envs.types import Frozen, Instance, Prediction
 
 
-class Shown(Frozen):
+class ErrorExample(Frozen):
     """An evaluated val instance; without state a train instance, whose `text` is empty."""
 
     id: str
@@ -33,7 +33,7 @@ class Feedback(Frozen):
     accuracy: float | None
     n: int
     correct: int
-    errors: list[Shown] = Field(description="A sample of the errors; without state, of train instances.")
+    errors: list[ErrorExample] = Field(description="A sample of the errors; without state, of train instances.")
     skills: list[SkillState]
     history: list[CurvePoint]
     exemplars: list[Instance]
@@ -75,7 +75,7 @@ READERS: dict[str, Callable[[Observation, TeacherConfig, int], Feedback]] = {
 }
 
 
-def _errors_by_skill(observation: Observation, config: TeacherConfig, seed: int) -> list[Shown]:
+def _errors_by_skill(observation: Observation, config: TeacherConfig, seed: int) -> list[ErrorExample]:
     rng = random.Random(f"feedback/{seed}/{observation.iteration}")
     shown = []
     for skill in observation.skills:
@@ -84,13 +84,13 @@ def _errors_by_skill(observation: Observation, config: TeacherConfig, seed: int)
     return shown
 
 
-def _exemplars(observation: Observation, count: int, rng: random.Random) -> list[Shown]:
+def _exemplars(observation: Observation, count: int, rng: random.Random) -> list[ErrorExample]:
     chosen = rng.sample(observation.exemplars, min(count, len(observation.exemplars)))
-    return [Shown(id=i.id, skill="", question=i.question, text="", gold=i.answer) for i in chosen]
+    return [ErrorExample(id=i.id, skill="", question=i.question, text="", gold=i.answer) for i in chosen]
 
 
-def _error(prediction: Prediction) -> Shown:
-    return Shown(
+def _error(prediction: Prediction) -> ErrorExample:
+    return ErrorExample(
         id=prediction.id,
         skill=prediction.skill,
         question=prediction.question,
@@ -100,7 +100,7 @@ def _error(prediction: Prediction) -> Shown:
     )
 
 
-def _feedback(observation: Observation, errors: list[Shown], skills: list[SkillState]) -> Feedback:
+def _feedback(observation: Observation, errors: list[ErrorExample], skills: list[SkillState]) -> Feedback:
     return Feedback(
         iteration=observation.iteration,
         structure=observation.structure,

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from dataenvgym.agents.llm.asking import Asker, all_at_once
+from dataenvgym.agents.llm.asking import TeacherClient, gather_with_progress
 from dataenvgym.agents.llm.schemas import CategoryItem, LabelItem
 from dataenvgym.envs.evaluation import UNSKILLED
-from dataenvgym.envs.types import Instance, Report, on_part
+from dataenvgym.envs.types import Instance, Report, stage_progress
 
 BATCH = 20  # instances per labelling call
 
@@ -23,48 +23,52 @@ def gold_skills(instances: Sequence[Instance]) -> dict[str, str]:
 
 
 async def discover_skills(
-    instances: Sequence[Instance], asker: Asker, max_skills: int, report: Report | None = None
+    instances: Sequence[Instance], client: TeacherClient, max_skills: int, report: Report | None = None
 ) -> dict[str, str]:
     """Label, merge, assign. An instance the model leaves out, or whose label it puts in no category, is asked
     for once more (then with the categories to choose from) and at last put in "other"."""
-    labels = await _label(instances, asker, known=[], report=report)
+    labels = await _label(instances, client, known=[], report=report)
     left = [item for item in instances if item.id not in labels]
     if left:
-        labels |= await _label(left, asker, known=sorted(set(labels.values())))
-    category = await _merge(Counter(labels.values()), asker, max_skills)
+        labels |= await _label(left, client, known=sorted(set(labels.values())))
+    category = await _merge(Counter(labels.values()), client, max_skills)
     found = {name: category[label] for name, label in labels.items() if label in category}
     lost = [item for item in instances if item.id not in found]
     names = set(category.values())
     if lost and names:
-        again = await _label(lost, asker, known=sorted(names))
+        again = await _label(lost, client, known=sorted(names))
         found |= {name: label for name, label in again.items() if label in names}
     return {item.id: found.get(item.id, UNSKILLED) for item in instances}
 
 
 async def _label(
-    instances: Sequence[Instance], asker: Asker, known: list[str], report: Report | None = None
+    instances: Sequence[Instance], client: TeacherClient, known: list[str], report: Report | None = None
 ) -> dict[str, str]:
     batches = [instances[i : i + BATCH] for i in range(0, len(instances), BATCH)]
 
     async def one(batch: Sequence[Instance]) -> dict[str, str]:
         shown = [{"id": item.id, "question": item.question} for item in batch]
-        answer = await asker.items(asker.prompt("label_skills", instances=shown, known=known), LabelItem)
+        answer = await client.items(client.prompt("label_skills", instances=shown, known=known), LabelItem)
         asked = {item.id for item in batch}
         return {label.id: label.skill for label in answer.valid if label.id in asked}
 
     found: dict[str, str] = {}
-    for labels in await all_at_once([one(batch) for batch in batches], on_part(report, "calls to find skills")):
+    for labels in await gather_with_progress(
+        [one(batch) for batch in batches], stage_progress(report, "calls to find skills")
+    ):
         found |= labels
     return found
 
 
-async def _merge(names: Counter[str], asker: Asker, max_skills: int) -> dict[str, str]:
+async def _merge(names: Counter[str], client: TeacherClient, max_skills: int) -> dict[str, str]:
     """Skill name -> category. A name in two categories stays in the first; one in none is in "other".
 
     So are those of the categories over `max_skills`.
     """
     shown = [{"name": name, "count": count} for name, count in sorted(names.items())]
-    answer = await asker.items(asker.prompt("merge_skills", names=shown, max_categories=max_skills), CategoryItem)
+    answer = await client.items(
+        client.prompt("merge_skills", names=shown, max_categories=max_skills), CategoryItem
+    )
     category: dict[str, str] = {}
     for item in answer.valid[:max_skills]:
         for member in item.members:

@@ -6,20 +6,20 @@ Which policies there are, and what they share, stands in `policies/`.
 from __future__ import annotations
 
 from dataenvgym.agents.feedback_reader import Feedback
-from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.policies import Policy
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.types import Plan
 
 
-async def make_plan(policy: Policy, feedback: Feedback, asker: Asker, seed: int) -> Plan:
+async def make_plan(policy: Policy, feedback: Feedback, client: TeacherClient, seed: int) -> Plan:
     """What the policy asks for.
 
     Raises:
         BudgetReachedError: a cap forbids asking the model.
         TeacherError: the model gave no usable plan, or its server cannot be reached.
     """
-    return await policy.plan(feedback, asker, seed)
+    return await policy.plan(feedback, client, seed)
 
 
 def no_plan(policy: Policy, reached: BudgetReachedError) -> Plan:

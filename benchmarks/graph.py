@@ -25,7 +25,7 @@ from dataenvgym.envs.config import StudentConfig
 from dataenvgym.envs.store import Store
 from dataenvgym.envs.students import STUDENTS, StudentSpec, TrainSummary
 from dataenvgym.envs.types import DataRequest, Example, Plan, Provenance, Row
-from dataenvgym.graphs import episode, live
+from dataenvgym.graphs import episode, resources
 from dataenvgym.graphs.config import EpisodeConfig, load_config
 from dataenvgym.graphs.state import TeacherInput, TeacherOutput, TeacherState
 from dataenvgym.runs.run import run
@@ -156,7 +156,7 @@ def main() -> None:
             }
             ratio, each = f"{found['ratio_to_plain_calls']:.3f}", f"{found['ms_per_node']:.2f}"
             table.add_row(str(rows), str(nodes), f"{calls:.2f}", f"{graph:.2f}", ratio, each, f"{size:,}")
-    live.close_all()
+    resources.close_all()
     console.print(table)
     print(json.dumps(found))
 

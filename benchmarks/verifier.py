@@ -13,12 +13,12 @@ from collections import Counter
 
 from dataenvgym.agents.checks import CheckContext
 from dataenvgym.agents.checks.contamination import HeldOut
-from dataenvgym.agents.checks.duplicate import SeenRows
+from dataenvgym.agents.checks.duplicate import AcceptedQuestions
 from dataenvgym.agents.checks.words import normalised
 from dataenvgym.agents.config import ScriptedConfig, TeacherConfig, TeacherModelConfig
-from dataenvgym.agents.data_generator import Generated, generate
-from dataenvgym.agents.feedback_reader import Feedback, Shown
-from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.data_generator import GenerationResult, generate
+from dataenvgym.agents.feedback_reader import ErrorExample, Feedback
+from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.llm.gateway import Gateway
 from dataenvgym.agents.verifier import verify
 from dataenvgym.envs.config import TaskConfig
@@ -45,7 +45,7 @@ def main() -> None:
         n=len(task.val),
         correct=0,
         errors=[
-            Shown(id=i.id, skill=i.skill or "", question=i.question, text="I do not know", gold=i.answer)
+            ErrorExample(id=i.id, skill=i.skill or "", question=i.question, text="I do not know", gold=i.answer)
             for i in task.val
         ],
         skills=[],
@@ -68,10 +68,12 @@ def main() -> None:
     for names, solver in ((FREE, 0.0), ([*FREE, "solve"], 0.0), ([*FREE, "solve"], 0.05), ([*FREE, "solve"], 0.1)):
         model = TeacherModelConfig(scripted=TEACHER.model_copy(update={"wrong_solution": solver}))
         config = TeacherConfig(llm=model, checks={"names": names})  # type: ignore[arg-type]
-        asker = Asker(Gateway(config.llm, seed=0, cache=None, ledger=None), task.domain, config, "bench", 1)
+        client = TeacherClient(
+            Gateway(config.llm, seed=0, cache=None, ledger=None), task.domain, config, "bench", 1
+        )
         held_out = HeldOut([*task.val, *task.test], config.checks.overlap)
-        context = CheckContext(task.domain, config.checks, held_out, SeenRows(0.9), asker)
-        made, kept = asyncio.run(taught(requests, feedback, asker, context))
+        context = CheckContext(task.domain, config.checks, held_out, AcceptedQuestions(0.9), client)
+        made, kept = asyncio.run(taught(requests, feedback, client, context))
         kinds = kinds_of(made.rows, held)
         caught = Counter(kinds[row.id] for row in made.rows if row.id not in kept)
         total = Counter(kinds.values())
@@ -87,10 +89,10 @@ def main() -> None:
 
 
 async def taught(
-    requests: list[DataRequest], feedback: Feedback, asker: Asker, context: CheckContext
-) -> tuple[Generated, set[str]]:
+    requests: list[DataRequest], feedback: Feedback, client: TeacherClient, context: CheckContext
+) -> tuple[GenerationResult, set[str]]:
     """The rows of one generation, and the ids of those that pass the checks."""
-    made = await generate(requests, feedback, asker, round_number=0, written=[], seed=0)
+    made = await generate(requests, feedback, client, round_number=0, written=[], seed=0)
     found = await verify(made.rows, context)
     return made, {row.id for row in found.accepted}
 

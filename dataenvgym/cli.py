@@ -193,7 +193,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     from dataenvgym.commands.progress import live
     from dataenvgym.commands.verify import show_verified, verify_file, write_verified
     from dataenvgym.graphs.config import load_config
-    from dataenvgym.graphs.live import stream_reporter, task_of
+    from dataenvgym.graphs.resources import stream_reporter, task_of
 
     changes = [*arguments.set]
     if arguments.task:

@@ -17,7 +17,7 @@ from dataenvgym.envs.observation import CurvePoint, Lesson, Observation, SkillSt
 from dataenvgym.envs.store import write_json
 from dataenvgym.envs.students.base import Student
 from dataenvgym.envs.tasks.base import Task
-from dataenvgym.envs.types import Example, Instance, Prediction, Progress, Report, Row, on_part
+from dataenvgym.envs.types import Example, Instance, Prediction, Progress, Report, Row, stage_progress
 
 # The files whose presence says that a training has finished; the folder is renamed into place after them.
 TRAINED = "train.json"
@@ -62,7 +62,7 @@ class TeacherEnv:
                 config=self.train_config,
                 seed=self._seed,
                 start=None if start is None else self._students / start,
-                progress=on_part(report, "training steps"),
+                progress=stage_progress(report, "training steps"),
             )
             if self.train_config.method == "dpo":  # only the answers above show which rows were known
                 summary = json.loads((partial / TRAINED).read_text())
@@ -101,8 +101,10 @@ class TeacherEnv:
         examples = [domain.example(row) for row in rows]
         if self.train_config.method == "sft" or not rows:
             return list(examples)
-        texts = self.texts(start, [example.prompt for example in examples], on_part(report, "answers to the rows"))
-        scored = domain.score(rows, texts, on_part(report, "programs among them"))
+        texts = self.texts(
+            start, [example.prompt for example in examples], stage_progress(report, "answers to the rows")
+        )
+        scored = domain.score(rows, texts, stage_progress(report, "programs among them"))
         return [
             None if found.correct else example._replace(rejected=text)
             for example, text, found in zip(examples, texts, scored, strict=True)
@@ -130,8 +132,10 @@ class TeacherEnv:
 
         `report` is called as answers come and, where answers are programs, as programs finish.
         """
-        texts = self.texts(key, [self.task.domain.prompt(item) for item in instances], on_part(report, "answers"))
-        return score(self.task.domain, instances, texts, skills, on_part(report, "programs"))
+        texts = self.texts(
+            key, [self.task.domain.prompt(item) for item in instances], stage_progress(report, "answers")
+        )
+        return score(self.task.domain, instances, texts, skills, stage_progress(report, "programs"))
 
     def texts(self, key: str | None, prompts: Sequence[str], progress: Progress | None = None) -> list[str]:
         """Generate answers, reusing cached predictions. `key=None` selects the base model."""

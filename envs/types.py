@@ -13,7 +13,7 @@ Report = Callable[[str, int, int], None]
 """Called with (what is being done, done, total), where the work has several parts."""
 
 
-def on_part(report: Report | None, what: str) -> Progress | None:
+def stage_progress(report: Report | None, what: str) -> Progress | None:
     """The progress of one part of the work."""
     return None if report is None else lambda done, total: report(what, done, total)
 

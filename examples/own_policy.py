@@ -8,7 +8,7 @@ import dataenvgym
 from dataenvgym.envs.types import DataRequest, Plan
 
 
-async def plan_worst_only(feedback, asker, seed):
+async def plan_worst_only(feedback, client, seed):
     """One request. `feedback.skills` has name, accuracy, n, rows and reward of each skill."""
     worst = min(feedback.skills, key=lambda skill: (skill.accuracy or 0.0, skill.name))
     shown = [error.id for error in feedback.errors if error.skill == worst.name]

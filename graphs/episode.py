@@ -11,7 +11,7 @@ from typing import Any, Literal
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
-from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.skill_discovery import discover_skills, gold_skills
 from dataenvgym.envs.errors import ConfigError, DivergedError, RunFolderError
 from dataenvgym.envs.evaluation import accuracy
@@ -22,7 +22,7 @@ from dataenvgym.envs.types import Plan, Prediction, Ref, Report, Row
 from dataenvgym.graphs.compose import compiled
 from dataenvgym.graphs.config import CONFIG_FILE, EpisodeConfig, Structure, config_for, dump_config
 from dataenvgym.graphs.contract import check_delivery
-from dataenvgym.graphs.live import env_of, gateway_of, in_student_thread, stream_reporter, task_of
+from dataenvgym.graphs.resources import env_of, gateway_of, in_student_thread, stream_reporter, task_of
 from dataenvgym.graphs.state import EpisodeInput, EpisodeState, Step
 from dataenvgym.graphs.summary import best_step, summarise
 from dataenvgym.graphs.teacher import build_teacher
@@ -263,8 +263,8 @@ async def find_skills(config: EpisodeConfig, run_dir: str, report: Report | None
         return gold_skills(task.val)
     if config.skills in ("auto", "llm"):
         gateway = await asyncio.to_thread(gateway_of, config, run_dir)
-        asker = Asker(gateway, task.domain, config.teacher, "discover_skills", 0)
-        return await discover_skills(task.val, asker, config.max_skills, report)
+        client = TeacherClient(gateway, task.domain, config.teacher, "discover_skills", 0)
+        return await discover_skills(task.val, client, config.max_skills, report)
     saved = await asyncio.to_thread(_read_skills, Path(config.skills))
     lacking = [item.id for item in task.val if item.id not in saved]
     if lacking:

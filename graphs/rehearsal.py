@@ -14,7 +14,7 @@ from dataenvgym.envs.students import Student
 from dataenvgym.envs.teacher_env import TeacherEnv
 from dataenvgym.graphs.config import EpisodeConfig
 from dataenvgym.graphs.episode import budget_left, find_skills
-from dataenvgym.graphs.live import task_of
+from dataenvgym.graphs.resources import task_of
 from dataenvgym.graphs.state import TeacherInput
 
 

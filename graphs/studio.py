@@ -39,8 +39,8 @@ from dataenvgym.graphs.config import (
     load_config,
     parse_config,
 )
-from dataenvgym.graphs.live import RESPONSES
 from dataenvgym.graphs.rehearsal import rehearsed_input
+from dataenvgym.graphs.resources import RESPONSES
 from dataenvgym.graphs.state import TeacherInput, TeacherOutput
 from dataenvgym.graphs.teacher import GIVEN_PLAN, approved, build_teacher
 

@@ -21,7 +21,7 @@ from langgraph.types import interrupt
 from pydantic import ValidationError
 
 from dataenvgym.agents.checks import CheckContext
-from dataenvgym.agents.checks.duplicate import SeenRows
+from dataenvgym.agents.checks.duplicate import AcceptedQuestions
 from dataenvgym.agents.data_generator import generate
 from dataenvgym.agents.feedback_reader import READERS
 from dataenvgym.agents.policies import Policy, find_policy
@@ -29,7 +29,7 @@ from dataenvgym.agents.skill_planner import make_plan, no_plan, rows_asked
 from dataenvgym.agents.verifier import missing, verify
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.store import Store, read_jsonl
-from dataenvgym.envs.types import Plan, on_part
+from dataenvgym.envs.types import Plan, stage_progress
 from dataenvgym.graphs.config import EpisodeConfig, Structure, config_for
 from dataenvgym.graphs.files import (
     accepted_of,
@@ -41,7 +41,7 @@ from dataenvgym.graphs.files import (
     rejected_of,
     save,
 )
-from dataenvgym.graphs.live import asker_of, env_of, held_out_of, in_student_thread, stream_reporter, task_of
+from dataenvgym.graphs.resources import client_of, env_of, held_out_of, in_student_thread, stream_reporter, task_of
 from dataenvgym.graphs.state import TeacherInput, TeacherOutput, TeacherState
 from dataenvgym.graphs.timing import timed
 
@@ -82,7 +82,7 @@ def planner(own: Policy | None = None) -> Node:
         policy = own or find_policy(config.structure, config.teacher.policy, config.state)
         try:
             plan = given or await make_plan(
-                policy, feedback, await asker_of(config, state, "plan_data"), config.seed
+                policy, feedback, await client_of(config, state, "plan_data"), config.seed
             )
         except BudgetReachedError as reached:  # no plan, no rows: the episode ends after this
             nothing = await asyncio.to_thread(save, state, "accepted-0", [])
@@ -150,11 +150,11 @@ async def generate_data(state: TeacherState, runtime: Context) -> TeacherState:
     result = await generate(
         missing(plan.requests, accepted),
         feedback,
-        await asker_of(config, state, "generate_data"),
+        await client_of(config, state, "generate_data"),
         round_number=turn,
         written=accepted,
         seed=config.seed,
-        progress=on_part(stream_reporter(runtime.stream_writer), "calls"),
+        progress=stage_progress(stream_reporter(runtime.stream_writer), "calls"),
     )
     return {
         "generated": await asyncio.to_thread(save, state, f"generated-{turn}", result.rows),
@@ -168,20 +168,20 @@ async def verify_data(state: TeacherState, runtime: Context) -> TeacherState:
     """Verifier: check each new row; store the rejected ones with their reasons."""
     config, turn = runtime.context, state["round"]
     plan = await asyncio.to_thread(plan_of, state)
-    asker = await asker_of(config, state, "verify_data")
+    client = await client_of(config, state, "verify_data")
     report = stream_reporter(runtime.stream_writer)
 
     async def answers(prompts: Sequence[str]) -> list[str]:
         env, key = env_of(config, state["run_dir"]), state.get("student")
-        progress = on_part(report, "the student's answers to new rows")
+        progress = stage_progress(report, "the student's answers to new rows")
         return await in_student_thread(lambda: env.texts(key, prompts, progress))
 
     def context() -> CheckContext:
-        seen = SeenRows(config.teacher.checks.similarity)
+        seen = AcceptedQuestions(config.teacher.checks.similarity)
         for row in [*earlier_of(state), *accepted_of(state)]:
             seen.add(row.id, row.question)
         return CheckContext(
-            task_of(config).domain, config.teacher.checks, held_out_of(config), seen, asker, answers, report
+            task_of(config).domain, config.teacher.checks, held_out_of(config), seen, client, answers, report
         )
 
     fresh = await asyncio.to_thread(generated_of, state)

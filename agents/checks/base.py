@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from dataenvgym.agents.config import CheckConfig
-from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.types import Report, Row, Verdict
 
 if TYPE_CHECKING:
     from dataenvgym.agents.checks.contamination import HeldOut
-    from dataenvgym.agents.checks.duplicate import SeenRows
+    from dataenvgym.agents.checks.duplicate import AcceptedQuestions
 
 Cost = Literal["free", "student", "sandbox", "llm"]
 """What a check spends, in the order in which checks run."""
@@ -29,8 +29,8 @@ class CheckContext:
     domain: Domain
     config: CheckConfig
     held_out: HeldOut
-    seen: SeenRows
-    asker: Asker | None = None
+    seen: AcceptedQuestions
+    client: TeacherClient | None = None
     student: Answers | None = None
     report: Report | None = None
 

@@ -35,11 +35,11 @@ class HeldOut:
         self._identity = identity or (lambda _: None)
         self._whole: dict[str, str] = {}
         self._asked: dict[str, str] = {}
-        self._items: list[_Held] = []
+        self._items: list[_HeldOutQuestion] = []
         self._grams: dict[tuple[str, ...], list[int]] = {}
         for index, item in enumerate(instances):
             tokens, asks = words(item.question), self._identity(item.question)
-            self._items.append(_Held(item.id, asks, _measure(tokens)))
+            self._items.append(_HeldOutQuestion(item.id, asks, _measure(tokens)))
             self._whole.setdefault(normalised(item.question), item.id)
             if asks is not None:
                 self._asked.setdefault(asks, item.id)
@@ -70,31 +70,31 @@ class HeldOut:
                 continue  # another problem in the same form
             shared = [tokens[i] for i in sorted(found)]
             part = _measure(shared)
-            if _holds(part, ours) or _holds(part, held.measure):
+            if _covers(part, ours) or _covers(part, held.measure):
                 return held.id, " ".join(shared)
         return None
 
 
-class _Measure(NamedTuple):
+class _QuestionStats(NamedTuple):
     """Of a question or a part of one: its numbers, and how many words it has."""
 
     numbers: Counter[str]
     size: int
 
 
-class _Held(NamedTuple):
+class _HeldOutQuestion(NamedTuple):
     """A held-out question."""
 
     id: str
     asks: str | None
-    measure: _Measure
+    measure: _QuestionStats
 
 
-def _measure(tokens: Sequence[str]) -> _Measure:
-    return _Measure(Counter(_numbers(tokens)), len(tokens))
+def _measure(tokens: Sequence[str]) -> _QuestionStats:
+    return _QuestionStats(Counter(_numbers(tokens)), len(tokens))
 
 
-def _holds(part: _Measure, whole: _Measure) -> bool:
+def _covers(part: _QuestionStats, whole: _QuestionStats) -> bool:
     """Whether the part holds what makes a question this one."""
     return whole.numbers <= part.numbers if whole.numbers else 2 * part.size >= whole.size
 

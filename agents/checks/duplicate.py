@@ -20,14 +20,14 @@ def check_duplicate(row: Row, context: CheckContext) -> Verdict:
 
     Near-duplicates must also have the same numbers: "47 + 85" and "47 + 58" are two problems of one form.
     """
-    twin = context.seen.twin(row.question)
-    if twin is not None:
-        return failed("duplicate", f"same as {twin[0]}: {twin[1]!r}")
+    duplicate = context.seen.find_duplicate(row.question)
+    if duplicate is not None:
+        return failed("duplicate", f"same as {duplicate[0]}: {duplicate[1]!r}")
     return passed("duplicate")
 
 
 @dataclass
-class SeenRows:
+class AcceptedQuestions:
     """The accepted questions so far, exact and by word 3-grams; MinHash (datasketch) finds the candidates."""
 
     similarity: float
@@ -44,7 +44,7 @@ class SeenRows:
         self._exact[normalised(question)] = name
         self._text[name] = question
 
-    def twin(self, question: str) -> tuple[str, str] | None:
+    def find_duplicate(self, question: str) -> tuple[str, str] | None:
         """(row id, its question) of an accepted question that is the same or nearly so, or None."""
         name = self._exact.get(normalised(question))
         if name is None:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from dataenvgym.agents.checks.base import CheckContext
 from dataenvgym.envs.errors import ConfigError
-from dataenvgym.envs.types import Row, Verdict, on_part
+from dataenvgym.envs.types import Row, Verdict, stage_progress
 
 
 async def check_execute(rows: Sequence[Row], context: CheckContext) -> list[Verdict]:
     """The row's program passes the row's tests, and no program that solves nothing does (sandboxed)."""
     if context.domain.vet is None:
         raise ConfigError(f"the check 'execute' has nothing to run in the domain {context.domain.name!r}")
-    progress = on_part(context.report, "programs of new rows")
+    progress = stage_progress(context.report, "programs of new rows")
     reasons = await asyncio.to_thread(context.domain.vet, rows, progress)
     return [Verdict(check="execute", passed=not reason, reason=reason) for reason in reasons]

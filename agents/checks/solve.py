@@ -7,23 +7,23 @@ from collections import Counter
 from collections.abc import Sequence
 
 from dataenvgym.agents.checks.base import CheckContext
-from dataenvgym.agents.llm.asking import Asker, all_at_once
+from dataenvgym.agents.llm.asking import TeacherClient, gather_with_progress
 from dataenvgym.agents.llm.schemas import SolutionItem
 from dataenvgym.envs.domains.base import Domain, Mark
 from dataenvgym.envs.errors import BudgetReachedError, ConfigError, TeacherError
-from dataenvgym.envs.types import Report, Row, Verdict, on_part
+from dataenvgym.envs.types import Report, Row, Verdict, stage_progress
 
 SOLUTIONS = "solutions"
 
 
 async def check_solve(rows: Sequence[Row], context: CheckContext) -> list[Verdict]:
     """Most of several independent solutions agree with the answer; see `solve_rows`."""
-    if context.asker is None:
+    if context.client is None:
         raise ConfigError("the check 'solve' needs a model to ask, and here is none")
-    return await solve_rows(rows, context.asker, context.report)
+    return await solve_rows(rows, context.client, context.report)
 
 
-async def solve_rows(rows: Sequence[Row], asker: Asker, report: Report | None = None) -> list[Verdict]:
+async def solve_rows(rows: Sequence[Row], client: TeacherClient, report: Report | None = None) -> list[Verdict]:
     """One verdict per row: most of its solutions agree with its answer, as the task's own scorer says: the same
     answer, or a program that passes the row's tests.
 
@@ -32,7 +32,7 @@ async def solve_rows(rows: Sequence[Row], asker: Asker, report: Report | None = 
     for it. What the majority of samples decides is self-consistency (Wang et al. 2023, arXiv 2203.11171).
     A row that holds its solutions from an earlier check (`extra["solutions"]`) is judged by them unasked.
     """
-    config = asker.config.checks
+    config = client.config.checks
     votes = {row.id: _stored(row)[: config.solve_samples] for row in rows}
     left = [row for row in rows if len(votes[row.id]) < config.solve_samples]
     votes |= {row.id: [] for row in left}
@@ -42,30 +42,30 @@ async def solve_rows(rows: Sequence[Row], asker: Asker, report: Report | None = 
     async def one(group: Sequence[Row], sample: int) -> None:
         # Short ids of our own: a row's id would tell the model what the row is for.
         names = {f"p{number}": row for number, row in enumerate(group, start=1)}
-        prompt = asker.prompt(
+        prompt = client.prompt(
             "solve",
             problems=[
-                {"id": name, "question": row.question, **asker.domain.show_unsolved(row)}
+                {"id": name, "question": row.question, **client.domain.show_unsolved(row)}
                 for name, row in names.items()
             ],
-            answer_format=asker.domain.instruction,
+            answer_format=client.domain.instruction,
             sample=sample + 1,
         )
         try:
-            answer = await asker.items(prompt, SolutionItem, sample=sample)
+            answer = await client.items(prompt, SolutionItem, sample=sample)
         except (TeacherError, BudgetReachedError) as error:
             faults.append(str(error))
             return
         given: dict[str, str] = {}
         for item in answer.valid:
-            given.setdefault(item.id, asker.domain.clean_answer(item.answer))  # one vote a sample
+            given.setdefault(item.id, client.domain.clean_answer(item.answer))  # one vote a sample
         for name, row in names.items():
             if name in given:
                 votes[row.id].append(given[name])
 
     calls = [one(group, sample) for group in groups for sample in range(config.solve_samples)]
-    await all_at_once(calls, on_part(report, "calls for solutions"))
-    return await asyncio.to_thread(_verdicts, rows, votes, faults, asker.domain, report)
+    await gather_with_progress(calls, stage_progress(report, "calls for solutions"))
+    return await asyncio.to_thread(_verdicts, rows, votes, faults, client.domain, report)
 
 
 def _stored(row: Row) -> list[str]:
@@ -82,7 +82,7 @@ def _verdicts(
 ) -> list[Verdict]:
     """All votes are marked together: where programs are run, at the same time."""
     pairs = [(row, vote) for row in rows for vote in votes[row.id]]
-    progress = on_part(report, "programs among the solutions")
+    progress = stage_progress(report, "programs among the solutions")
     found = iter(domain.marks([row for row, _ in pairs], [vote for _, vote in pairs], progress))
     marks = {row.id: [next(found) for _ in votes[row.id]] for row in rows}
     return [_verdict(row, votes[row.id], marks[row.id], faults) for row in rows]

@@ -19,7 +19,9 @@ M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
 
-async def all_at_once(calls: Sequence[Coroutine[Any, Any, T]], progress: Progress | None = None) -> list[T]:
+async def gather_with_progress(
+    calls: Sequence[Coroutine[Any, Any, T]], progress: Progress | None = None
+) -> list[T]:
     """Run the calls concurrently and return their results in order; report each finished call to `progress`."""
     done = 0
 
@@ -34,7 +36,7 @@ async def all_at_once(calls: Sequence[Coroutine[Any, Any, T]], progress: Progres
     return await asyncio.gather(*map(counted, calls))
 
 
-class Asker(NamedTuple):
+class TeacherClient(NamedTuple):
     """Renders prompts and calls the chat model, for one node in one iteration."""
 
     gateway: Gateway

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from dataenvgym.agents.feedback_reader import Feedback, Shown
-from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.feedback_reader import ErrorExample, Feedback
+from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.llm.schemas import SubskillItem
 from dataenvgym.agents.policies.budget import split, within
 from dataenvgym.envs.observation import SkillState
@@ -16,7 +16,7 @@ from dataenvgym.envs.types import DataRequest, Plan, SkillAction
 async def plan_by_shares(
     policy: str,
     feedback: Feedback,
-    asker: Asker,
+    client: TeacherClient,
     *,
     shares: Sequence[int],
     explores: Sequence[bool],
@@ -34,18 +34,18 @@ async def plan_by_shares(
         reasons: per skill, the reason of its action.
         filling: the reason of every skill that exploits; None: that of `reasons`.
     """
-    config, actions = asker.config, []
+    config, actions = client.config, []
     for skill, share, explore_now, reason in zip(feedback.skills, shares, explores, reasons, strict=True):
         room = config.max_subskills - len(skill.subskills)
         if share and room > 0 and (explore_now or not skill.subskills):
             actions.append(explore(skill.name, min(config.new_subskills, room, share), share, reason))
         elif share:
             actions.append(exploit(skill, split(share, [1.0] * len(skill.subskills)), filling or reason))
-    return await tree_plan(policy, actions, by_name(feedback.skills, shares), feedback, asker)
+    return await tree_plan(policy, actions, by_name(feedback.skills, shares), feedback, client)
 
 
 async def tree_plan(
-    policy: str, actions: Sequence[SkillAction], rows: Mapping[str, int], feedback: Feedback, asker: Asker
+    policy: str, actions: Sequence[SkillAction], rows: Mapping[str, int], feedback: Feedback, client: TeacherClient
 ) -> Plan:
     """Names the new subskills and turns actions into requests: what each subskill is short of its allocation.
 
@@ -53,7 +53,7 @@ async def tree_plan(
     the budget, the requests are scaled down and the deltas with them: the forest never promises more rows than
     are there or asked for.
     """
-    named = await asyncio.gather(*(_name_subskills(a, rows.get(a.skill, 0), feedback, asker) for a in actions))
+    named = await asyncio.gather(*(_name_subskills(a, rows.get(a.skill, 0), feedback, client) for a in actions))
     states = {s.name: s for s in feedback.skills}
     wanted: list[tuple[str, str, int, str]] = []
     for action in named:
@@ -92,12 +92,14 @@ def _trim_to_budget(action: SkillAction, cut: Mapping[tuple[str, str], int]) -> 
     return action.model_copy(update={"deltas": deltas, "new_subskills": len(deltas), "rows_each": max(0, each)})
 
 
-async def _name_subskills(action: SkillAction, rows: int, feedback: Feedback, asker: Asker) -> SkillAction:
+async def _name_subskills(
+    action: SkillAction, rows: int, feedback: Feedback, client: TeacherClient
+) -> SkillAction:
     """An explore action with its new subskills named by the model; they share the rows evenly."""
     if action.kind != "explore":
         return action
     existing = next(([s.name for s in k.subskills] for k in feedback.skills if k.name == action.skill), [])
-    prompt = asker.prompt(
+    prompt = client.prompt(
         "propose_subskills",
         skill=action.skill,
         count=action.new_subskills,
@@ -106,9 +108,9 @@ async def _name_subskills(action: SkillAction, rows: int, feedback: Feedback, as
             {"id": i.id, "question": i.question, "answer": i.answer}
             for i in feedback.exemplars
             if i.skill in (action.skill, None)
-        ][: asker.config.exemplars_shown],
+        ][: client.config.exemplars_shown],
     )
-    answer = await asker.items(prompt, SubskillItem)
+    answer = await client.items(prompt, SubskillItem)
     taken = {name.casefold() for name in existing}
     names: list[str] = []
     for item in answer.valid:
@@ -138,6 +140,6 @@ def by_name(skills: Sequence[SkillState], shares: Sequence[int]) -> dict[str, in
     return {skill.name: share for skill, share in zip(skills, shares, strict=True)}
 
 
-def errors_of(errors: Sequence[Shown], skill: str) -> list[str]:
+def errors_of(errors: Sequence[ErrorExample], skill: str) -> list[str]:
     """The ids of a skill's errors."""
     return [e.id for e in errors if e.skill == skill]

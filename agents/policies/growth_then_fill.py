@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from dataenvgym.agents.feedback_reader import Feedback
-from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.policies.budget import split
 from dataenvgym.agents.policies.forest import plan_by_shares
 from dataenvgym.envs.types import Plan
 
 
-async def plan_growth_then_fill(feedback: Feedback, asker: Asker, seed: int) -> Plan:
+async def plan_growth_then_fill(feedback: Feedback, client: TeacherClient, seed: int) -> Plan:
     """The paper's hand-written schedule (appendix B.5): grow subskills to the maximum, then fill them evenly.
 
     Growing alternates: on odd iterations each skill that has room explores; on even ones, where the paper's
     schedule rests, and from the maximum on, rows are added evenly. Accuracy is never read.
     """
-    config, skills = asker.config, feedback.skills
+    config, skills = client.config, feedback.skills
     shares = split(feedback.budget, [1.0] * len(skills))
     growing = any(len(s.subskills) < config.max_subskills for s in skills) and feedback.iteration % 2 == 1
     return await plan_by_shares(
         "growth_then_fill",
         feedback,
-        asker,
+        client,
         shares=shares,
         explores=[growing] * len(skills),
         reasons=["growth"] * len(skills),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dataenvgym.agents.feedback_reader import Feedback
-from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.llm.schemas import ActionItem, RequestItem
 from dataenvgym.agents.policies.budget import within
 from dataenvgym.agents.policies.forest import exploit, explore, tree_plan
@@ -13,10 +13,10 @@ from dataenvgym.envs.errors import TeacherError
 from dataenvgym.envs.types import DataRequest, Plan, SkillAction
 
 
-async def plan_with_llm(feedback: Feedback, asker: Asker, seed: int) -> Plan:
+async def plan_with_llm(feedback: Feedback, client: TeacherClient, seed: int) -> Plan:
     """The model writes data requests from the errors (open_ended) or per skill (skill_list)."""
     if feedback.skills:
-        prompt = asker.prompt(
+        prompt = client.prompt(
             "plan_skill_list",
             budget=feedback.budget,
             history=_dump(feedback.history),
@@ -26,7 +26,7 @@ async def plan_with_llm(feedback: Feedback, asker: Asker, seed: int) -> Plan:
             ],
         )
     else:
-        prompt = asker.prompt(
+        prompt = client.prompt(
             "plan_open_ended",
             budget=feedback.budget,
             errors=_dump(feedback.errors),
@@ -35,7 +35,7 @@ async def plan_with_llm(feedback: Feedback, asker: Asker, seed: int) -> Plan:
             accuracy=feedback.accuracy or 0.0,
             history=_dump(feedback.history),
         )
-    answer = await asker.items(prompt, RequestItem)
+    answer = await client.items(prompt, RequestItem)
     wanted = [item for item in answer.valid if item.count > 0]
     if not wanted:
         reasons = "; ".join(f.reason for f in answer.failures[:3]) or "it asked for no rows"
@@ -57,17 +57,17 @@ async def plan_with_llm(feedback: Feedback, asker: Asker, seed: int) -> Plan:
     return Plan(policy="llm", requests=requests)
 
 
-async def plan_tree_with_llm(feedback: Feedback, asker: Asker, seed: int) -> Plan:
+async def plan_tree_with_llm(feedback: Feedback, client: TeacherClient, seed: int) -> Plan:
     """The model chooses explore or exploit for each skill."""
-    config = asker.config
-    prompt = asker.prompt(
+    config = client.config
+    prompt = client.prompt(
         "plan_skill_tree",
         budget=feedback.budget,
         skills=_dump(feedback.skills),
         history=_dump(feedback.history),
         max_subskills=config.max_subskills,
     )
-    answer = await asker.items(prompt, ActionItem)
+    answer = await client.items(prompt, ActionItem)
     by_name = {s.name: s for s in feedback.skills}
     chosen = {item.skill: item for item in answer.valid if item.skill in by_name}
     actions: list[SkillAction] = []
@@ -84,7 +84,7 @@ async def plan_tree_with_llm(feedback: Feedback, asker: Asker, seed: int) -> Pla
             actions.append(exploit(skill, [deltas.get(s.name, 0) for s in skill.subskills], item.reason))
     if not actions:
         raise TeacherError(f"the planner's model chose no usable action after {answer.attempts} attempts")
-    return await tree_plan("llm", actions, rows, feedback, asker)
+    return await tree_plan("llm", actions, rows, feedback, client)
 
 
 def _dump(models: Sequence[object]) -> list[dict[str, object]]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from dataenvgym.agents.feedback_reader import Feedback
-from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.policies.growth_then_fill import plan_growth_then_fill
 from dataenvgym.agents.policies.llm import plan_tree_with_llm, plan_with_llm
 from dataenvgym.agents.policies.random import plan_tree_at_random, plan_tree_with_coin
@@ -23,7 +23,7 @@ class Policy:
     name: str
     summary: str
     structures: tuple[str, ...]
-    plan: Callable[[Feedback, Asker, int], Awaitable[Plan]]
+    plan: Callable[[Feedback, TeacherClient, int], Awaitable[Plan]]
 
 
 POLICIES: tuple[Policy, ...] = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dataenvgym.agents.feedback_reader import Feedback
-from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.policies.budget import split
 from dataenvgym.agents.policies.forest import by_name, errors_of, exploit, explore, tree_plan
 from dataenvgym.envs.observation import SkillState
@@ -16,9 +16,9 @@ MASTERED = 0.9
 UNKNOWN_ERROR = 0.5
 
 
-async def plan_weakest_first(feedback: Feedback, asker: Asker, seed: int) -> Plan:
+async def plan_weakest_first(feedback: Feedback, client: TeacherClient, seed: int) -> Plan:
     """Rows in proportion to the validation error; mastered skills keep a few for rehearsal."""
-    shares = _by_error(feedback.skills, feedback.budget, asker.config.rehearsal_rows)
+    shares = _by_error(feedback.skills, feedback.budget, client.config.rehearsal_rows)
     requests = [
         DataRequest(
             id=f"r{number}",
@@ -33,10 +33,10 @@ async def plan_weakest_first(feedback: Feedback, asker: Asker, seed: int) -> Pla
     return Plan(policy="weakest_first", requests=requests)
 
 
-async def plan_tree_weakest_first(feedback: Feedback, asker: Asker, seed: int) -> Plan:
+async def plan_tree_weakest_first(feedback: Feedback, client: TeacherClient, seed: int) -> Plan:
     """On the forest: rows by error; a skill without subskills, or weak although its subskills are mastered,
     explores; any other exploits, in favour of its weaker subskills."""
-    config = asker.config
+    config = client.config
     shares = _by_error(feedback.skills, feedback.budget, config.rehearsal_rows)
     actions = []
     for skill, share in zip(feedback.skills, shares, strict=True):
@@ -51,7 +51,7 @@ async def plan_tree_weakest_first(feedback: Feedback, asker: Asker, seed: int) -
             errors = [1 - s.accuracy if s.accuracy is not None else UNKNOWN_ERROR for s in skill.subskills]
             deltas = split(share, [0.1 + e for e in errors])
             actions.append(exploit(skill, deltas, _why(skill)))
-    return await tree_plan("weakest_first", actions, by_name(feedback.skills, shares), feedback, asker)
+    return await tree_plan("weakest_first", actions, by_name(feedback.skills, shares), feedback, client)
 
 
 def _by_error(skills: Sequence[SkillState], budget: int, rehearsal: int) -> list[int]:

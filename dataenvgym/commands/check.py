@@ -18,7 +18,7 @@ class NodeRun(NamedTuple):
     keys: tuple[str, ...]
 
 
-class Checked(NamedTuple):
+class CheckResult(NamedTuple):
     """A teaching that kept the contract: its nodes in order, rows planned, accepted and rejected."""
 
     nodes: list[NodeRun]
@@ -27,7 +27,7 @@ class Checked(NamedTuple):
     rejected: int
 
 
-def check_teacher(teacher: Any, config: EpisodeConfig) -> Checked:
+def check_teacher(teacher: Any, config: EpisodeConfig) -> CheckResult:
     """Let a teacher do the first iteration of `config` on an observation made up here, and check what it gives.
 
     Nothing is trained or sent: the student is taken to get every other val instance right, the model is the
@@ -49,7 +49,7 @@ def check_teacher(teacher: Any, config: EpisodeConfig) -> Checked:
 MOST_STEPS = 200
 
 
-async def _check(teacher: Any, config: EpisodeConfig, folder: Path) -> Checked:
+async def _check(teacher: Any, config: EpisodeConfig, folder: Path) -> CheckResult:
     from langgraph.errors import GraphRecursionError, InvalidUpdateError
 
     from dataenvgym.envs.errors import TeacherError
@@ -63,36 +63,36 @@ async def _check(teacher: Any, config: EpisodeConfig, folder: Path) -> Checked:
     config = offline(config)
     given: Any = await rehearsed_input(config, folder)
     graph = compiled(teacher, config.structure)
-    returned = _returned()
-    limits: Any = {"callbacks": [returned], "recursion_limit": MOST_STEPS}
+    recorder = _update_recorder()
+    limits: Any = {"callbacks": [recorder], "recursion_limit": MOST_STEPS}
     try:
         state = await graph.ainvoke(given, limits, context=config)
     except InvalidUpdateError as error:
-        raise TeacherError(f"{returned.last}: {error}") from error
+        raise TeacherError(f"{recorder.last}: {error}") from error
     except GraphRecursionError as error:
         raise TeacherError(
-            f"{returned.last}: the teacher had not ended after {MOST_STEPS} steps; a node in the place of "
+            f"{recorder.last}: the teacher had not ended after {MOST_STEPS} steps; a node in the place of "
             "verify_data must return `missing` and `round`, from which the next step follows"
         ) from error
     finally:
         keys = dict.fromkeys(name for name in graph.channels if name.isidentifier() and name[0] != "_")
-        for node, update in returned.updates:
+        for node, update in recorder.updates:
             check_update(node, update, keys)
     store = Store(folder)
     observation = store.read(given["observation"], Observation)[0]
-    rows = check_delivery({**given, **state}, observation, who=returned.last)
+    rows = check_delivery({**given, **state}, observation, who=recorder.last)
     plan = store.read(state["plan"], Plan)[0]
-    nodes = [NodeRun(node, tuple(update or ())) for node, update in returned.updates]
-    return Checked(
+    nodes = [NodeRun(node, tuple(update or ())) for node, update in recorder.updates]
+    return CheckResult(
         nodes, sum(r.count for r in plan.requests), len(rows), len(store.read(state["rejected"], Rejected))
     )
 
 
-def _returned() -> Any:
+def _update_recorder() -> Any:
     """Hears what each node of the graph itself returns: the graph drops keys that the state does not have."""
     from langchain_core.callbacks import BaseCallbackHandler
 
-    class Returned(BaseCallbackHandler):
+    class UpdateRecorder(BaseCallbackHandler):
         def __init__(self) -> None:
             self.updates: list[tuple[str, Any]] = []
             self.last = "the teacher"
@@ -108,7 +108,7 @@ def _returned() -> Any:
             if run_id in self._running:
                 self.updates.append((self._running.pop(run_id), outputs))
 
-    return Returned()
+    return UpdateRecorder()
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

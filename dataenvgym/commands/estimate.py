@@ -16,8 +16,8 @@ from dataenvgym.agents.llm.ledger import CallRecord, Ledger
 from dataenvgym.agents.llm.loops import run_now
 from dataenvgym.agents.llm.spending import cost, price_of
 from dataenvgym.graphs.config import EpisodeConfig
-from dataenvgym.graphs.live import task_of
 from dataenvgym.graphs.rehearsal import offline, rehearsed_input
+from dataenvgym.graphs.resources import task_of
 from dataenvgym.graphs.teacher import build_teacher
 
 # Nodes whose replies are rows or solutions; their length is that of the task's own train instances.

@@ -1,8 +1,8 @@
 """What the nodes give each prompt, as samples: to show a prompt rendered, and to check an edited one.
 
-Nodes ask for prompts by name, the same names in every domain, and always give a prompt the same variables. What they
-show of an item besides its question and answer is the domain's to say. A test compares these samples with what the
-nodes give. Some texts are hostile: a prompt must show them as they are, as data.
+Nodes ask for prompts by name, the same names in every domain, and always give a prompt the same variables. Each
+domain decides what a node shows of an item besides its question and answer. A test compares these samples with
+what the nodes give. Some texts are hostile: a prompt must show them unchanged, as data.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from dataenvgym.agents.feedback_reader import Shown
+from dataenvgym.agents.feedback_reader import ErrorExample
 from dataenvgym.agents.llm.schemas import (
     ActionItem,
     CategoryItem,
@@ -97,7 +97,7 @@ def _question(**more: str) -> dict[str, str]:
 
 
 _SOLVED = _question(solution="12 + 30 = 42", answer="42")
-_ERROR = Shown(
+_ERROR = ErrorExample(
     id="val-3",
     skill="addition",
     question=f"What is 58 + 67? {HOSTILE}",

@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dataenvgym.agents.checks import CHECKS, COSTS, CheckContext, configured
-from dataenvgym.agents.checks.duplicate import SeenRows
+from dataenvgym.agents.checks.duplicate import AcceptedQuestions
 from dataenvgym.agents.config import CheckConfig
-from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.llm.gateway import Gateway
 from dataenvgym.agents.llm.response_cache import ResponseCache
 from dataenvgym.agents.verifier import VerificationResult, verify
@@ -25,9 +25,9 @@ from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.errors import DataError
 from dataenvgym.envs.stats import diversity
 from dataenvgym.envs.store import Store
-from dataenvgym.envs.types import Provenance, Rejected, Report, Row, Verdict, on_part
+from dataenvgym.envs.types import Provenance, Rejected, Report, Row, Verdict, stage_progress
 from dataenvgym.graphs.config import EpisodeConfig
-from dataenvgym.graphs.live import RESPONSES, held_out_of, in_student_thread, student_of, task_of
+from dataenvgym.graphs.resources import RESPONSES, held_out_of, in_student_thread, student_of, task_of
 
 UNKNOWN = Provenance(iteration=0, request="file", model="", prompt="", prompt_hash="")
 
@@ -75,15 +75,15 @@ async def verify_file(
     gateway = Gateway(teacher.llm, seed=config.seed, cache=cache, ledger=None, domain=task.domain.name)
 
     async def answers(prompts: Sequence[str]) -> list[str]:
-        progress = on_part(report, "the student's answers")
+        progress = stage_progress(report, "the student's answers")
         return await in_student_thread(lambda: student_of(config, report).predict(prompts, progress=progress))
 
     context = CheckContext(
         task.domain,
         teacher.checks,
         held_out_of(config),
-        SeenRows(teacher.checks.similarity),
-        Asker(gateway, task.domain, teacher, "verify", 0),
+        AcceptedQuestions(teacher.checks.similarity),
+        TeacherClient(gateway, task.domain, teacher, "verify", 0),
         answers,
         report,
     )

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 
-from dataenvgym.graphs.live import close_all
+from dataenvgym.graphs.resources import close_all
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from dataenvgym.agents.checks import CheckContext, find_check
-from dataenvgym.agents.checks.duplicate import SeenRows
+from dataenvgym.agents.checks.duplicate import AcceptedQuestions
 from dataenvgym.agents.llm.loops import run_now
 from dataenvgym.agents.verifier import verify
 from dataenvgym.envs.errors import DataEnvGymError, DataError, UnknownNameError
@@ -27,7 +27,7 @@ from dataenvgym.envs.tasks import TASKS
 from dataenvgym.envs.types import DataRequest, Plan, Prediction, Provenance, Rejected, Row, Verdict
 from dataenvgym.graphs.config import STRUCTURES, EpisodeConfig, load_config
 from dataenvgym.graphs.episode import budget_left, find_skills
-from dataenvgym.graphs.live import env_of, held_out_of, task_of
+from dataenvgym.graphs.resources import env_of, held_out_of, task_of
 
 Reset = tuple[Observation, dict[str, Any]]
 FIELDS = ("question", "solution", "answer", "skill")
@@ -181,7 +181,7 @@ class DataEnv:
             rows.append(row)
         checks = self.config.teacher.checks
         own = [name for name in checks.names if find_check(name).cost in ("free", "sandbox")]
-        seen = SeenRows(checks.similarity)
+        seen = AcceptedQuestions(checks.similarity)
         for row in (row for lesson in self._lessons for row in lesson.rows):
             seen.add(row.id, row.question)
         task = task_of(self.config)

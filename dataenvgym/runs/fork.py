@@ -203,7 +203,7 @@ def _share(parent: Path, into: Path, at: int) -> None:
     from dataenvgym.envs.store import Store, copy_database, write_bytes
     from dataenvgym.envs.teacher_env import TRAINED
     from dataenvgym.graphs.episode import SKILLS
-    from dataenvgym.graphs.live import RESPONSES
+    from dataenvgym.graphs.resources import RESPONSES
     from dataenvgym.graphs.teacher import GIVEN_PLAN
     from dataenvgym.graphs.timing import FILE as TIMINGS
 

@@ -123,7 +123,7 @@ async def _drive(
     from langgraph.types import Command
 
     from dataenvgym.graphs.episode import stop_reason
-    from dataenvgym.graphs.live import gateway_of
+    from dataenvgym.graphs.resources import gateway_of
     from dataenvgym.graphs.summary import summarise
     from dataenvgym.graphs.teacher import approved
 

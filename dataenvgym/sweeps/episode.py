@@ -39,7 +39,7 @@ def run_episode(folder: Path, config: str, log: Path, wait: float = LOCK_WAIT) -
     from dataenvgym.commands.progress import live
     from dataenvgym.envs.errors import DataEnvGymError
     from dataenvgym.graphs.config import CONFIG_FILE, parse_config
-    from dataenvgym.graphs.live import close_all
+    from dataenvgym.graphs.resources import close_all
     from dataenvgym.runs.folder import begin
     from dataenvgym.runs.run import resume
 

@@ -11,7 +11,7 @@ from dataenvgym.envs.config import ReplicaConfig, StudentConfig
 from dataenvgym.envs.errors import ConfigError, UnknownNameError
 from dataenvgym.envs.registry import Registry
 from dataenvgym.envs.students.base import Student, TrainSummary
-from dataenvgym.envs.types import Report, on_part
+from dataenvgym.envs.types import Report, stage_progress
 
 __all__ = ["STUDENTS", "Student", "StudentSpec", "TrainSummary", "check_name", "make_student"]
 
@@ -30,7 +30,7 @@ def _uneven(config: StudentConfig, report: Report | None) -> Student:
     from dataenvgym.envs.students.smollm import smollm_folder
     from dataenvgym.envs.students.uneven import schooled_adapter, schooling_key
 
-    progress = on_part(report, "schooling the uneven student")
+    progress = stage_progress(report, "schooling the uneven student")
     folder = smollm_folder()
     return TransformersStudent(folder, schooling_key(), config, schooled_adapter(config, progress))
 

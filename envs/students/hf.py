@@ -14,7 +14,6 @@ from dataenvgym.envs.cache import cache_dir, made_once
 from dataenvgym.envs.config import ANSWER_TOKENS, ROW_TOKENS, StudentConfig, TrainConfig
 from dataenvgym.envs.errors import ConfigError, DataError
 from dataenvgym.envs.students import lora_products, row_attention, weights
-from dataenvgym.envs.students.apart import TrainSpec, train_apart
 from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.generate import greedy
 from dataenvgym.envs.students.loop import fit
@@ -23,7 +22,8 @@ from dataenvgym.envs.students.packed import pack_linear
 from dataenvgym.envs.students.preference import Pair, fit_dpo
 from dataenvgym.envs.students.quiet import quiet_transformers
 from dataenvgym.envs.students.steps import Encoded
-from dataenvgym.envs.students.trl_backend import fit_trl, is_main, processes, sharded
+from dataenvgym.envs.students.training_process import TrainSpec, train_in_subprocess
+from dataenvgym.envs.students.trl_backend import fit_trl, is_main, sharded, world_size
 from dataenvgym.envs.types import Example, Progress
 
 SUMMARY = "train.json"
@@ -109,7 +109,7 @@ class TransformersStudent:
                 start=start,
                 out=out,
             )
-            return train_apart(spec, config.launch, progress)
+            return train_in_subprocess(spec, config.launch, progress)
         return self._train_here(examples, out, config, seed, start, Meter(self.device, progress, watch))
 
     def close(self) -> None:
@@ -168,7 +168,7 @@ class TransformersStudent:
             raise DataError(f"student {self._config.name!r} reads text only, but a training row has an image")
         if config.method == "dpo" and any(e.rejected is None for e in examples):
             raise DataError("student.train.method is dpo, but a row has no rejected text to prefer its own to")
-        if processes() > 1 and config.method == "sft" and config.backend == "loop":
+        if world_size() > 1 and config.method == "sft" and config.backend == "loop":
             raise ConfigError("student.train.backend: the own loop trains in one process; several need trl")
         trl = config.method == "dpo" or config.backend == "trl"
         if trl and self.device.startswith("cuda") and self.device not in ("cuda", "cuda:0"):
@@ -227,7 +227,7 @@ class TransformersStudent:
             out.mkdir(parents=True, exist_ok=True)
             weights.write(model, out, self.dtype, gathered)
             (out / SUMMARY).write_text(json.dumps(asdict(summary)))
-            if processes() == 1:
+            if world_size() == 1:
                 self._keep(model.merge_and_unload() if config.adapter == "lora" else model, out)
         return summary
 

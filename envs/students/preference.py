@@ -13,7 +13,7 @@ from dataenvgym.envs.config import TrainConfig
 from dataenvgym.envs.errors import ConfigError
 from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.meter import Meter
-from dataenvgym.envs.students.trl_backend import Weights, arguments, one_gpu, processes, run
+from dataenvgym.envs.students.trl_backend import Weights, arguments, one_gpu, run, world_size
 
 
 class Pair(NamedTuple):
@@ -51,7 +51,7 @@ def fit_dpo(
             return dataset
 
     adapter = hasattr(model, "peft_config")
-    if not adapter and processes() > 1:
+    if not adapter and world_size() > 1:
         raise ConfigError("student.train: method dpo with adapter full runs in one process; use adapter lora")
     data = Dataset.from_dict(
         {

@@ -116,7 +116,7 @@ def arguments(
     }
 
 
-def processes() -> int:
+def world_size() -> int:
     """World size set by the launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
@@ -141,10 +141,10 @@ def run(
     that, since the others wait for the one that failed.
     """
     meter.begin()
-    share = max(1, config.batch_size // processes())
+    share = max(1, config.batch_size // world_size())
     micro = next(m for m in range(min(config.micro_batch or share, share), 0, -1) if share % m == 0)
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    again = micro > 1 and processes() == 1
+    again = micro > 1 and world_size() == 1
     before = {name: p.detach().to("cpu", copy=True) for name, p in trainable.items()} if again else {}
 
     def free() -> None:
@@ -164,7 +164,7 @@ def run(
             gathered = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
             return found, gathered
 
-    if processes() > 1:
+    if world_size() > 1:
         found, gathered = work(micro)
     else:
         micro, (found, gathered) = halving(work, micro, meter, free, whole=share)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataenvgym.envs.config import VllmConfig
 from dataenvgym.envs.errors import ConfigError, DataError, MissingDependencyError, StudentError
-from dataenvgym.envs.students import attached
+from dataenvgym.envs.students import child_process
 
 if TYPE_CHECKING:
     import httpx
@@ -154,7 +154,7 @@ class VllmServer:
         if self._process is not None:
             if self._process.stdin:
                 self._process.stdin.close()
-            self._process.wait(attached.GRACE + 20)
+            self._process.wait(child_process.GRACE + 20)
         _running.discard(self)
 
     def _base(self) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def start(settings: VllmConfig, served: ServerSpec, sleeps: bool, log: Path) -> 
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
         process = subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-I", "-S", str(Path(attached.__file__)), *command],
+            [sys.executable, "-I", "-S", str(Path(child_process.__file__)), *command],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=out,

@@ -3,10 +3,10 @@
     python -m dataenvgym.envs.students.worker SPEC.json
     accelerate launch --num_processes 4 -m dataenvgym.envs.students.worker SPEC.json
 
-SPEC.json is a TrainSpec (envs/students/apart.py), whose `out` is made when all is done. On standard output it
-prints one JSON object per line: `step` (done, total, loss, tokens_per_second, peak_memory_mb), `note` (what went
-otherwise than asked), and last `done` with the summary or `error` with the exception. All else goes to standard
-error.
+SPEC.json is a TrainSpec (envs/students/training_process.py). Its folder `out` is created at the end. The worker
+prints one JSON object per line on standard output: `step` (done, total, loss, tokens_per_second, peak_memory_mb),
+`note` (a setting that was changed), and last `done` with the summary or `error` with the exception. Everything
+else goes to standard error.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from dataenvgym.envs.errors import DataEnvGymError
-from dataenvgym.envs.students.apart import TrainSpec
 from dataenvgym.envs.students.base import TrainSummary
+from dataenvgym.envs.students.training_process import TrainSpec
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,9 +55,9 @@ def train(spec: TrainSpec, say: Any) -> TrainSummary:
     import torch
 
     from dataenvgym.envs.students.hf import TransformersStudent
-    from dataenvgym.envs.students.trl_backend import is_main, processes
+    from dataenvgym.envs.students.trl_backend import is_main, world_size
 
-    if spec.threads and processes() == 1:
+    if spec.threads and world_size() == 1:
         torch.set_num_threads(spec.threads)  # sums over other numbers of threads round differently
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))

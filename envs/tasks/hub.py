@@ -16,7 +16,7 @@ HUB_TIMEOUT = 10.0
 Source = TypeVar("Source")
 
 
-Found = TypeVar("Found")
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def read(config: TaskConfig, hub: Sequence[HubSource], splits: Sequence[str] = S
     return from_hub(config.name, hub, _download, advice)
 
 
-def from_hub(task: str, sources: Sequence[Source], fetch: Callable[[Source], Found], advice: str = "") -> Found:
+def from_hub(task: str, sources: Sequence[Source], fetch: Callable[[Source], Loaded], advice: str = "") -> Loaded:
     """What `fetch` makes of the first source that the hub has.
 
     Raises:

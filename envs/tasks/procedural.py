@@ -30,7 +30,7 @@ class Problem:
 
 
 @dataclass
-class Taken:
+class UsedProblems:
     """What is already in a split: the sentences, and the problems in whatever phrasing."""
 
     keys: set[str] = field(default_factory=set)
@@ -56,7 +56,7 @@ def draw_split(
     variants: Mapping[str, Sequence[str]],
     draw: Callable[[str, int, str], Problem],
     instance: Callable[[str, Problem], Instance],
-    taken: Taken,
+    taken: UsedProblems,
 ) -> list[Instance]:
     """`size` instances of each skill, its variants in turn, skipping what is taken.
 
@@ -84,7 +84,7 @@ def draw_split(
     return found
 
 
-def take_all(taken: Taken, instances: Iterable[Instance]) -> None:
+def take_all(taken: UsedProblems, instances: Iterable[Instance]) -> None:
     """Take the problems of a split, so that none is drawn again."""
     for item in instances:
         taken.add(item.skill or "", item.question, item.extra["key"])

@@ -4,14 +4,14 @@ import asyncio
 from typing import Any
 
 import pytest
-from fake_gateway import Asked, FakeGateway, fake_asker, scripted_asker
+from fake_gateway import FakeGateway, Request, fake_client, scripted_client
 
 from dataenvgym.agents.checks import CheckContext
 from dataenvgym.agents.checks.contamination import HeldOut
-from dataenvgym.agents.checks.duplicate import SeenRows
+from dataenvgym.agents.checks.duplicate import AcceptedQuestions
 from dataenvgym.agents.config import CheckConfig, ScriptedConfig, TeacherConfig, TeacherModelConfig
-from dataenvgym.agents.data_generator import Generated, calls_for, generate
-from dataenvgym.agents.feedback_reader import Feedback, Shown
+from dataenvgym.agents.data_generator import GenerationResult, calls_for, generate
+from dataenvgym.agents.feedback_reader import ErrorExample, Feedback
 from dataenvgym.agents.verifier import VerificationResult, missing, verify
 from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.errors import TeacherError
@@ -30,7 +30,7 @@ FEEDBACK = Feedback(
     accuracy=0.5,
     n=2,
     correct=1,
-    errors=[Shown(id="val/0", skill="addition", question="What is 5 + 6?", text="12", gold="11")],
+    errors=[ErrorExample(id="val/0", skill="addition", question="What is 5 + 6?", text="12", gold="11")],
     skills=[],
     history=[],
     exemplars=[
@@ -41,20 +41,22 @@ FEEDBACK = Feedback(
 )
 
 
-def items(asked: Asked) -> list[Any]:
+def items(asked: Request) -> list[Any]:
     """As many rows as asked for, all different."""
     call = asked.prompt.text.split("Call: ")[1].split("\n")[0]
     skill = asked.prompt.text.split("Skill: ")[1].split("\n")[0]
     return [{"question": f"{skill} {call} {n}?", "solution": "s", "answer": str(n)} for n in range(wanted(asked))]
 
 
-def wanted(asked: Asked) -> int:
+def wanted(asked: Request) -> int:
     return int(asked.prompt.text.split("Number of problems: ")[1].split()[0])
 
 
-def run(asker: Any, requests: list[DataRequest] = REQUESTS, round_number: int = 0, written: Any = ()) -> Generated:
+def run(
+    client: Any, requests: list[DataRequest] = REQUESTS, round_number: int = 0, written: Any = ()
+) -> GenerationResult:
     return asyncio.run(
-        generate(requests, FEEDBACK, asker, round_number=round_number, written=list(written), seed=0)
+        generate(requests, FEEDBACK, client, round_number=round_number, written=list(written), seed=0)
     )
 
 
@@ -64,8 +66,8 @@ def test_requests_are_cut_into_calls_that_ask_for_exactly_their_rows() -> None:
 
 
 def test_exactly_the_rows_of_the_plan_are_asked_for() -> None:
-    asker, gateway = fake_asker(items, TeacherConfig(rows_per_call=10))
-    result = run(asker)
+    client, gateway = fake_client(items, TeacherConfig(rows_per_call=10))
+    result = run(client)
     assert [wanted(a) for a in gateway.asked] == [10, 10, 3, 4]
     assert len(result.rows) == 27 and not result.failed
     assert len({r.id for r in result.rows}) == 27
@@ -73,13 +75,13 @@ def test_exactly_the_rows_of_the_plan_are_asked_for() -> None:
 
 
 def test_rows_over_the_asked_number_are_left_out() -> None:
-    asker, _ = fake_asker(lambda asked: items(asked) + items(asked), TeacherConfig(rows_per_call=10))
-    assert len(run(asker).rows) == 27
+    client, _ = fake_client(lambda asked: items(asked) + items(asked), TeacherConfig(rows_per_call=10))
+    assert len(run(client).rows) == 27
 
 
 def test_each_row_says_where_it_comes_from() -> None:
-    asker, gateway = fake_asker(items)
-    result = run(asker, round_number=2)
+    client, gateway = fake_client(items)
+    result = run(client, round_number=2)
     hashes = {a.prompt.hash for a in gateway.asked}
     assert len(hashes) == len(gateway.asked)  # no two calls are the same prompt
     for row in result.rows:
@@ -94,9 +96,9 @@ def test_each_row_says_where_it_comes_from() -> None:
 
 
 def test_what_a_row_is_written_from_stands_in_its_prompt() -> None:
-    asker, gateway = fake_asker(items)
-    first = run(asker)
-    run(asker, round_number=1, written=first.rows)
+    client, gateway = fake_client(items)
+    first = run(client)
+    run(client, round_number=1, written=first.rows)
     text = gateway.asked[0].prompt.text
     assert all(part in text for part in ("addition", "with carry", "weak", "What is 5 + 6?", "Correct: 11"))
     assert "What is 5 + 6?" not in next(a for a in gateway.asked if "Skill: double" in a.prompt.text).prompt.text
@@ -107,11 +109,11 @@ def test_what_a_row_is_written_from_stands_in_its_prompt() -> None:
 
 
 def test_all_calls_are_made_at_the_same_time() -> None:
-    asker, _ = fake_asker(items, TeacherConfig(rows_per_call=2))
+    client, _ = fake_client(items, TeacherConfig(rows_per_call=2))
     calls = len(calls_for(REQUESTS, 2))
     done: list[tuple[int, int]] = []
 
-    async def main() -> Generated:
+    async def main() -> GenerationResult:
         together = asyncio.Barrier(calls)  # passes only when every call has begun
 
         class Together(FakeGateway):
@@ -119,7 +121,7 @@ def test_all_calls_are_made_at_the_same_time() -> None:
                 await together.wait()
                 return await super().items(*args, **kwargs)
 
-        waiting = asker._replace(gateway=Together(items, asker.config))
+        waiting = client._replace(gateway=Together(items, client.config))
         return await generate(
             REQUESTS, FEEDBACK, waiting, round_number=0, written=[], seed=0, progress=lambda *now: done.append(now)
         )
@@ -129,13 +131,13 @@ def test_all_calls_are_made_at_the_same_time() -> None:
 
 
 def test_a_failed_call_is_a_record_and_the_other_calls_keep_their_rows() -> None:
-    def reply(asked: Asked) -> list[Any]:
+    def reply(asked: Request) -> list[Any]:
         if "batch 1" in asked.prompt.text:
             raise TeacherError("the server said 400: content filter")
         return items(asked)
 
-    asker, _ = fake_asker(reply, TeacherConfig(rows_per_call=10))
-    result = run(asker)
+    client, _ = fake_client(reply, TeacherConfig(rows_per_call=10))
+    result = run(client)
     assert len(result.rows) == 17
     assert [r.row for r in result.failed] == [{"request": "r0", "skill": "addition", "rows": 10, "batch": 1}]
     assert "content filter" in result.failed[0].verdicts[0].reason
@@ -143,26 +145,26 @@ def test_a_failed_call_is_a_record_and_the_other_calls_keep_their_rows() -> None
 
 
 def test_a_server_that_fails_every_call_is_an_error() -> None:
-    def refuse(asked: Asked) -> list[Any]:
+    def refuse(asked: Request) -> list[Any]:
         raise TeacherError("401: wrong key")
 
-    asker, _ = fake_asker(refuse)
+    client, _ = fake_client(refuse)
     with pytest.raises(TeacherError, match="wrong key"):
-        run(asker)
+        run(client)
 
 
 def test_a_fault_that_is_no_teachers_is_not_hidden() -> None:
-    def broken(asked: Asked) -> list[Any]:
+    def broken(asked: Request) -> list[Any]:
         raise RuntimeError("a bug")
 
-    asker, _ = fake_asker(broken)
+    client, _ = fake_client(broken)
     with pytest.raises(RuntimeError):
-        run(asker)
+        run(client)
 
 
 def test_items_that_are_no_rows_are_kept_with_the_reason() -> None:
-    asker, _ = fake_asker(lambda asked: [{"question": "What is 1 + 1?"}, *items(asked)[1:]])
-    result = run(asker, [DataRequest(id="r0", skill="addition", count=5)])
+    client, _ = fake_client(lambda asked: [{"question": "What is 1 + 1?"}, *items(asked)[1:]])
+    result = run(client, [DataRequest(id="r0", skill="addition", count=5)])
     assert len(result.rows) == 4 and len(result.failed) == 1
     failed = result.failed[0]
     assert "1 + 1" in failed.row["raw"] and failed.row["provenance"]["request"] == "r0"
@@ -170,19 +172,19 @@ def test_items_that_are_no_rows_are_kept_with_the_reason() -> None:
 
 
 def test_nothing_to_do_makes_no_call() -> None:
-    asker, gateway = fake_asker(items)
-    assert run(asker, []) == Generated([], []) and not gateway.asked
+    client, gateway = fake_client(items)
+    assert run(client, []) == GenerationResult([], []) and not gateway.asked
 
 
 def taught(scripted: ScriptedConfig, rounds: int = 1) -> tuple[VerificationResult, list[int]]:
     """Generation and verification with the scripted teacher, and what is missing after each round."""
-    asker = scripted_asker(TeacherConfig(llm=TeacherModelConfig(scripted=scripted), rows_per_call=8))
-    context = CheckContext(MATH, CheckConfig(), HeldOut([], 13), SeenRows(0.9))
+    client = scripted_client(TeacherConfig(llm=TeacherModelConfig(scripted=scripted), rows_per_call=8))
+    context = CheckContext(MATH, CheckConfig(), HeldOut([], 13), AcceptedQuestions(0.9))
     accepted: list[Row] = []
     rejected, short = [], []
     for number in range(rounds):
         open_requests = missing(REQUESTS, accepted)
-        result = run(asker, open_requests, number, accepted)
+        result = run(client, open_requests, number, accepted)
         assert len(result.rows) <= sum(r.count for r in open_requests)
         verified = asyncio.run(verify(result.rows, context))
         assert len(verified.accepted) + len(verified.rejected) == len(result.rows)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from fake_gateway import Asked, fake_asker, scripted_asker
+from fake_gateway import Request, fake_client, scripted_client
 
 from dataenvgym.agents.skill_discovery import BATCH, discover_skills, gold_skills
 from dataenvgym.envs.config import TaskConfig
@@ -14,14 +14,14 @@ from dataenvgym.envs.types import Instance
 INSTANCES = [Instance(id=f"val/{n}", question=f"Question {n}?", answer="1") for n in range(2 * BATCH + 5)]
 
 
-def shown(asked: Asked) -> list[str]:
+def shown(asked: Request) -> list[str]:
     return [f"val/{line.split(']')[0]}" for line in asked.prompt.text.split("[val/")[1:]]
 
 
 def answers(
     label: Callable[[str], str | None], categories: Callable[[], list[Any]]
-) -> Callable[[Asked], list[Any]]:
-    def reply(asked: Asked) -> list[Any]:
+) -> Callable[[Request], list[Any]]:
+    def reply(asked: Request) -> list[Any]:
         if asked.prompt.tool == "submit_categories":
             return categories()
         return [{"id": i, "skill": s} for i in shown(asked) if (s := label(i))]
@@ -29,9 +29,9 @@ def answers(
     return reply
 
 
-def discover(reply: Callable[[Asked], list[Any]], most: int = 5) -> tuple[dict[str, str], list[Asked]]:
-    asker, gateway = fake_asker(reply)
-    return asyncio.run(discover_skills(INSTANCES, asker, most)), gateway.asked
+def discover(reply: Callable[[Request], list[Any]], most: int = 5) -> tuple[dict[str, str], list[Request]]:
+    client, gateway = fake_client(reply)
+    return asyncio.run(discover_skills(INSTANCES, client, most)), gateway.asked
 
 
 def odd(name: str) -> str:
@@ -78,7 +78,7 @@ def test_what_no_category_takes_is_asked_again_with_the_categories_to_choose_fro
 
 
 def test_ids_that_were_not_asked_and_members_that_are_no_labels_are_passed_over() -> None:
-    def reply(asked: Asked) -> list[Any]:
+    def reply(asked: Request) -> list[Any]:
         if asked.prompt.tool == "submit_categories":
             return [{"name": "All", "members": ["odd", "even", "never seen"]}]
         return [{"id": "test/9", "skill": "odd"}, *({"id": i, "skill": odd(i)} for i in shown(asked))]
@@ -100,5 +100,5 @@ def test_a_model_that_says_nothing_gives_one_skill() -> None:
 
 def test_the_scripted_model_finds_the_gold_skills_of_arithmetic() -> None:
     val = load(TaskConfig(name="arithmetic", val_size=3, test_size=1)).val
-    found = asyncio.run(discover_skills(val, scripted_asker(), 20))
+    found = asyncio.run(discover_skills(val, scripted_client(), 20))
     assert found == gold_skills(val)

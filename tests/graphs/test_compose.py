@@ -67,7 +67,7 @@ def test_what_the_inserted_node_plans_is_generated(stub_config: Any, tmp_path: P
 
 
 def test_a_policy_of_ones_own_plans(stub_config: Any, tmp_path: Path) -> None:
-    async def plan(feedback: Any, asker: Any, seed: int) -> Plan:
+    async def plan(feedback: Any, client: Any, seed: int) -> Plan:
         request = DataRequest(id="r0", skill=feedback.skills[-1].name, count=feedback.budget)
         return Plan(policy="last", requests=[request])
 

@@ -10,7 +10,7 @@ from episode_files import summary_of
 
 from dataenvgym.agents.data_generator import NO_ROW
 from dataenvgym.graphs.episode import stop_reason
-from dataenvgym.graphs.live import task_of
+from dataenvgym.graphs.resources import task_of
 from dataenvgym.graphs.state import Step
 from dataenvgym.runs.run import run
 

@@ -9,7 +9,7 @@ from episode_files import only, summary_of
 
 from dataenvgym.envs.errors import ConfigError, RunFolderError, TeacherError
 from dataenvgym.envs.types import Plan
-from dataenvgym.graphs.live import task_of
+from dataenvgym.graphs.resources import task_of
 from dataenvgym.runs.run import run
 
 # Skills

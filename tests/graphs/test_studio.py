@@ -18,7 +18,7 @@ from dataenvgym.envs.store import read_jsonl
 from dataenvgym.envs.students import STUDENTS
 from dataenvgym.envs.tasks import TASKS
 from dataenvgym.envs.types import Plan
-from dataenvgym.graphs import live, open_ended, skill_list, skill_tree
+from dataenvgym.graphs import open_ended, resources, skill_list, skill_tree
 from dataenvgym.graphs.config import EpisodeConfig, load_config
 from dataenvgym.graphs.studio import teacher_alone
 
@@ -42,7 +42,7 @@ def test_a_teacher_alone_needs_neither_a_run_nor_a_student(
     def none(*_: object) -> Any:
         raise AssertionError("a student was asked for")
 
-    monkeypatch.setattr(live, "student_of", none)
+    monkeypatch.setattr(resources, "student_of", none)
     checks = {"names": ["format", "answer", "student"]}
     found = teach(module.alone.compile(), {}, {**SMALL, "teacher": {"checks": checks}})
     assert found["shown"]["accepted"] == 6
@@ -190,7 +190,7 @@ def test_stopping_the_server_closes_the_students(monkeypatch: pytest.MonkeyPatch
         def close(self) -> None:
             closed.append(True)
 
-    monkeypatch.setattr(live, "_objects", {("student", "x"): Student()})
+    monkeypatch.setattr(resources, "_objects", {("student", "x"): Student()})
 
     async def serve() -> None:
         async with lifespan(app):

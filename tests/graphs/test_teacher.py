@@ -14,7 +14,7 @@ from dataenvgym.envs.store import Store
 from dataenvgym.envs.types import Plan, Rejected, Row
 from dataenvgym.graphs import open_ended, skill_list, skill_tree
 from dataenvgym.graphs.config import STRUCTURES, EpisodeConfig, load_config
-from dataenvgym.graphs.live import task_of
+from dataenvgym.graphs.resources import task_of
 from dataenvgym.graphs.teacher import build_teacher
 
 NODES = ["read_feedback", "plan_data", "approve_plan", "generate_data", "verify_data"]

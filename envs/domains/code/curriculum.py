@@ -6,7 +6,7 @@ from random import Random
 from dataenvgym.envs.domains.base import Curriculum, Fields
 from dataenvgym.envs.domains.code.tasks.functions.skills import (
     SKILLS,
-    Asked,
+    FunctionSpec,
     code,
     identity,
     other_code,
@@ -18,7 +18,7 @@ from dataenvgym.envs.domains.code.tasks.functions.skills import (
 )
 
 
-def _row(question: str, asked: Asked) -> Fields:
+def _row(question: str, asked: FunctionSpec) -> Fields:
     return {"question": question, **program_fields(asked), "solution": "", "answer": code(asked)}
 
 

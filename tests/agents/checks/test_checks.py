@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dataenvgym.agents import verifier
 from dataenvgym.agents.checks import CHECKS, COSTS, Check, CheckContext
 from dataenvgym.agents.checks.contamination import HeldOut
-from dataenvgym.agents.checks.duplicate import SeenRows
+from dataenvgym.agents.checks.duplicate import AcceptedQuestions
 from dataenvgym.agents.checks.format import LONGEST
 from dataenvgym.agents.config import CheckConfig
 from dataenvgym.agents.verifier import VerificationResult, missing
@@ -42,7 +42,7 @@ def row(
 def context(*held_out: str, **config: object) -> CheckContext:
     checks = CheckConfig.model_validate(config)
     instances = [Instance(id=f"val/{n}", question=q, answer="1") for n, q in enumerate(held_out)]
-    return CheckContext(MATH, checks, HeldOut(instances, checks.overlap), SeenRows(checks.similarity))
+    return CheckContext(MATH, checks, HeldOut(instances, checks.overlap), AcceptedQuestions(checks.similarity))
 
 
 def verify(rows: Sequence[Row], given_context: CheckContext) -> VerificationResult:

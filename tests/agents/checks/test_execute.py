@@ -8,17 +8,17 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
-from fake_gateway import Asked, FakeGateway
+from fake_gateway import FakeGateway, Request
 
 from dataenvgym.agents.checks import CHECKS, COSTS, CheckContext, configured
 from dataenvgym.agents.checks.contamination import HeldOut
-from dataenvgym.agents.checks.duplicate import SeenRows
+from dataenvgym.agents.checks.duplicate import AcceptedQuestions
 from dataenvgym.agents.checks.format import LONGEST
 from dataenvgym.agents.checks.solve import solve_rows
 from dataenvgym.agents.config import CheckConfig, TeacherConfig
 from dataenvgym.agents.data_generator import generate
 from dataenvgym.agents.feedback_reader import Feedback
-from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.verifier import VerificationResult, verify
 from dataenvgym.envs.domains.base import Mark
 from dataenvgym.envs.domains.code import sandbox
@@ -71,13 +71,13 @@ def row(name: str = "a", answer: str = ADD, **extra: Any) -> Row:
 
 def checked(rows: Sequence[Row], **config: Any) -> VerificationResult:
     checks = CheckConfig.model_validate(config)
-    return asyncio.run(verify(rows, CheckContext(CODE, checks, HeldOut([], 13), SeenRows(0.9))))
+    return asyncio.run(verify(rows, CheckContext(CODE, checks, HeldOut([], 13), AcceptedQuestions(0.9))))
 
 
-def asker(*replies: list[Any], **checks: Any) -> tuple[Asker, FakeGateway]:
+def client(*replies: list[Any], **checks: Any) -> tuple[TeacherClient, FakeGateway]:
     config = TeacherConfig.model_validate({"checks": {"solve_samples": len(replies), **checks}})
     gateway = FakeGateway(lambda asked: replies[asked.sample], config)
-    return Asker(gateway, CODE, config, "test", 1), gateway  # type: ignore[arg-type]
+    return TeacherClient(gateway, CODE, config, "test", 1), gateway  # type: ignore[arg-type]
 
 
 def test_programs_are_run_by_default_and_all_rows_at_once(ran: list[Ran]) -> None:
@@ -106,7 +106,7 @@ def test_a_domain_with_nothing_to_run_has_no_such_check() -> None:
     config = CheckConfig()
     names = {d.name: [c.name for cost in COSTS for c in configured(config, d, cost)] for d in (MATH, CODE)}
     assert names["code"] == [*names["math"], "execute"]
-    context = CheckContext(MATH, config, HeldOut([], 13), SeenRows(0.9))
+    context = CheckContext(MATH, config, HeldOut([], 13), AcceptedQuestions(0.9))
     execute = CHECKS["execute"].rows
     assert execute is not None
     with pytest.raises(ConfigError, match=r"execute.*math"):
@@ -126,7 +126,7 @@ def test_rows_with_tests_that_cannot_be_read_are_rejected_by_whatever_check_runs
         return [f"```python\n{ADD}\n```" for _ in prompts]
 
     context = CheckContext(
-        CODE, CheckConfig(names=["student", "execute"]), HeldOut([], 13), SeenRows(0.9), student=says
+        CODE, CheckConfig(names=["student", "execute"]), HeldOut([], 13), AcceptedQuestions(0.9), student=says
     )
     found = asyncio.run(verify([bad, row("b")], context))
     assert [(r.id, r.extra["known"]) for r in found.accepted] == [("b", True)]
@@ -138,9 +138,9 @@ def test_rows_with_tests_that_cannot_be_read_are_rejected_by_whatever_check_runs
 
 def test_a_second_solution_agrees_when_it_passes_the_tests(ran: list[Ran]) -> None:
     good, other = {"id": "p1", "answer": "def add(a, b):\n    return b + a"}, {"id": "p1", "answer": "pass"}
-    (verdict,) = asyncio.run(solve_rows([row()], asker([good], [good], [other])[0]))
+    (verdict,) = asyncio.run(solve_rows([row()], client([good], [good], [other])[0]))
     assert verdict.passed
-    (verdict,) = asyncio.run(solve_rows([row()], asker([good], [other], [other])[0]))
+    (verdict,) = asyncio.run(solve_rows([row()], client([good], [other], [other])[0]))
     assert not verdict.passed
     assert "2 of 3 solutions" in verdict.reason
     assert [len(use.programs) for use in ran] == [3, 3]
@@ -150,7 +150,7 @@ def test_where_programs_are_run_a_reason_says_what_failed_and_holds_no_program()
     def mark(items: Sequence[Any], answers: Sequence[str], _: Any) -> list[Mark]:
         return [Mark(False, "test 2: failed: add(1, 2): expected 3, got 4") for _ in answers]
 
-    asking, _ = asker([{"id": "p1", "answer": "pass"}], solve_samples=1)
+    asking, _ = client([{"id": "p1", "answer": "pass"}], solve_samples=1)
     asking = asking._replace(domain=replace(CODE, mark=mark))
     (verdict,) = asyncio.run(solve_rows([row()], asking))
     assert verdict.reason == "1 of 1 solutions do not pass, e.g. test 2: failed: add(1, 2): expected 3, got 4"
@@ -158,14 +158,14 @@ def test_where_programs_are_run_a_reason_says_what_failed_and_holds_no_program()
 
 def test_the_solutions_are_kept_as_texts_without_a_fence(ran: list[Ran]) -> None:
     reply = [{"id": "p1", "answer": f"```python\n{ADD}\n```"}]
-    (verdict,) = asyncio.run(solve_rows([row()], asker(reply)[0]))
+    (verdict,) = asyncio.run(solve_rows([row()], client(reply)[0]))
     assert verdict.marks == {"solutions": [ADD]}
     assert json.loads(verdict.model_dump_json())["marks"] == verdict.marks
     assert ran[0].thread != threading.get_ident()
 
 
 def test_who_solves_sees_the_question_and_the_starter_and_no_result(ran: list[Ran]) -> None:
-    asking, gateway = asker([])
+    asking, gateway = client([])
     asyncio.run(solve_rows([row(tests=TESTS, answer="hidden = 1")], asking))
     text = gateway.asked[0].prompt.text
     assert "problem a." in text
@@ -177,8 +177,8 @@ def test_who_solves_sees_the_question_and_the_starter_and_no_result(ran: list[Ra
 # --- what the writer of rows is shown and gives ---
 
 
-def written(exemplar: Instance, reply: dict[str, Any]) -> tuple[Asked, list[Row]]:
-    asking, gateway = asker([reply])
+def written(exemplar: Instance, reply: dict[str, Any]) -> tuple[Request, list[Row]]:
+    asking, gateway = client([reply])
     feedback = Feedback(
         iteration=1,
         structure="open_ended",

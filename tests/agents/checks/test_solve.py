@@ -5,13 +5,13 @@ import re
 from typing import Any
 
 import pytest
-from fake_gateway import Asked, fake_asker, scripted_asker
+from fake_gateway import Request, fake_client, scripted_client
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dataenvgym.agents.checks import CheckContext
 from dataenvgym.agents.checks.contamination import HeldOut
-from dataenvgym.agents.checks.duplicate import SeenRows
+from dataenvgym.agents.checks.duplicate import AcceptedQuestions
 from dataenvgym.agents.checks.solve import solve_rows
 from dataenvgym.agents.config import TeacherConfig
 from dataenvgym.agents.verifier import VerificationResult, verify
@@ -33,8 +33,8 @@ def config(**checks: Any) -> TeacherConfig:
 
 def judged(replies: list[list[Any]], *rows: Row, **checks: Any) -> list[Verdict]:
     """Verdicts when sample n of a call gets `replies[n]`."""
-    asker, _ = fake_asker(lambda asked: replies[asked.sample], config(solve_samples=len(replies), **checks))
-    return asyncio.run(solve_rows(rows, asker))
+    client, _ = fake_client(lambda asked: replies[asked.sample], config(solve_samples=len(replies), **checks))
+    return asyncio.run(solve_rows(rows, client))
 
 
 def votes(*answers: str) -> list[list[Any]]:
@@ -59,10 +59,10 @@ def test_the_majority_decides_by_the_tasks_own_scorer(answers: list[str], passes
 
 
 def test_its_calls_are_counted_as_they_end() -> None:
-    asker, _ = fake_asker(lambda asked: [{"id": "p1", "answer": "5"}], config(solve_samples=3, solve_per_call=1))
+    client, _ = fake_client(lambda asked: [{"id": "p1", "answer": "5"}], config(solve_samples=3, solve_per_call=1))
     told: list[tuple[str, int, int]] = []
     rows = [row("2 + 3?", "5", "a"), row("1 + 4?", "5", "b")]
-    asyncio.run(solve_rows(rows, asker, lambda *now: told.append(now)))
+    asyncio.run(solve_rows(rows, client, lambda *now: told.append(now)))
     assert told == [("calls for solutions", done, 6) for done in range(1, 7)]
 
 
@@ -77,28 +77,28 @@ def test_a_sample_has_one_vote_and_unknown_ids_none() -> None:
 def test_answers_are_not_shown_and_rows_share_calls() -> None:
     rows = [row(f"What is {n} + 1?", str(n + 1), f"001-plan-{n}") for n in range(7)]
 
-    def reply(asked: Asked) -> list[Any]:
+    def reply(asked: Request) -> list[Any]:
         shown = re.findall(r"\[(p\d+)\] Q: What is (\d+)", asked.prompt.text)
         return [{"id": name, "answer": str(int(n) + 1)} for name, n in shown]
 
-    asker, gateway = fake_asker(reply, config(solve_samples=2, solve_per_call=3))
-    assert all(v.passed for v in asyncio.run(solve_rows(rows, asker)))
+    client, gateway = fake_client(reply, config(solve_samples=2, solve_per_call=3))
+    assert all(v.passed for v in asyncio.run(solve_rows(rows, client)))
     assert len(gateway.asked) == 6 and {a.sample for a in gateway.asked} == {0, 1}
     assert not any("secret" in a.prompt.text or "001-plan" in a.prompt.text for a in gateway.asked)
     assert len({a.prompt.text for a in gateway.asked}) == 6
 
 
 def test_a_call_that_may_not_be_made_vouches_for_nothing() -> None:
-    def reply(asked: Asked) -> list[Any]:
+    def reply(asked: Request) -> list[Any]:
         raise BudgetReachedError("budget of 3 calls used")
 
-    asker, _ = fake_asker(reply, config())
-    (verdict,) = asyncio.run(solve_rows([row("2 + 3?", "5")], asker))
+    client, _ = fake_client(reply, config())
+    (verdict,) = asyncio.run(solve_rows([row("2 + 3?", "5")], client))
     assert not verdict.passed and "budget of 3 calls used" in verdict.reason
 
 
 def check(rows: list[Row], teacher: TeacherConfig) -> VerificationResult:
-    context = CheckContext(MATH, teacher.checks, HeldOut([], 13), SeenRows(0.9), scripted_asker(teacher))
+    context = CheckContext(MATH, teacher.checks, HeldOut([], 13), AcceptedQuestions(0.9), scripted_client(teacher))
     return asyncio.run(verify(rows, context))
 
 
@@ -112,14 +112,14 @@ def test_it_runs_only_where_it_is_asked_for() -> None:
 
 
 def test_a_row_that_brings_its_solutions_is_judged_by_them_unasked() -> None:
-    asker, gateway = fake_asker(lambda asked: [], config(solve_samples=2))
+    client, gateway = fake_client(lambda asked: [], config(solve_samples=2))
     stored = [
         row("2 + 3?", "5", "a").model_copy(update={"extra": {"solutions": ["5", "5", "7"]}}),
         row("2 + 3?", "7", "b").model_copy(update={"extra": {"solutions": ["5", "5"]}}),
     ]
-    assert [v.passed for v in asyncio.run(solve_rows(stored, asker))] == [True, False] and not gateway.asked
+    assert [v.passed for v in asyncio.run(solve_rows(stored, client))] == [True, False] and not gateway.asked
     for few in ([], ["5"], "55", None, [5, 5]):
-        asyncio.run(solve_rows([stored[0].model_copy(update={"extra": {"solutions": few}})], asker))
+        asyncio.run(solve_rows([stored[0].model_copy(update={"extra": {"solutions": few}})], client))
     assert len(gateway.asked) == 10
 
 

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from dataenvgym.agents.config import TeacherConfig
-from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.llm.gateway import Gateway, Items, Usage
 from dataenvgym.agents.llm.salvage import ItemFailure
 from dataenvgym.agents.prompts import Prompt
 from dataenvgym.envs.domains.math.domain import MATH
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     prompt: Prompt
     item: type[BaseModel]
     sample: int
@@ -22,14 +22,14 @@ class Asked(NamedTuple):
 class FakeGateway:
     """`reply(asked)` gives the values of a reply; what does not validate against the schema is a failure."""
 
-    def __init__(self, reply: Callable[[Asked], list[Any]], config: TeacherConfig) -> None:
+    def __init__(self, reply: Callable[[Request], list[Any]], config: TeacherConfig) -> None:
         self.reply, self.config = reply, config.llm
-        self.asked: list[Asked] = []
+        self.asked: list[Request] = []
 
     async def items(
         self, prompt: Prompt, item: type[BaseModel], *, node: str, iteration: int = 0, sample: int = 0
     ) -> Items[Any]:
-        self.asked.append(Asked(prompt, item, sample))
+        self.asked.append(Request(prompt, item, sample))
         valid, failures = [], []
         for value in self.reply(self.asked[-1]):
             try:
@@ -39,14 +39,14 @@ class FakeGateway:
         return Items(valid, failures, 1, False, Usage())
 
 
-def fake_asker(
-    reply: Callable[[Asked], list[Any]], config: TeacherConfig | None = None
-) -> tuple[Asker, FakeGateway]:
+def fake_client(
+    reply: Callable[[Request], list[Any]], config: TeacherConfig | None = None
+) -> tuple[TeacherClient, FakeGateway]:
     config = config or TeacherConfig()
     gateway = FakeGateway(reply, config)
-    return Asker(gateway, MATH, config, "test", 1), gateway  # type: ignore[arg-type]
+    return TeacherClient(gateway, MATH, config, "test", 1), gateway  # type: ignore[arg-type]
 
 
-def scripted_asker(config: TeacherConfig | None = None) -> Asker:
+def scripted_client(config: TeacherConfig | None = None) -> TeacherClient:
     config = config or TeacherConfig()
-    return Asker(Gateway(config.llm, seed=0, cache=None, ledger=None), MATH, config, "test", 1)
+    return TeacherClient(Gateway(config.llm, seed=0, cache=None, ledger=None), MATH, config, "test", 1)

@@ -14,7 +14,7 @@ from openai_server import Answer, OpenAIServer, Reply, Request, tool_reply
 from dataenvgym.agents.config import TeacherConfig, TeacherModelConfig
 from dataenvgym.agents.data_generator import generate
 from dataenvgym.agents.feedback_reader import Feedback
-from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.llm.gateway import Gateway
 from dataenvgym.agents.llm.ledger import Ledger
 from dataenvgym.envs.domains.math.domain import MATH
@@ -86,8 +86,10 @@ def test_a_thousand_calls_to_a_faulty_server(tmp_path: Path) -> None:
     requests = [DataRequest(id=f"r{n}", skill=f"skill {n}", count=ROWS) for n in range(CALLS)]
     with OpenAIServer(faulty) as server:
         model = TeacherModelConfig(model="openai:test", base_url=server.url, timeout=5, max_concurrency=32)
-        asker = Asker(Gateway(model, seed=0, cache=None, ledger=ledger), MATH, TeacherConfig(llm=model), "g", 1)
-        found = asyncio.run(generate(requests, NOTHING, asker, round_number=0, written=[], seed=0))
+        client = TeacherClient(
+            Gateway(model, seed=0, cache=None, ledger=ledger), MATH, TeacherConfig(llm=model), "g", 1
+        )
+        found = asyncio.run(generate(requests, NOTHING, client, round_number=0, written=[], seed=0))
     assert all(faulty.faults[fault] > 0 for fault in FAULTS), "each kind of fault was met"
     assert sorted(row.question for row in found.rows) == sorted(faulty.sent)
     got = Counter(row.provenance.request for row in found.rows)

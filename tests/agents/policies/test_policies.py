@@ -5,12 +5,12 @@ import itertools
 from typing import Any
 
 import pytest
-from fake_gateway import Asked, fake_asker, scripted_asker
+from fake_gateway import Request, fake_client, scripted_client
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataenvgym.agents.config import TeacherConfig
-from dataenvgym.agents.feedback_reader import Feedback, Shown
+from dataenvgym.agents.feedback_reader import ErrorExample, Feedback
 from dataenvgym.agents.policies import DEFAULTS, POLICIES, find_policy
 from dataenvgym.agents.policies.budget import split
 from dataenvgym.agents.policies.weakest_first import MASTERED
@@ -60,7 +60,9 @@ def feedback(
         "accuracy": 0.5,
         "n": 60,
         "correct": 30,
-        "errors": [Shown(id=f"e/{s.name}", skill=s.name, question="1 + 1?", text="3", gold="2") for s in skills],
+        "errors": [
+            ErrorExample(id=f"e/{s.name}", skill=s.name, question="1 + 1?", text="3", gold="2") for s in skills
+        ],
         "history": [],
         "exemplars": [],
     }
@@ -69,15 +71,15 @@ def feedback(
     )
 
 
-def replies(asked: Asked) -> list[Any]:
+def replies(asked: Request) -> list[Any]:
     """New subskills, as many as asked for."""
     count = int(asked.prompt.text.split("Number of subskills: ")[1].split()[0])
     return [{"name": f"new {i}"} for i in range(count)]
 
 
 def make(structure: str, name: str | None, given_feedback: Feedback, state: bool = True, seed: int = 0) -> Plan:
-    asker, _ = fake_asker(replies, CONFIG)
-    return asyncio.run(find_policy(structure, name, state).plan(given_feedback, asker, seed))
+    client, _ = fake_client(replies, CONFIG)
+    return asyncio.run(find_policy(structure, name, state).plan(given_feedback, client, seed))
 
 
 TREE = [(n, True) for n in ("weakest_first", "growth_then_fill", "ucb", "random")] + [(None, False)]
@@ -276,16 +278,16 @@ def test_a_weak_skill_with_mastered_subskills_explores() -> None:
 
 
 def test_rows_go_to_the_skill_as_a_whole_when_the_model_names_no_subskill() -> None:
-    asker, _ = fake_asker(lambda asked: [], CONFIG)
-    plan = asyncio.run(find_policy("skill_tree", None, True).plan(feedback([SkillState(name="a")], 10), asker, 0))
+    client, _ = fake_client(lambda asked: [], CONFIG)
+    plan = asyncio.run(find_policy("skill_tree", None, True).plan(feedback([SkillState(name="a")], 10), client, 0))
     assert [(r.skill, r.subskill, r.count) for r in plan.requests] == [("a", "a", 10)]
 
 
 def test_repeated_and_known_subskill_names_are_taken_once() -> None:
     leaf = SubskillState(name="Carry", allocation=1, rows=1, accuracy=1.0)
-    asker, _ = fake_asker(lambda asked: [{"name": "carry"}, {"name": "x"}, {"name": "X"}, {"name": "y"}], CONFIG)
+    client, _ = fake_client(lambda asked: [{"name": "carry"}, {"name": "x"}, {"name": "X"}, {"name": "y"}], CONFIG)
     skills = [SkillState(name="a", accuracy=0.1, subskills=[leaf])]
-    plan = asyncio.run(find_policy("skill_tree", None, True).plan(feedback(skills, 11), asker, 0))
+    plan = asyncio.run(find_policy("skill_tree", None, True).plan(feedback(skills, 11), client, 0))
     assert {r.subskill: r.count for r in plan.requests} == {"x": 6, "y": 5}
 
 
@@ -293,23 +295,25 @@ def test_repeated_and_known_subskill_names_are_taken_once() -> None:
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=8), st.integers(1, 40))
 def test_llm_requests_are_scaled_down_to_the_budget(counts: list[int], budget: int) -> None:
     values = [{"skill": f"s{i}", "count": c, "exemplars": ["e/s0", "nowhere"]} for i, c in enumerate(counts)]
-    asker, _ = fake_asker(lambda asked: values, CONFIG)
+    client, _ = fake_client(lambda asked: values, CONFIG)
     policy = find_policy("open_ended", None, True)
-    given_feedback = feedback([], budget, errors=[Shown(id="e/s0", skill="s0", question="q", text="t", gold="g")])
+    given_feedback = feedback(
+        [], budget, errors=[ErrorExample(id="e/s0", skill="s0", question="q", text="t", gold="g")]
+    )
     if not any(counts):
         with pytest.raises(TeacherError, match="asked for no rows"):
-            asyncio.run(policy.plan(given_feedback, asker, 0))
+            asyncio.run(policy.plan(given_feedback, client, 0))
         return
-    plan = asyncio.run(policy.plan(given_feedback, asker, 0))
+    plan = asyncio.run(policy.plan(given_feedback, client, 0))
     assert sum(r.count for r in plan.requests) == min(budget, sum(counts))
     assert len({r.id for r in plan.requests}) == len(plan.requests)
     assert all(r.exemplars == ["e/s0"] for r in plan.requests)  # an id that was not shown is not taken over
 
 
 def test_an_llm_planner_without_a_valid_request_is_an_error_that_says_why() -> None:
-    asker, _ = fake_asker(lambda asked: [{"skill": "a"}], CONFIG)
+    client, _ = fake_client(lambda asked: [{"skill": "a"}], CONFIG)
     with pytest.raises(TeacherError, match="count"):
-        asyncio.run(find_policy("open_ended", "llm", True).plan(feedback([], 5), asker, 0))
+        asyncio.run(find_policy("open_ended", "llm", True).plan(feedback([], 5), client, 0))
 
 
 def test_llm_tree_actions_are_held_to_the_rules() -> None:
@@ -321,11 +325,11 @@ def test_llm_tree_actions_are_held_to_the_rules() -> None:
         {"skill": "unknown", "kind": "explore", "new_subskills": 1, "rows_each": 5},
     ]
 
-    def reply(asked: Asked) -> list[Any]:
+    def reply(asked: Request) -> list[Any]:
         return values if asked.prompt.tool == "submit_actions" else replies(asked)
 
-    asker, _ = fake_asker(reply, CONFIG)
-    plan = asyncio.run(find_policy("skill_tree", "llm", True).plan(feedback(skills, 10), asker, 0))
+    client, _ = fake_client(reply, CONFIG)
+    plan = asyncio.run(find_policy("skill_tree", "llm", True).plan(feedback(skills, 10), client, 0))
     assert [a.skill for a in plan.actions] == ["a"]
     assert len(plan.requests) == CONFIG.max_subskills
     assert sum(r.count for r in plan.requests) == sum(plan.actions[0].deltas.values()) == 10
@@ -341,13 +345,13 @@ def test_llm_tree_actions_are_held_to_the_rules() -> None:
             ],
         }
     ]
-    plan = asyncio.run(find_policy("skill_tree", "llm", True).plan(feedback(skills, 10), asker, 0))
+    plan = asyncio.run(find_policy("skill_tree", "llm", True).plan(feedback(skills, 10), client, 0))
     assert [(r.subskill, r.count) for r in plan.requests] == [("s0", 3)]
     assert plan.actions[0].deltas == {"s0": 3, "s1": -2}
 
     values[:] = []
     with pytest.raises(TeacherError, match="no usable action"):
-        asyncio.run(find_policy("skill_tree", "llm", True).plan(feedback(skills, 10), asker, 0))
+        asyncio.run(find_policy("skill_tree", "llm", True).plan(feedback(skills, 10), client, 0))
 
 
 @pytest.mark.parametrize(
@@ -358,7 +362,7 @@ def test_llm_tree_actions_are_held_to_the_rules() -> None:
 def test_each_policy_plans_with_the_scripted_model(structure: str, name: str | None, state: bool) -> None:
     skills = [SkillState(name="addition", accuracy=0.3, n=9), SkillState(name="double", accuracy=0.6, n=9)]
     given_feedback = feedback([] if structure == "open_ended" else skills, 20, state=state)
-    plan = asyncio.run(find_policy(structure, name, state).plan(given_feedback, scripted_asker(CONFIG), 0))
+    plan = asyncio.run(find_policy(structure, name, state).plan(given_feedback, scripted_client(CONFIG), 0))
     assert 18 <= sum(r.count for r in plan.requests) <= 20
 
 

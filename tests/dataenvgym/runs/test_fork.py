@@ -17,7 +17,7 @@ from dataenvgym.envs.errors import DataEnvGymError, RunFolderError
 from dataenvgym.envs.observation import Observation
 from dataenvgym.envs.store import read_jsonl
 from dataenvgym.envs.types import Plan, Row
-from dataenvgym.graphs import live
+from dataenvgym.graphs import resources
 from dataenvgym.graphs.config import load_config
 from dataenvgym.graphs.teacher import build_teacher
 from dataenvgym.runs.folder import open_run, read_summary
@@ -54,7 +54,7 @@ def registered(pupil: Pupil, tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         register(pupil, tmp_path_factory.mktemp("cache"), patch)
         yield
-    live.close_all()
+    resources.close_all()
 
 
 @pytest.fixture(scope="module")

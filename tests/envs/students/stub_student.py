@@ -88,14 +88,14 @@ class GrowingStudent(StubStudent):
 
 def register(student: StubStudent, cache: Path, patch: pytest.MonkeyPatch) -> None:
     """Make the student available under its base key, with an empty cache, until `patch` is undone."""
-    from dataenvgym.graphs import live
+    from dataenvgym.graphs import resources
 
     def make(config: StudentConfig, report: object) -> StubStudent:
         return student
 
     patch.setitem(STUDENTS, student.base_key, StudentSpec(student.base_key, "for tests", make))
     patch.setenv("DATAENVGYM_CACHE", str(cache))
-    live.close_all()
+    resources.close_all()
 
 
 def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GrowingStudent:

@@ -15,10 +15,10 @@ import pytest
 from dataenvgym.envs.config import StudentConfig, TaskConfig, TrainConfig
 from dataenvgym.envs.domains.math.tasks.arithmetic import load
 from dataenvgym.envs.errors import DataError, DivergedError, MissingDependencyError, TrainingError
-from dataenvgym.envs.students import apart, make_student
-from dataenvgym.envs.students.apart import TrainSpec, train_apart
+from dataenvgym.envs.students import make_student, training_process
 from dataenvgym.envs.students.hf import TransformersStudent
 from dataenvgym.envs.students.smollm import tiny_folder
+from dataenvgym.envs.students.training_process import TrainSpec, train_in_subprocess
 from dataenvgym.envs.teacher_env import TeacherEnv
 from dataenvgym.envs.types import Example, Provenance, Row
 
@@ -63,7 +63,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
             + "\nif __name__ == '__main__':\n    sys.exit(worker.main())\n"
         )
         monkeypatch.setenv("PYTHONPATH", str(module.parent))
-        monkeypatch.setattr(apart, "WORKER", "faulty_worker")
+        monkeypatch.setattr(training_process, "WORKER", "faulty_worker")
 
     return put
 
@@ -121,9 +121,9 @@ def test_it_goes_on_from_a_student_and_is_found_under_the_same_key(tmp_path: Pat
 
 def test_errors_of_the_training_come_through_as_they_are(tmp_path: Path) -> None:
     with pytest.raises(DivergedError, match=r"lower student\.train\.learning_rate"):
-        train_apart(spec(tmp_path / "a", learning_rate=1e30, warmup_steps=0))
+        train_in_subprocess(spec(tmp_path / "a", learning_rate=1e30, warmup_steps=0))
     with pytest.raises(DataError, match="max_length = 8"):
-        train_apart(spec(tmp_path / "a", max_length=8))
+        train_in_subprocess(spec(tmp_path / "a", max_length=8))
     assert not (tmp_path / "a").exists()
 
 
@@ -147,7 +147,7 @@ def test_a_crash_is_an_error_and_leaves_no_student(code: str, said: str, broken:
         """
     )
     with pytest.raises(TrainingError, match=said):
-        train_apart(spec(tmp_path / "a"))
+        train_in_subprocess(spec(tmp_path / "a"))
     assert not (tmp_path / "a").exists()
     assert (tmp_path / "a.work" / "spec.json").is_file()
 
@@ -168,14 +168,14 @@ def test_it_is_said_at_once_when_memory_runs_out_there(
         """
     )
     with caplog.at_level(logging.WARNING):
-        summary = train_apart(spec(tmp_path / "a"))
+        summary = train_in_subprocess(spec(tmp_path / "a"))
     assert summary.micro_batch == 2
     assert "memory ran out with 4 rows" in caplog.text and len(summary.notes) == 1
 
 
 def test_what_libraries_print_is_no_event(broken: Any, tmp_path: Path) -> None:
     broken("import os; print('{\"event\": \"done\"}'); os.system('echo hello from below')")
-    assert train_apart(spec(tmp_path / "a")).steps == 3
+    assert train_in_subprocess(spec(tmp_path / "a")).steps == 3
 
 
 def alive(pid: int) -> bool:
@@ -212,9 +212,9 @@ def test_the_process_ends_with_the_one_that_started_it(broken: Any, tmp_path: Pa
         [
             sys.executable,
             "-c",
-            "import sys; from pathlib import Path; from dataenvgym.envs.students import apart;"
-            "apart.WORKER = 'faulty_worker';"
-            "apart.train_apart(apart.TrainSpec.model_validate_json(Path(sys.argv[1]).read_text()))",
+            "import sys; from pathlib import Path; from dataenvgym.envs.students import training_process;"
+            "training_process.WORKER = 'faulty_worker';"
+            "training_process.train_in_subprocess(training_process.TrainSpec.model_validate_json(Path(sys.argv[1]).read_text()))",
             str(tmp_path / "spec.json"),
         ]
     )
@@ -236,7 +236,7 @@ def test_an_interrupt_here_ends_it_there(broken: Any, tmp_path: Path) -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started us with &
     try:
         with pytest.raises(KeyboardInterrupt):
-            train_apart(spec(tmp_path / "a"))
+            train_in_subprocess(spec(tmp_path / "a"))
     finally:
         signal.signal(signal.SIGINT, before)
     assert gone(int((tmp_path / "pid").read_text()))

@@ -7,7 +7,7 @@ from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SCHOOLED, SKILLS, problem
 from dataenvgym.envs.tasks import task
 from dataenvgym.envs.tasks.base import Task
-from dataenvgym.envs.tasks.procedural import Problem, Taken, draw_split, take_all
+from dataenvgym.envs.tasks.procedural import Problem, UsedProblems, draw_split, take_all
 from dataenvgym.envs.types import Instance
 
 TRAIN_SIZE, VAL_SIZE, TEST_SIZE = 60, 30, 40
@@ -24,7 +24,7 @@ def load(config: TaskConfig) -> Task:
     Raises:
         ConfigError: a skill has too few distinct problems for the sizes asked.
     """
-    taken = Taken()
+    taken = UsedProblems()
     # The order matters: what is drawn first does not depend on the sizes of what follows.
     test = _split("test", config.seed, config.test_size or TEST_SIZE, SKILLS, taken)
     val = _split("val", config.seed, config.val_size or VAL_SIZE, SKILLS, taken)
@@ -38,12 +38,12 @@ def schooling_rows(seed: int, per_skill: int, task: Task) -> list[Instance]:
     Raises:
         ConfigError: a skill has too few distinct problems left.
     """
-    taken = Taken()
+    taken = UsedProblems()
     take_all(taken, (*task.train, *task.val, *task.test))
     return _split("schooling", seed, per_skill, SCHOOLED, taken)
 
 
-def _split(split: str, seed: int, size: int, skills: Iterable[str], taken: Taken) -> list[Instance]:
+def _split(split: str, seed: int, size: int, skills: Iterable[str], taken: UsedProblems) -> list[Instance]:
     variants = {skill: SKILLS[skill].variants for skill in skills}
     return draw_split(
         "arithmetic",

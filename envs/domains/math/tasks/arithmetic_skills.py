@@ -25,7 +25,7 @@ UNITS: dict[str, tuple[tuple[str, str, int], ...]] = {
 
 
 @dataclass(frozen=True)
-class Drawn:
+class RawProblem:
     """The numbers and words of a problem before they are put in a sentence."""
 
     values: dict[str, int | str]
@@ -41,7 +41,7 @@ class Skill:
     summary: str
     variants: tuple[str, ...]
     phrasings: tuple[tuple[str, ...], ...]
-    draw: Callable[[Random, str], Drawn]
+    draw: Callable[[Random, str], RawProblem]
 
     def generate(self, rng: Random, variant: str | None = None) -> Problem:
         """A problem drawn from `rng`, of `variant` or of any.
@@ -95,59 +95,59 @@ def _two_numbers(rng: Random, low: int, high: int, wanted: Callable[[int, int], 
             return a, b
 
 
-def _minutes(rng: Random, variant: str) -> Drawn:
+def _minutes(rng: Random, variant: str) -> RawProblem:
     h = rng.randint(2, 5) if variant == "up to five hours" else rng.randint(6, 12)
     m = rng.randint(2, 59)
-    return Drawn({"h": h, "m": m}, f"{h} * 60 = {h * 60}, {h * 60} + {m}", h * 60 + m)
+    return RawProblem({"h": h, "m": m}, f"{h} * 60 = {h * 60}, {h * 60} + {m}", h * 60 + m)
 
 
-def _rounding(rng: Random, variant: str) -> Drawn:
+def _rounding(rng: Random, variant: str) -> RawProblem:
     up = variant == "round up"
     digit = rng.randint(5, 9) if up else rng.randint(1, 4)
     a = 10 * rng.randint(1, 99) + digit
     answer = a - digit + (10 if up else 0)
-    return Drawn({"a": a}, f"{a} ends in {digit}, round {'up' if up else 'down'}", answer)
+    return RawProblem({"a": a}, f"{a} ends in {digit}, round {'up' if up else 'down'}", answer)
 
 
-def _groups(rng: Random, variant: str) -> Drawn:
+def _groups(rng: Random, variant: str) -> RawProblem:
     a, c = rng.randint(2, 9), rng.randint(2, 9)
     b = rng.randint(2, 5) if variant == "up to five in each" else rng.randint(6, 9)
     values: dict[str, int | str] = {"a": a, "b": b, "c": c, "thing": rng.choice(THINGS)}
-    return Drawn(values, f"{a} * {b} = {a * b}, {a * b} + {c}", a * b + c)
+    return RawProblem(values, f"{a} * {b} = {a * b}, {a * b} + {c}", a * b + c)
 
 
-def _number_after(rng: Random, variant: str) -> Drawn:
+def _number_after(rng: Random, variant: str) -> RawProblem:
     ends_in_nine = variant == "ends in nine"
     a = 10 * rng.randint(1, 999) + (9 if ends_in_nine else rng.randint(0, 8))
     if a == 9999:  # the number after has five digits
         a = 999
-    return Drawn({"a": a}, f"{a} + 1", a + 1)
+    return RawProblem({"a": a}, f"{a} + 1", a + 1)
 
 
-def _number_before(rng: Random, variant: str) -> Drawn:
+def _number_before(rng: Random, variant: str) -> RawProblem:
     ends_in_zero = variant == "ends in zero"
     a = 10 * rng.randint(1, 999) + (0 if ends_in_zero else rng.randint(1, 9))
-    return Drawn({"a": a}, f"{a} - 1", a - 1)
+    return RawProblem({"a": a}, f"{a} - 1", a - 1)
 
 
-def _double(rng: Random, variant: str) -> Drawn:
+def _double(rng: Random, variant: str) -> RawProblem:
     a = rng.randint(10, 199) if variant == "below 200" else rng.randint(200, 499)
-    return Drawn({"a": a}, f"{a} + {a}", 2 * a)
+    return RawProblem({"a": a}, f"{a} + {a}", 2 * a)
 
 
 def _carries(a: int, b: int) -> bool:
     return a % 10 + b % 10 > 9 or a // 10 + b // 10 > 9
 
 
-def _addition(rng: Random, variant: str) -> Drawn:
+def _addition(rng: Random, variant: str) -> RawProblem:
     if variant == "two-digit plus one-digit":
         a, b = rng.randint(10, 99), rng.randint(2, 9)
     else:
         a, b = _two_numbers(rng, 10, 99, lambda a, b: _carries(a, b) == (variant == "with carry"))
-    return Drawn({"a": a, "b": b}, f"{a} + {b}", a + b)
+    return RawProblem({"a": a, "b": b}, f"{a} + {b}", a + b)
 
 
-def _chain(rng: Random, variant: str) -> Drawn:
+def _chain(rng: Random, variant: str) -> RawProblem:
     """Three terms of reasoning_gym's `chain_sum`; those that fall below zero on the way are drawn again."""
     from reasoning_gym import create_dataset  # seconds to import, so only when a chain is asked for
 
@@ -161,47 +161,47 @@ def _chain(rng: Random, variant: str) -> Drawn:
         last = first + int(f"{op2}{c}")
         has_minus = "-" in terms
         if min(first, last) >= 0 and (digits == 1 or has_minus == (variant == "two-digit terms with minus")):
-            return Drawn({"terms": terms}, f"{a} {op1} {b} = {first}, {first} {op2} {c}", last)
+            return RawProblem({"terms": terms}, f"{a} {op1} {b} = {first}, {first} {op2} {c}", last)
 
 
-def _linear_equation(rng: Random, variant: str) -> Drawn:
+def _linear_equation(rng: Random, variant: str) -> RawProblem:
     if variant == "x times a":
         a, x = rng.randint(2, 12), rng.randint(2, 25)
-        return Drawn({"a": a, "b": a * x}, f"{a * x} / {a}", x)
+        return RawProblem({"a": a, "b": a * x}, f"{a * x} / {a}", x)
     a, x = rng.randint(2, 49), rng.randint(2, 49)
     if variant == "x plus a":
-        return Drawn({"a": a, "b": x + a}, f"{x + a} - {a}", x)
+        return RawProblem({"a": a, "b": x + a}, f"{x + a} - {a}", x)
     a, x = min(a, x), max(a, x)  # x - a is not below zero
-    return Drawn({"a": a, "b": x - a}, f"{x - a} + {a}", x)
+    return RawProblem({"a": a, "b": x - a}, f"{x - a} + {a}", x)
 
 
-def _unit_conversion(rng: Random, variant: str) -> Drawn:
+def _unit_conversion(rng: Random, variant: str) -> RawProblem:
     unit, target, factor = rng.choice(UNITS[variant])
     a = rng.randint(2, 150)
     values: dict[str, int | str] = {"a": a, "unit": unit, "target": target}
-    return Drawn(values, f"{a} * {factor}", a * factor)
+    return RawProblem(values, f"{a} * {factor}", a * factor)
 
 
-def _word_problem(rng: Random, variant: str) -> Drawn:
+def _word_problem(rng: Random, variant: str) -> RawProblem:
     values: dict[str, int | str] = {"name": rng.choice(NAMES), "thing": rng.choice(THINGS)}
     a, b, c = rng.randint(5, 60), rng.randint(2, 30), rng.randint(2, 30)
     if variant == "gets more":
-        return Drawn({**values, "a": a, "b": b}, f"{a} + {b}", a + b)
+        return RawProblem({**values, "a": a, "b": b}, f"{a} + {b}", a + b)
     if variant == "gives away":
         a, b = a + b, b  # more than is given
-        return Drawn({**values, "a": a, "b": b}, f"{a} - {b}", a - b)
+        return RawProblem({**values, "a": a, "b": b}, f"{a} - {b}", a - b)
     c = min(c, a + b - 1)
-    return Drawn({**values, "a": a, "b": b, "c": c}, f"{a} + {b} = {a + b}, {a + b} - {c}", a + b - c)
+    return RawProblem({**values, "a": a, "b": b, "c": c}, f"{a} + {b} = {a + b}, {a + b} - {c}", a + b - c)
 
 
 _NOT_POWERS = (*range(2, 10), *range(11, 100), *range(101, 1000))
 """Without 10 and 100: "10 times 100" would be of both variants."""
 
 
-def _times_ten(rng: Random, variant: str) -> Drawn:
+def _times_ten(rng: Random, variant: str) -> RawProblem:
     power = 10 if variant == "times 10" else 100
     a = rng.choice(_NOT_POWERS)
-    return Drawn({"a": a, "power": power}, f"{a} * {power}", a * power)
+    return RawProblem({"a": a, "power": power}, f"{a} * {power}", a * power)
 
 
 def _same(count: int, *phrasings: str) -> tuple[tuple[str, ...], ...]:

@@ -41,7 +41,7 @@ Test = dict[str, str]
 """`input`: one JSON value a line, one line an argument. `output`: one JSON value."""
 
 
-class Asked(NamedTuple):
+class FunctionSpec(NamedTuple):
     """What a question says: which form, its values, and the names it wants."""
 
     skill: str
@@ -78,10 +78,10 @@ class Skill:
         form = self.forms[self.variants.index(chosen)]
         values = form.draw(rng)
         arguments = rng.choice(ARGUMENTS[form.kinds])
-        asked = Asked(self.name, form, values, rng.choice(self.functions), arguments)
+        asked = FunctionSpec(self.name, form, values, rng.choice(self.functions), arguments)
         return Problem(question(asked, rng.choice(OPENINGS)), "", code(asked), self.name, chosen, key(asked))
 
-    def read(self, text: str) -> Asked | None:
+    def read(self, text: str) -> FunctionSpec | None:
         """What a question of this skill says; None for any other text. White space aside."""
         plain = " ".join(text.split())
         for form in self.forms:
@@ -91,7 +91,7 @@ class Skill:
                     function = found.pop("f")
                     names = tuple(found.pop(name) for name in ("x", "y") if name in found)
                     values: Values = {k: int(v) if v.isdecimal() else v for k, v in found.items()}
-                    return Asked(self.name, form, values, function, names)
+                    return FunctionSpec(self.name, form, values, function, names)
         return None
 
 
@@ -102,35 +102,35 @@ def _patterns(ask: str, arguments: int) -> tuple[re.Pattern[str], ...]:
     return tuple(sentence_pattern(sentence, FIELDS) for sentence in sentences)
 
 
-def _filled(template: str, asked: Asked) -> str:
+def _filled(template: str, asked: FunctionSpec) -> str:
     names = dict(zip(("x", "y"), asked.arguments, strict=False))
     sign = SIGNS.get(str(asked.values.get("cmp")), "")
     return template.format(**names, **asked.values, sign=sign)
 
 
-def question(asked: Asked, opening: str = OPENINGS[0]) -> str:
+def question(asked: FunctionSpec, opening: str = OPENINGS[0]) -> str:
     """The problem in words, with the names of the function and its arguments."""
     return opening.format(f=asked.function, args=", ".join(asked.arguments), ask=_filled(asked.form.ask, asked))
 
 
-def starter(asked: Asked) -> str:
+def starter(asked: FunctionSpec) -> str:
     """The function's first line."""
     return f"def {asked.function}({', '.join(asked.arguments)}):"
 
 
-def code(asked: Asked) -> str:
+def code(asked: FunctionSpec) -> str:
     """The gold program."""
     body = _filled(asked.form.code, asked)
     return "\n".join([starter(asked), *(f"    {line}" for line in body.split("\n"))])
 
 
-def other_code(asked: Asked) -> str:
+def other_code(asked: FunctionSpec) -> str:
     """The same function, written in another way: the result has a name before it is returned."""
     head, _, last = code(asked).rpartition("return ")
     return f"{head}result = {last}\n    return result"
 
 
-def key(asked: Asked) -> str:
+def key(asked: FunctionSpec) -> str:
     """The thing computed: the form and its values, whatever the names and the wording of a comparison."""
     values = asked.form.canonical(asked.values)
     return f"{asked.form.variant}: " + "/".join(str(values[name]) for name in sorted(values))
@@ -142,7 +142,7 @@ def identity(question: str) -> str | None:
     return None if asked is None else f"{asked.skill}: {key(asked)}"
 
 
-def make_tests(asked: Asked) -> list[Test]:
+def make_tests(asked: FunctionSpec) -> list[Test]:
     """Three to six tests that the gold program passes, and no program of a neighbouring problem or of a part.
 
     Programs that return nothing, an argument or always the same fail them too. The names make no difference.
@@ -164,12 +164,12 @@ def make_tests(asked: Asked) -> list[Test]:
     raise RuntimeError(f"no {MOST_TESTS} tests tell {key(asked)!r} from its neighbours")
 
 
-def program_fields(asked: Asked) -> dict[str, Any]:
+def program_fields(asked: FunctionSpec) -> dict[str, Any]:
     """What a problem has besides its question and its answer: the `starter` code and the `tests`."""
     return {"starter": starter(asked), "tests": make_tests(asked)}
 
 
-def slips(asked: Asked) -> list[Asked]:
+def slips(asked: FunctionSpec) -> list[FunctionSpec]:
     """The neighbouring problems, under the same names: the gold program of each fails this problem's tests."""
     return [asked._replace(values=values) for values in neighbours(asked.values)]
 
@@ -185,7 +185,7 @@ class _Case(NamedTuple):
 Reference = tuple[Callable[..., Any], Values]
 
 
-def _case(asked: Asked, arguments: list[Any], others: Sequence[Reference]) -> _Case | None:
+def _case(asked: FunctionSpec, arguments: list[Any], others: Sequence[Reference]) -> _Case | None:
     """None where the function itself would raise. The wrong programs: echoes of each argument, then the others."""
     result = _run(asked.form.reference, asked.values, arguments)
     if result is None:
@@ -240,7 +240,7 @@ def problem(skill: str, seed: int, index: int, variant: str | None = None) -> Pr
     return SKILLS[skill].generate(Random(f"functions/{skill}/{variant}/{seed}/{index}"), variant)
 
 
-def read(text: str) -> Asked | None:
+def read(text: str) -> FunctionSpec | None:
     """What a question of the task says; None for text that no skill writes."""
     if not re.match(r"\s*(Write|Define) ", text):
         return None

@@ -6,7 +6,7 @@ from dataenvgym.envs.domains.code.domain import CodeOptions, code_domain
 from dataenvgym.envs.domains.code.tasks.functions.skills import SKILLS, identity, problem, program_fields, read
 from dataenvgym.envs.tasks import task
 from dataenvgym.envs.tasks.base import Task, options_of
-from dataenvgym.envs.tasks.procedural import Problem, Taken, draw_split
+from dataenvgym.envs.tasks.procedural import Problem, UsedProblems, draw_split
 from dataenvgym.envs.types import Instance
 
 INSTRUCTION = "Write Python code."
@@ -40,7 +40,7 @@ def load(config: TaskConfig) -> Task:
     Raises:
         ConfigError: a skill has too few distinct problems for the sizes asked.
     """
-    taken = Taken()
+    taken = UsedProblems()
     # The order matters: what is drawn first does not depend on the sizes of what follows.
     test = _split("test", config.seed, config.test_size or TEST_SIZE, taken)
     val = _split("val", config.seed, config.val_size or VAL_SIZE, taken)
@@ -49,7 +49,7 @@ def load(config: TaskConfig) -> Task:
     return Task("functions", domain, tuple(train), tuple(val), tuple(test))
 
 
-def _split(split: str, seed: int, size: int, taken: Taken) -> list[Instance]:
+def _split(split: str, seed: int, size: int, taken: UsedProblems) -> list[Instance]:
     return draw_split(
         "functions",
         split,

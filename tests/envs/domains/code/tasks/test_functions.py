@@ -21,7 +21,7 @@ from dataenvgym.envs.domains.code.tasks.functions.skills import (
     MOST_TESTS,
     OPENINGS,
     SKILLS,
-    Asked,
+    FunctionSpec,
     code,
     key,
     make_tests,
@@ -44,7 +44,7 @@ VARIANTS = [(name, variant) for name, skill in SKILLS.items() for variant in ski
 problems = given(st.sampled_from(VARIANTS), st.integers(), st.integers(0, 10**7))
 
 
-def asked(name: str, variant: str, seed: int, index: int) -> Asked:
+def asked(name: str, variant: str, seed: int, index: int) -> FunctionSpec:
     found = read(problem(name, seed, index, variant).question)
     assert found is not None
     return found

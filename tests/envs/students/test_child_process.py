@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from dataenvgym.envs.students import attached
+from dataenvgym.envs.students import child_process
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
 FAMILY = "sleep 600 & echo $! > {folder}/grandchild; echo $$ > {folder}/child; wait"
 
 
 def tied(*command: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-I", "-S", attached.__file__, *command], stdin=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-I", "-S", child_process.__file__, *command], stdin=subprocess.PIPE)
 
 
 def gone(path: Path) -> bool:

@@ -1,6 +1,6 @@
 """A command that ends with the process that started it, however that ends.
 
-    python -I -S attached.py COMMAND...
+    python -I -S child_process.py COMMAND...
 
 Standard library only, run as a script. Standard input is the tie: when it ends, the process at its other end is
 gone (also after SIGKILL), and the command's whole process group is ended, first with SIGTERM.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dataenvgym.agents.checks.contamination import HeldOut
-from dataenvgym.agents.llm.asking import Asker
+from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.llm.gateway import Gateway
 from dataenvgym.agents.llm.ledger import Ledger
 from dataenvgym.agents.llm.response_cache import ResponseCache
@@ -127,11 +127,11 @@ def gateway_of(config: EpisodeConfig, run_dir: str) -> Gateway:
     )
 
 
-async def asker_of(config: EpisodeConfig, state: TeacherState, node: str) -> Asker:
-    """Make the asker of `node`: it renders prompts by name and records each call in the ledger."""
+async def client_of(config: EpisodeConfig, state: TeacherState, node: str) -> TeacherClient:
+    """Make the client of `node`: it renders prompts by name and records each call in the ledger."""
     gateway = await asyncio.to_thread(gateway_of, config, state["run_dir"])
     task = await asyncio.to_thread(task_of, config)
-    return Asker(gateway, task.domain, config.teacher, node, state["iteration"])
+    return TeacherClient(gateway, task.domain, config.teacher, node, state["iteration"])
 
 
 def close_all() -> None:

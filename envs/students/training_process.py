@@ -51,7 +51,9 @@ class TrainSpec(BaseModel):
     threads: int | None = None
 
 
-def train_apart(spec: TrainSpec, launch: str | None = None, progress: Progress | None = None) -> TrainSummary:
+def train_in_subprocess(
+    spec: TrainSpec, launch: str | None = None, progress: Progress | None = None
+) -> TrainSummary:
     """Train as `spec` says in another process; the same result as in this one.
 
     `spec.out` is there, whole, when it has ended well. What it says while it works stands in `train_log.jsonl`
