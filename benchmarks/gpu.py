@@ -22,16 +22,32 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gpu_parts
-from gpu_parts import PARTS, Setting
+from gpu_checks import losses, memory, profile, visible
+from gpu_setting import Setting, release
+from gpu_speed import answers, ceilings, dpo, full, iteration, speed, ways
 from rich.console import Console
 from rich.table import Table
 
 # Dense bfloat16, without sparsity, from the makers' data sheets: teraflops by a part of the GPU's name.
 PEAKS = {"H200": 989, "H100": 989, "H800": 989, "A100": 312, "L40S": 362, "L4": 121, "4090": 165, "A10": 125}
+
+PARTS: dict[str, tuple[Callable[[Setting], dict[str, Any]], int]] = {
+    "ceilings": (ceilings, 5),
+    "speed": (speed, 125),
+    "dpo": (dpo, 30),
+    "ways": (ways, 50),
+    "iteration": (iteration, 20),
+    "losses": (losses, 45),
+    "memory": (memory, 10),
+    "full": (full, 15),
+    "visible": (visible, 15),
+    "answers": (answers, 45),
+}
+"""Each part, and about how many seconds it needs on an H100, the first one's start not counted."""
 
 
 def main() -> None:
@@ -58,7 +74,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         setting = Setting(Path(folder), given.toy, 1 if given.toy else given.rounds, 1.0 if given.toy else peak)
         if given.profile:
-            print(gpu_parts.profile(setting))
+            print(profile(setting))
             return
         for name in names:
             spent = time.perf_counter() - began
@@ -72,7 +88,7 @@ def main() -> None:
                 found[name] = {"error": f"{type(error).__name__}: {error}"[:2000]}
             took = time.perf_counter() - began - spent
             print(f"{name}: {took:.1f} s  {json.dumps(found[name])}", file=sys.stderr, flush=True)
-            gpu_parts.release()
+            release()
     found["seconds"] = round(time.perf_counter() - began, 1)
     show(found)
     print(json.dumps(found))

@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dataenvgym.commands.arguments import Commands, add_config
+
 if TYPE_CHECKING:
     from dataenvgym.graphs.config import EpisodeConfig
 
@@ -111,9 +113,9 @@ def _update_recorder() -> Any:
     return UpdateRecorder()
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command `check`."""
-    check = commands.add_parser(
+def add_parser(commands: Commands) -> None:
+    """Add the command `check`."""
+    parser = commands.add_parser(
         "check",
         help="check that a teacher of your own keeps the contract",
         description="Run a teacher's first iteration on a made-up observation with the scripted model: no "
@@ -123,10 +125,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "  dataenvgym check examples/plain_function.py:addition_teacher",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    check.add_argument("teacher", help="module:attribute or file.py:attribute; a graph or a plain function")
-    check.add_argument("config", nargs="?", type=Path, help="YAML file; without one, the defaults")
-    check.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value")
-    check.set_defaults(command=_command)
+    parser.add_argument("teacher", help="module:attribute or file.py:attribute; a graph or a plain function")
+    add_config(parser)
+    parser.set_defaults(command=_command)
 
 
 def _command(arguments: argparse.Namespace) -> int:

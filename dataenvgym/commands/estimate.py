@@ -1,95 +1,66 @@
-"""What an episode will ask of the teacher's model, said before it is asked: calls, tokens and dollars per node."""
+"""`dataenvgym estimate`: what an episode asks of the teacher's model, before anything is sent."""
 
 from __future__ import annotations
 
-import tempfile
+import argparse
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from dataenvgym.commands.arguments import Commands, add_config, add_prompts, overrides
 
-from dataenvgym.agents.llm.gateway import CHARACTERS_PER_TOKEN
-from dataenvgym.agents.llm.ledger import CallRecord, Ledger
-from dataenvgym.agents.llm.loops import run_now
-from dataenvgym.agents.llm.spending import cost, price_of
-from dataenvgym.graphs.config import EpisodeConfig
-from dataenvgym.graphs.rehearsal import offline, rehearsed_input
-from dataenvgym.graphs.resources import task_of
-from dataenvgym.graphs.teacher import build_teacher
+if TYPE_CHECKING:
+    from rich.console import Console
 
-# Nodes whose replies are rows or solutions; their length is that of the task's own train instances.
-WRITERS = ("generate_data", "verify_data")
+    from dataenvgym.graphs.config import EpisodeConfig
+    from dataenvgym.runs.estimate import NodeEstimate
 
 
-class NodeEstimate(NamedTuple):
-    """What one node asks in a whole episode. `cost`: US dollars, null when the model's price is unknown."""
-
-    node: str
-    calls: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost: float | None
-
-
-def estimate(config: EpisodeConfig) -> list[NodeEstimate]:
-    """Per node that asks the model, what the whole episode needs; nothing is sent anywhere.
-
-    The teacher runs its first iteration on this machine, with the real prompts and the scripted model, for a
-    student that gets every other val instance right; each iteration is taken to be like it. Refill rounds,
-    repeats after an unusable reply and replies from the cache are not in it. Tokens are characters over
-    `CHARACTERS_PER_TOKEN`.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        records = run_now(_rehearse(config, Path(folder)))
-    task, price = task_of(config), price_of(config.teacher.llm)
-    shown = task.train[:200]
-    per_row = sum(len(i.question) + len(i.solution) + len(i.answer) for i in shown) / max(1, len(shown))
-    found = []
-    for node in dict.fromkeys(r.node for r in records):
-        mine = [r for r in records if r.node == node]
-        times = 1 if node == "discover_skills" else _iterations(config)
-        written = sum(r.completion_tokens or 0 for r in mine)
-        if node in WRITERS:
-            written = max(written, round(sum(r.valid for r in mine) * per_row / CHARACTERS_PER_TOKEN))
-        tokens = (times * sum(r.prompt_tokens or 0 for r in mine), times * written)
-        found.append(NodeEstimate(node, times * len(mine), *tokens, cost(price, *tokens)))
-    return found
+def add_parser(commands: Commands) -> None:
+    """Add the command `estimate`."""
+    parser = commands.add_parser(
+        "estimate",
+        help="estimate what a run asks of the teacher's model",
+        description="Show calls, tokens and dollars per node before anything is sent. The teacher's first "
+        "iteration is rehearsed on this machine with the real prompts and the scripted model.",
+    )
+    add_config(parser)
+    add_prompts(parser)
+    parser.set_defaults(command=_command)
 
 
-def _iterations(config: EpisodeConfig) -> int:
-    """Iterations until the row budget ends the episode, or all of them."""
-    budget = config.budget
-    if budget.rows is None:
-        return budget.iterations
-    return min(budget.iterations, -(-budget.rows // budget.rows_per_iteration))
+def _command(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from dataenvgym.graphs.config import load_config
+    from dataenvgym.runs.estimate import estimate
+
+    config = load_config(arguments.config, overrides(arguments))
+    console = Console()
+    with console.status("rehearsing the first iteration"):
+        estimates = estimate(config)
+    show_estimate(estimates, config, console)
+    return 0
 
 
-async def _rehearse(config: EpisodeConfig, folder: Path) -> Sequence[CallRecord]:
-    config = offline(config)
-    teacher = config.teacher.model_copy(update={"refill_rounds": 0})
-    config = config.model_copy(update={"teacher": teacher})
-    given: Any = await rehearsed_input(config, folder)
-    await build_teacher(config.structure).compile().ainvoke(given, context=config)
-    return list(Ledger(folder / "ledger.jsonl").records())
+def show_estimate(estimates: Sequence[NodeEstimate], config: EpisodeConfig, console: Console) -> None:
+    """Print what an episode asks of the teacher's model."""
+    from rich import box
+    from rich.table import Table
 
+    from dataenvgym.runs.estimate import NodeEstimate
 
-def show_estimate(found: Sequence[NodeEstimate], config: EpisodeConfig, console: Console) -> None:
-    """Print what an episode will ask of the teacher's model."""
     table = Table(title=f"{config.teacher.llm.model}, {config.budget.iterations} iterations", box=box.SIMPLE)
     for column in ("node", "calls", "prompt tokens", "completion tokens", "cost"):
         table.add_column(column, justify="left" if column == "node" else "right")
-    for line in found:
+    for line in estimates:
         table.add_row(*_estimate_cells(line))
-    costs = [line.cost for line in found if line.cost is not None]
+    costs = [line.cost for line in estimates if line.cost is not None]
     total = NodeEstimate(
         "all",
-        sum(line.calls for line in found),
-        sum(line.prompt_tokens for line in found),
-        sum(line.completion_tokens for line in found),
-        sum(costs) if len(costs) == len(found) else None,
+        sum(line.calls for line in estimates),
+        sum(line.prompt_tokens for line in estimates),
+        sum(line.completion_tokens for line in estimates),
+        sum(costs) if len(costs) == len(estimates) else None,
     )
     table.add_section()
     table.add_row(*_estimate_cells(total), style="bold")

@@ -6,13 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
+from dataenvgym.commands.arguments import Commands
 from dataenvgym.envs.errors import ConfigError
 from dataenvgym.reports.drawing import SUFFIXES, draw, drawable, mermaid
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command `graph`."""
-    graph = commands.add_parser(
+def add_parser(commands: Commands) -> None:
+    """Add the command `graph`."""
+    parser = commands.add_parser(
         "graph",
         help="a graph as Mermaid text, or drawn into a file",
         description="Print a structure's graph, or a graph of your own, as Mermaid text, or draw it into a file.",
@@ -22,7 +23,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "  dataenvgym graph my_teacher:graph --out mine.png",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    graph.add_argument(
+    parser.add_argument(
         "structure",
         nargs="?",
         default="skill_tree",
@@ -30,14 +31,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="open_ended, skill_list or skill_tree (the default); or a graph of yours, as module:attribute or "
         "file.py:attribute",
     )
-    graph.add_argument("--teacher", action="store_true", help="the teacher alone, without the episode around it")
-    graph.add_argument(
+    parser.add_argument("--teacher", action="store_true", help="the teacher alone, without the episode around it")
+    parser.add_argument(
         "--out",
         type=Path,
         metavar="FILE",
         help="a file ending in .svg or .png (needs dataenvgym[draw]) or .mmd (Mermaid text)",
     )
-    graph.set_defaults(command=_command)
+    parser.set_defaults(command=_command)
 
 
 def _command(arguments: argparse.Namespace) -> int:

@@ -1,8 +1,12 @@
-"""The tables of `dataenvgym list`. Heavy imports stand inside, so that the command line starts at once."""
+"""`dataenvgym list`: tables of what a config can name. Heavy imports are local, so that --help stays fast."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
+
+from dataenvgym.commands.arguments import Commands
+from dataenvgym.envs.errors import ConfigError
 
 Listing = tuple[list[str], list[list[str]]]
 
@@ -93,3 +97,27 @@ LISTS: dict[str, Callable[..., Listing]] = {
     "checks": _checks,
     "config": _config,
 }
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command `list`."""
+    parser = commands.add_parser(
+        "list", help="list tasks, domains, students, teachers, structures, policies, checks or config keys"
+    )
+    parser.add_argument("what", choices=sorted(LISTS), metavar="|".join(sorted(LISTS)))
+    parser.add_argument("--task", metavar="NAME", help="with config: the options of this task alone")
+    parser.set_defaults(command=_command)
+
+
+def _command(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    if arguments.task is not None and arguments.what != "config":
+        raise ConfigError("--task goes with `list config`, e.g. dataenvgym list config --task livecodebench")
+    header, rows = LISTS["config"](arguments.task) if arguments.task else LISTS[arguments.what]()
+    table = Table(*header)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    return 0

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from dataenvgym.commands.arguments import Commands
 from dataenvgym.envs.errors import ConfigError, TeacherError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -216,8 +217,8 @@ def _without_path(error: TeacherError, *paths: str) -> str:
     return text.lstrip(":, ")
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command `prompts`."""
+def add_parser(commands: Commands) -> None:
+    """Add the command `prompts`."""
     prompts = commands.add_parser(
         "prompts",
         help="list, show, copy or check the prompts",

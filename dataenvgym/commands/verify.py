@@ -1,134 +1,93 @@
-"""`dataenvgym verify`: the checks over any file of rows, and over stored rows again with other checks."""
+"""`dataenvgym verify`: run the checks over any file of rows, or over stored rows again with other checks."""
 
 from __future__ import annotations
 
-import json
+import argparse
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from dataenvgym.commands.arguments import Commands, add_set
 
-from dataenvgym.agents.checks import CHECKS, COSTS, CheckContext, configured
-from dataenvgym.agents.checks.duplicate import AcceptedQuestions
-from dataenvgym.agents.config import CheckConfig
-from dataenvgym.agents.llm.asking import TeacherClient
-from dataenvgym.agents.llm.gateway import Gateway
-from dataenvgym.agents.llm.response_cache import ResponseCache
-from dataenvgym.agents.verifier import VerificationResult, verify
-from dataenvgym.envs.domains.base import Domain
-from dataenvgym.envs.errors import DataError
-from dataenvgym.envs.stats import diversity
-from dataenvgym.envs.store import Store
-from dataenvgym.envs.types import Provenance, Rejected, Report, Row, Verdict, stage_progress
-from dataenvgym.graphs.config import EpisodeConfig
-from dataenvgym.graphs.resources import RESPONSES, held_out_of, in_student_thread, student_of, task_of
+if TYPE_CHECKING:
+    from rich.console import Console
 
-UNKNOWN = Provenance(iteration=0, request="file", model="", prompt="", prompt_hash="")
+    from dataenvgym.agents.config import CheckConfig
+    from dataenvgym.agents.verifier import VerificationResult
+    from dataenvgym.envs.domains.base import Domain
 
 
-def read_rows(path: Path) -> tuple[list[Row], list[Rejected]]:
-    """The rows of a JSONL file, and its lines that are none, with reasons.
-
-    A line is a row of a run, a record of rejected.jsonl (its row, with what checks noted of it), or any object
-    with `question` and `answer`; what else a row has gets a default.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")  # a text may hold U+2028
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    rows: list[Row] = []
-    broken: list[Rejected] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(_row(json.loads(line), f"line-{number}"))
-        except (ValueError, TypeError) as error:
-            reason = f"line {number}: {_short(error)}"
-            verdict = Verdict(check="schema", passed=False, reason=reason)
-            broken.append(Rejected(row={"raw": line[:2000]}, verdicts=[verdict]))
-    return rows, broken
-
-
-async def verify_file(
-    path: Path, config: EpisodeConfig, run_dir: Path | None, report: Report | None = None
-) -> VerificationResult:
-    """Run the config's checks on the rows of a file.
-
-    `run_dir`: a run whose response cache answers what was asked before and takes in what is
-    asked now; nothing is written into its ledger.
-    Rows that hold their solutions (`solve` stores them) are not solved again. The check `student` asks the
-    config's student as it is before any training.
-    """
-    rows, broken = read_rows(path)
-    task, teacher = task_of(config), config.teacher
-    cache = ResponseCache(run_dir / RESPONSES) if run_dir else None
-    gateway = Gateway(teacher.llm, seed=config.seed, cache=cache, ledger=None, domain=task.domain.name)
-
-    async def answers(prompts: Sequence[str]) -> list[str]:
-        progress = stage_progress(report, "the student's answers")
-        return await in_student_thread(lambda: student_of(config, report).predict(prompts, progress=progress))
-
-    context = CheckContext(
-        task.domain,
-        teacher.checks,
-        held_out_of(config),
-        AcceptedQuestions(teacher.checks.similarity),
-        TeacherClient(gateway, task.domain, teacher, "verify", 0),
-        answers,
-        report,
+def add_parser(commands: Commands) -> None:
+    """Add the command `verify`."""
+    parser = commands.add_parser(
+        "verify",
+        help="check a file of rows, or stored rows again with other checks",
+        description="Run the checks over a JSONL file: rows of a run, records of its rejected.jsonl, or any "
+        "objects with `question` and `answer`. Of a run, only the response cache may grow.",
+        epilog="examples:\n"
+        "  dataenvgym verify mine.jsonl --task arithmetic\n"
+        "  dataenvgym verify RUN/iterations/001/generated-0.jsonl --run RUN --checks format,answer,solve\n"
+        "  dataenvgym verify mine.jsonl --set teacher.checks.similarity=0.8 --out checked",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    found = await verify(rows, context)
-    return VerificationResult(found.accepted, [*broken, *found.rejected])
+    parser.add_argument("rows", type=Path, help="the JSONL file")
+    parser.add_argument(
+        "--task", help="the task whose val and test questions the rows must not contain (default: arithmetic)"
+    )
+    parser.add_argument("--checks", help="names, comma-separated; `dataenvgym list checks` shows them")
+    parser.add_argument("--run", type=Path, help="a run whose config and response cache are used")
+    add_set(parser)
+    parser.add_argument("--out", type=Path, help="folder for accepted.jsonl and rejected.jsonl")
+    parser.set_defaults(command=_command)
 
 
-def write_verified(found: VerificationResult, out: Path) -> None:
-    """`accepted.jsonl` and `rejected.jsonl` in the folder `out`."""
-    store = Store(out)
-    store.save("accepted.jsonl", found.accepted)
-    store.save("rejected.jsonl", found.rejected)
+def _command(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from rich.console import Console
+
+    from dataenvgym.commands.progress import live
+    from dataenvgym.graphs.config import load_config
+    from dataenvgym.graphs.resources import stream_reporter, task_of
+    from dataenvgym.runs.verification import verify_file, write_verified
+
+    changes = [*arguments.set]
+    if arguments.task:
+        changes.append(f"task.name={arguments.task}")
+    if arguments.checks:
+        changes.append(f"teacher.checks.names=[{arguments.checks}]")
+    config = load_config(arguments.run / "config.yaml" if arguments.run else None, changes)
+    console = Console()
+    with live(console) as show:
+        result = asyncio.run(verify_file(arguments.rows, config, arguments.run, stream_reporter(show)))
+    if arguments.out:
+        write_verified(result, arguments.out)
+    show_verified(result, config.teacher.checks, task_of(config).domain, console)
+    if arguments.out:
+        console.print(f"written to {arguments.out}", highlight=False, markup=False, soft_wrap=True)
+    return 0
 
 
-def _row(data: Any, name: str) -> Row:
-    if not isinstance(data, dict):
-        raise TypeError(f"a row is a JSON object, this is {type(data).__name__}")
-    if isinstance(data.get("row"), dict):
-        noted = {k: v for verdict in data.get("verdicts", []) for k, v in verdict.get("marks", {}).items()}
-        data = {**data["row"], "extra": {**data["row"].get("extra", {}), **noted}}
-    known = {key: value for key, value in data.items() if key in Row.model_fields}
-    extra = {key: value for key, value in data.items() if key not in Row.model_fields}
-    given = {"id": name, "solution": "", "skill": "", "provenance": UNKNOWN, **known}
-    return Row.model_validate({**given, "extra": {**given.get("extra", {}), **extra}})
-
-
-def _short(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
-    return str(error)
-
-
-def show_verified(found: VerificationResult, config: CheckConfig, domain: Domain, console: Console) -> None:
+def show_verified(result: VerificationResult, config: CheckConfig, domain: Domain, console: Console) -> None:
     """Print what each check rejected, with an example of its reasons."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from dataenvgym.agents.checks import CHECKS, COSTS, configured
+    from dataenvgym.envs.stats import diversity
+
     table = Table(box=box.SIMPLE)
     table.add_column("check")
     table.add_column("cost")
     table.add_column("rejected", justify="right")
     table.add_column("e.g.")
-    rejected = Counter(record.verdicts[-1].check for record in found.rejected)
-    reasons = {record.verdicts[-1].check: record.verdicts[-1].reason for record in reversed(found.rejected)}
+    rejected = Counter(record.verdicts[-1].check for record in result.rejected)
+    reasons = {record.verdicts[-1].check: record.verdicts[-1].reason for record in reversed(result.rejected)}
     for name in ["schema", *(c.name for cost in COSTS for c in configured(config, domain, cost))]:
         cost = CHECKS[name].cost if name in CHECKS else "free"
         table.add_row(name, cost, str(rejected[name]), Text(reasons.get(name, "")))
     console.print(table)
-    varied = diversity([row.question for row in found.accepted])
-    kept = f"{len(found.accepted)} accepted, {len(found.rejected)} rejected"
+    varied = diversity([row.question for row in result.accepted])
+    kept = f"{len(result.accepted)} accepted, {len(result.rejected)} rejected"
     console.print(kept if varied is None else f"{kept}, diversity {varied:.2f}", highlight=False)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from dataenvgym.agents.llm.ledger import Ledger
-from dataenvgym.commands.estimate import estimate
 from dataenvgym.envs.errors import ConfigError
 from dataenvgym.graphs.config import STRUCTURES, load_config
+from dataenvgym.runs.estimate import estimate
 from dataenvgym.runs.extend import extend
 from dataenvgym.runs.folder import open_run
 from dataenvgym.runs.run import resume

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dataenvgym.commands.verify import read_rows
+from dataenvgym.runs.verification import read_rows
 
 Cli = Callable[..., tuple[int, str, str]]
 Lines = Callable[..., Path]

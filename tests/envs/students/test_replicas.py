@@ -27,6 +27,13 @@ out = Path(sys.argv[1])
 single = StudentConfig(name="tiny", generation=GenerationConfig(max_new_tokens=4))
 prompts = [f"What is {n} + {n * n}?" for n in range(21)]
 rows = [Example(f"What is {n} + 1?", str(n + 1)) for n in range(12)]
+
+class Untrained:
+    def load(self, adapter):
+        pass
+
+    def close(self):
+        pass
 """
 
 
@@ -78,14 +85,11 @@ print(json.dumps({
 def test_a_replica_that_dies_is_replaced_once_and_its_prompts_are_asked_again(tmp_path: Path) -> None:
     found = told(
         """
-class Mortal:
+class Mortal(Untrained):
     base_key, generation_key = "mortal", "mortal"
 
     def __init__(self, deaths):
         self.deaths = deaths
-
-    def load(self, adapter):
-        pass
 
     def predict(self, prompts, images=None, progress=None):
         for n in range(self.deaths):
@@ -95,9 +99,6 @@ class Mortal:
                 continue
             os.kill(os.getpid(), signal.SIGKILL)
         return [prompt.upper() for prompt in prompts]
-
-    def close(self):
-        pass
 
 once = ReplicatedStudent(partial(Mortal, 1), ReplicaConfig(count=2), shard=3).predict(prompts)
 for mark in out.glob("death-*"):
@@ -166,17 +167,11 @@ import ray
 
 ray.init("local", num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 
-class Sees:
+class Sees(Untrained):
     base_key, generation_key = "sees", "sees"
-
-    def load(self, adapter):
-        pass
 
     def predict(self, prompts, images=None, progress=None):
         return [os.environ["CUDA_VISIBLE_DEVICES"]] * len(prompts)
-
-    def close(self):
-        pass
 
 seen = []
 for gpus in (0, 1):

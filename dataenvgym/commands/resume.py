@@ -1,0 +1,61 @@
+"""`dataenvgym resume`: continue a run; also how `run` and `fork` show theirs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dataenvgym.commands import approve
+from dataenvgym.commands.arguments import Commands, add_run_folder, add_set
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command `resume`."""
+    parser = commands.add_parser(
+        "resume",
+        help="continue an interrupted run, or a finished one with a larger budget",
+        description="Continue from the last finished node. With --set, a finished run continues until its new "
+        "budget ends it.",
+    )
+    add_run_folder(parser)
+    add_set(parser, "change a budget, e.g. budget.max_calls=500")
+    approve.add_plan(parser)
+    parser.set_defaults(command=_command)
+
+
+def _command(arguments: argparse.Namespace) -> int:
+    from dataenvgym.runs.extend import extend
+
+    if arguments.set:
+        extend(arguments.run, arguments.set)
+    return go_on(arguments.run, arguments.plan)
+
+
+def go_on(run_dir: Path, answer: str | None = None) -> int:
+    """Run a run folder to its end, or to a plan that waits for a person; print its tables.
+
+    Args:
+        answer: the answer to the plan that waits now: `yes` or the path of an edited plan.
+
+    Returns:
+        The exit status: 0, or 130 when the run has not finished.
+    """
+    from rich.console import Console
+
+    from dataenvgym.reports import report
+    from dataenvgym.runs.folder import open_run
+
+    config = open_run(run_dir)
+    console = Console()
+    state = "" if config.state else " without state"
+    console.print(
+        f"[bold]{config.task.name} / {config.structure}{state}[/bold], student {config.student.name}, teacher "
+        f"{config.teacher.llm.model} with policy {config.policy_name()}, seed {config.seed}"
+    )
+    console.print(f"run folder: {run_dir}", highlight=False, markup=False, soft_wrap=True)
+    outcome = approve.resume_asking(run_dir, console, answer)
+    if outcome.summary is None:
+        console.print(f"continue with: dataenvgym resume {run_dir}", highlight=False, markup=False, soft_wrap=True)
+        return 130
+    report.show(outcome.summary, run_dir, console)
+    return 0
