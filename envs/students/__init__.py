@@ -18,7 +18,7 @@ __all__ = ["STUDENTS", "Student", "StudentSpec", "TrainSummary", "check_name", "
 
 @dataclass(frozen=True)
 class StudentSpec:
-    """A registry entry: what `dataenvgym list students` shows, and how the student is made."""
+    """A registry entry: name and summary for `dataenvgym list students`, and the function to make the student."""
 
     name: str
     summary: str
@@ -61,20 +61,20 @@ STUDENTS.update(
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is neither registered nor a folder nor a hub id (UnknownNameError, with the nearest)."""
+    """Refuse a name that is not registered, a folder or a hub id (UnknownNameError with the nearest name)."""
     if name not in STUDENTS and "/" not in name and not Path(name).is_dir():
         raise UnknownNameError("student", name, STUDENTS)
 
 
 def make_student(config: StudentConfig, report: Report | None = None, folder: Path | None = None) -> Student:
-    """The student that `config.name` names: a registered one, a folder with a model, or a hub id `org/name`.
+    """Make the student `config.name`: a registered one, a folder with a model, or a hub id `org/name`.
 
-    `folder`: where a server that is started for it writes its log; None: the cache folder.
+    `folder`: where a server started for the student writes its log; None: the cache folder.
 
     Raises:
-        UnknownNameError: neither; the text names the nearest registered student.
+        UnknownNameError: none of these; the text names the nearest registered student.
         MissingDependencyError: the embedded weights are not installed.
-        ConfigError: engine vllm, for a student that is none of transformers.
+        ConfigError: engine vllm, for a student that is not a Transformers model.
     """
     check_name(config.name)
     known = STUDENTS.get(config.name)
@@ -100,7 +100,7 @@ def _made(
     report: Report | None,
     folder: Path | None,
 ) -> Student:
-    """What `make` makes, behind the engine that the config asks for."""
+    """Make a student and put it behind the engine in the config."""
     student = make(config, report)
     if config.engine == "transformers":
         return student
@@ -108,5 +108,5 @@ def _made(
     from dataenvgym.envs.students.vllm import VllmStudent
 
     if not isinstance(student, TransformersStudent):
-        raise ConfigError(f"student.engine is vllm, but student {config.name!r} is no model of transformers")
+        raise ConfigError(f"student.engine is vllm, but student {config.name!r} is not a Transformers model")
     return VllmStudent(student, config, folder)

@@ -1,4 +1,4 @@
-"""What the environment asks of a student, whatever it runs on."""
+"""The protocol of students, whatever they run on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from dataenvgym.envs.types import Example, Progress
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What one training did. `hits` has one entry per row that was given.
+    """The result of one training. `hits` has one entry per row given.
 
-    `left_out`: rows whose prompt alone is as long as a training row may be; nothing was learnt from them.
-    `micro_batch`: rows computed at once in the end (None where the trainer has no such thing). `losses`: the loss
-    of some 50 steps, evenly spread. `peak_memory_mb`: of the GPU's tensors; on a CPU of the process in its life.
-    `notes`: what happened on the way, in words, e.g. that memory ran out.
+    `left_out`: rows whose prompt alone reaches the length limit of a training row; nothing was learnt from them.
+    `micro_batch`: rows computed at once at the end (None if the trainer has no such setting). `losses`: the loss
+    of some 50 steps, evenly spread. `peak_memory_mb`: peak of the GPU's tensors; on a CPU, of the whole process.
+    `notes`: events during the training in words, e.g. that memory ran out.
     """
 
     rows: int
@@ -48,7 +48,7 @@ class Student(Protocol):
     def predict(
         self, prompts: Sequence[str], images: Sequence[str] | None = None, progress: Progress | None = None
     ) -> list[str]:
-        """One greedy answer per prompt, in order, from the adapter loaded last."""
+        """Return one greedy answer per prompt, in order, with the adapter loaded last."""
         ...
 
     def train(
@@ -61,9 +61,9 @@ class Student(Protocol):
         start: Path | None = None,
         progress: Progress | None = None,
     ) -> TrainSummary:
-        """Fit an adapter to the examples and write it (safetensors) into the folder `out`, and `train.json`,
-        the summary as a JSON object, beside it: its presence says that the training has finished.
+        """Fit an adapter to the examples and write it (safetensors) into the folder `out`.
 
+        Last, write `train.json` beside it, the summary as a JSON object; its presence marks a finished training.
         `start`: folder of the adapter to continue from; None trains a fresh one on the base.
         """
         ...

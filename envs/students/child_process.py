@@ -1,9 +1,10 @@
-"""A command that ends with the process that started it, however that ends.
+"""Run a command that ends when its parent process ends, in whatever way.
 
     python -I -S child_process.py COMMAND...
 
-Standard library only, run as a script. Standard input is the tie: when it ends, the process at its other end is
-gone (also after SIGKILL), and the command's whole process group is ended, first with SIGTERM.
+A script that uses only the standard library. The parent holds the other end of standard input. When standard
+input closes, the parent is gone (SIGKILL included), and the command's whole process group is ended, first with
+SIGTERM.
 """
 
 import os
@@ -15,11 +16,11 @@ import time
 from contextlib import suppress
 
 GRACE = 10.0
-"""Seconds that the command has to end by itself after SIGTERM."""
+"""Seconds that the command gets to end by itself after SIGTERM."""
 
 
 def main(command: list[str]) -> int:
-    """Run the command to its end, or to that of standard input; its exit status, 128 and more after a signal."""
+    """Run the command until it ends or standard input closes. Return its exit status, 128 + N after signal N."""
     asked: list[int] = []
     started: list[subprocess.Popen[bytes]] = []
 
@@ -32,11 +33,11 @@ def main(command: list[str]) -> int:
         signal.signal(number, end)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
     started.append(child)
-    if asked:  # while it was being started
+    if asked:  # a signal came while the command was starting
         return _end(child)
     threading.Thread(target=_end_with_input, args=(child,), daemon=True).start()
     status = child.wait()
-    _signal(child, signal.SIGKILL)  # what it has left running
+    _signal(child, signal.SIGKILL)  # its remaining children
     return status if status >= 0 else 128 - status
 
 
@@ -56,7 +57,7 @@ def _end(child: "subprocess.Popen[bytes]") -> int:
 
 
 def _alive(child: "subprocess.Popen[bytes]") -> bool:
-    """Whether anything of its process group is left."""
+    """Tell whether any process of its group is left."""
     child.poll()
     try:
         os.killpg(child.pid, 0)

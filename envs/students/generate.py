@@ -1,9 +1,9 @@
 """Greedy generation for scoring: many short answers to prompts that share their beginning.
 
-Against `model.generate` on the same batch this saves three things, all exact: the tokens that all prompts
-begin with are run once and their keys and values shared, prompts are read in groups of like length (little
-padding, and few enough tokens for a CPU's caches) but answered together, and rows that have ended leave the
-batch (benchmarks/student.py measures the whole).
+This is faster than `model.generate` on the same batch, for three reasons, none of which changes an answer. The
+common beginning of all prompts is run once, and its keys and values are shared. Prompts are read in groups of
+similar length (little padding, and few enough tokens for a CPU's caches) but answered together. Finished rows
+leave the batch. benchmarks/student.py measures the whole.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PREFILL_TOKENS, PREFILL_TOKENS_GPU = 1024, 32_768
 
 
 def shared_prefix(sequences: Sequence[Sequence[int]]) -> int:
-    """How many tokens all sequences begin with, leaving at least one token to each."""
+    """Count the tokens that all sequences begin with, leaving at least one token to each."""
     ordered = [list(s) for s in sequences]
     first, last = min(ordered), max(ordered)
     limit = min(len(s) for s in sequences) - 1
@@ -44,7 +44,7 @@ def greedy(
     batch_size: int,
     progress: Progress | None = None,
 ) -> list[list[int]]:
-    """The greedy continuation of each prompt, in the order of `prompts`, without the end token.
+    """Generate the greedy continuation of each prompt, in the order of `prompts`, without the end token.
 
     `prompts`: token ids, none empty. A continuation stops at an end token or after `max_new_tokens`.
     """
@@ -66,10 +66,10 @@ def greedy(
 
 
 def growing_cache(config: Any, room: int) -> Any:
-    """A DynamicCache whose full-attention layers append in place instead of copying all they hold.
+    """Make a DynamicCache whose full-attention layers append in place instead of copying everything.
 
-    `room`: how many positions an enlarged buffer has to spare. Sliding-window and other layer kinds stay as
-    transformers makes them.
+    `room`: spare positions of an enlarged buffer. Sliding-window and other kinds of layers stay as transformers
+    makes them.
     """
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
@@ -92,9 +92,9 @@ def growing_cache(config: Any, room: int) -> Any:
 
 
 def _append(held: torch.Tensor, new: torch.Tensor, room: int) -> torch.Tensor:
-    """`held` [batch, heads, length, size] with `new` behind it, in the buffer behind `held` if it has room.
+    """Append `new` to `held` [batch, heads, length, size], in the buffer of `held` if it has room.
 
-    `held` is empty or the front of a buffer this function made; its strides tell how long that buffer is.
+    `held` is empty or the front of a buffer made by this function; its strides give the length of that buffer.
     """
     length = held.shape[2] if held.numel() else 0
     total = length + new.shape[2]
@@ -129,7 +129,7 @@ def _greedy_batch(
         positions = mask.sum(-1, keepdim=True)
         for step in range(1, max_new_tokens + 1):
             token = head(hidden).argmax(-1)
-            for at, value in enumerate(token.tolist()):  # on a GPU the one place of a step that waits for it
+            for at, value in enumerate(token.tolist()):  # the only point of a step that waits for a GPU
                 running[at] = running[at] and value not in end_tokens
                 if running[at]:
                     answers[alive[at]].append(value)
@@ -149,7 +149,7 @@ def _greedy_batch(
 
 
 def _last_hidden(decoder: Any, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any) -> Any:
-    """The hidden state [rows, size] of the last token, its keys and values now in the cache."""
+    """Run the decoder; return the hidden state [rows, size] of the last token, and cache the keys and values."""
     out = decoder(
         input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
     )
@@ -158,7 +158,7 @@ def _last_hidden(decoder: Any, ids: torch.Tensor, mask: torch.Tensor, positions:
 
 
 def _groups(lengths: Sequence[int], most: int) -> list[range]:
-    """Runs of consecutive rows, ascending in length, whose padded size stays within `most` tokens (or one row)."""
+    """Group consecutive rows, ascending in length; a padded group has at most `most` tokens (or one row)."""
     groups: list[range] = []
     start = 0
     for end in range(1, len(lengths) + 1):
@@ -171,9 +171,10 @@ def _groups(lengths: Sequence[int], most: int) -> list[range]:
 def _prefill(
     model: Any, prompts: Sequence[Sequence[int]], prefix: int, room: int, pad_token: int
 ) -> tuple[Any, torch.Tensor, torch.Tensor]:
-    """(cache, attention mask [rows, width], last hidden state [rows, size]) of prompts in ascending length.
+    """Read prompts in ascending length.
 
-    Rows are padded in front, groups narrower than the widest once more before that.
+    Returns (cache, attention mask [rows, width], last hidden state [rows, size]). Rows are
+    padded in front; groups narrower than the widest are then padded to its width.
     """
     import torch
     from torch.nn.functional import pad
@@ -181,7 +182,7 @@ def _prefill(
     decoder, device = model.get_decoder(), model.device
     tails = [list(p[prefix:]) for p in prompts]
     shared = growing_cache(model.config, room)
-    # Caches of other kinds (sliding windows) cannot be padded and joined: they are read in one group.
+    # Caches of other kinds (sliding windows) cannot be padded and joined, so the prompts are read in one group.
     joinable = all(getattr(layer, "joinable", False) for layer in shared.layers)
     most = PREFILL_TOKENS_GPU if device.type == "cuda" else PREFILL_TOKENS
     groups = _groups([len(t) for t in tails], most) if joinable else [range(len(tails))]
@@ -211,7 +212,7 @@ def _prefill(
         for held in zip(*(cache.layers for cache in caches), strict=True):
             keys = torch.cat([pad(h.keys, (0, 0, longest - h.keys.shape[2], 0)) for h in held])
             values = torch.cat([pad(h.values, (0, 0, longest - h.values.shape[2], 0)) for h in held])
-            for h in held:  # the groups' own go at once: twice the cache is not held
+            for h in held:  # free each group's tensors at once, so that the cache is not held twice
                 h.keys = h.values = None
             held[0].keys, held[0].values = keys, values
     return joined, torch.cat([pad(m, (longest - m.shape[1], 0)) for m in masks]), torch.cat(states)

@@ -1,4 +1,4 @@
-"""The transformers + PEFT student, on CPU or GPU."""
+"""The Transformers + PEFT student, on CPU or GPU."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dataenvgym.envs.students.meter import Meter, Watch
 from dataenvgym.envs.students.packed import pack_linear
 from dataenvgym.envs.students.preference import Pair, fit_dpo
 from dataenvgym.envs.students.quiet import quiet_transformers
-from dataenvgym.envs.students.steps import Encoded
+from dataenvgym.envs.students.steps import EncodedRow
 from dataenvgym.envs.students.training_process import TrainSpec, train_in_subprocess
 from dataenvgym.envs.students.trl_backend import fit_trl, is_main, sharded, world_size
 from dataenvgym.envs.types import Example, Progress
@@ -30,10 +30,10 @@ SUMMARY = "train.json"
 
 
 class TransformersStudent:
-    """A causal language model in a folder (or a hub id), with LoRA adapters on top of it, or trained whole.
+    """A causal language model in a folder (or a hub id), with LoRA adapters or trained whole.
 
-    `adapter`: a folder with an adapter that belongs to the base (the schooled student's schooling); it is
-    merged in at load time. `identity` names the weights; together with the number format it makes `base_key`.
+    `adapter`: the folder of an adapter that is part of the base (the schooling of the schooled student); it is
+    merged at load time. `identity` names the weights; identity and number format determine `base_key`.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class TransformersStudent:
         self._adapter: Path | None = None
 
     def load(self, adapter: Path | None) -> None:
-        """Answer with this adapter, or this whole model, from now on (read at the next prediction)."""
+        """Answer with this adapter, or this whole model, from now on; it is read at the next prediction."""
         self._adapter = adapter
 
     def predict(
         self, prompts: Sequence[str], images: Sequence[str] | None = None, progress: Progress | None = None
     ) -> list[str]:
-        """Greedy answers. Raises DataError when images are given: this student reads text only."""
+        """Return greedy answers. Raises DataError for images: this student reads text only."""
         if images is not None:
             raise DataError(f"student {self._config.name!r} reads text only, but images were given")
         if not prompts:
@@ -87,13 +87,14 @@ class TransformersStudent:
     ) -> TrainSummary:
         """Train into `out`: adapter_model.safetensors and adapter_config.json, or a whole model; and train.json.
 
-        Trained in this process, the model stays in memory and answers for that folder, renamed or not, without a
-        load; not so in a process of its own (`config.process`). `watch` hears of each step's loss and speed.
+        After a training in this process the model stays in memory and answers for that folder, even renamed,
+        without a load. After one in a separate process (`config.process`) it is loaded. `watch` gets the loss and
+        speed of each step.
 
         Raises:
-            ConfigError: settings that do not go together.
+            ConfigError: incompatible settings.
             DataError: no row to learn from, images, or no rejected text for method dpo.
-            TrainingError: memory ran out, the loss is no number (DivergedError), or the training process died.
+            TrainingError: memory ran out, the loss became NaN or infinite (DivergedError), or the process died.
         """
         self._check(examples, config)
         self.close()  # two copies of the weights would not fit where one barely does
@@ -113,7 +114,7 @@ class TransformersStudent:
         return self._train_here(examples, out, config, seed, start, Meter(self.device, progress, watch))
 
     def close(self) -> None:
-        """Free the weights; they are read again when needed."""
+        """Free the weights; they are loaded again when needed."""
         self._model, self._loaded = None, None
         gc.collect()  # TRL's trainers leave a model that refers to itself
         if self.device.startswith("cuda"):
@@ -122,7 +123,7 @@ class TransformersStudent:
             torch.cuda.empty_cache()
 
     def prompt_ids(self, prompt: str) -> list[int]:
-        """The one prompt form, in training and in scoring: a user turn, then the assistant's opening."""
+        """Tokenize a prompt, as in training and scoring alike: a user turn, then the assistant's opening."""
         tokenizer = self._get_tokenizer()
         if tokenizer.chat_template is None:
             text = f"{prompt}\n"
@@ -134,15 +135,15 @@ class TransformersStudent:
         return ids
 
     def text(self, tokens: Sequence[int]) -> str:
-        """An answer's tokens as text, without special tokens and white space around it."""
+        """Decode an answer's tokens, without special tokens and surrounding white space."""
         found: str = self._get_tokenizer().decode(tokens, skip_special_tokens=True)
         return found.strip()
 
     def end_tokens(self) -> frozenset[int]:
-        """The tokens that end an answer, as predictions have them, without reading the weights."""
+        """Return the tokens that end an answer, as in `predict`, without reading the weights."""
         from transformers import AutoConfig, GenerationConfig
 
-        with weights.found(self._path):
+        with weights.explain_missing(self._path):
             try:
                 settings = GenerationConfig.from_pretrained(self._path)
             except OSError:
@@ -150,8 +151,10 @@ class TransformersStudent:
         return _end_tokens(settings, self._get_tokenizer())
 
     def plain_model(self) -> str:
-        """The folder or hub id of the base as a model without an adapter: one that belongs to it is merged into a
-        copy in the cache, once."""
+        """Return the folder or hub id of the base as a model without an adapter.
+
+        An adapter that is part of the base is merged into a copy in the cache, once.
+        """
         if self._base_adapter is None:
             return self._path
 
@@ -167,14 +170,14 @@ class TransformersStudent:
         if any(e.image is not None for e in examples):
             raise DataError(f"student {self._config.name!r} reads text only, but a training row has an image")
         if config.method == "dpo" and any(e.rejected is None for e in examples):
-            raise DataError("student.train.method is dpo, but a row has no rejected text to prefer its own to")
+            raise DataError("student.train.method is dpo, but a row has no rejected text")
         if world_size() > 1 and config.method == "sft" and config.backend == "loop":
-            raise ConfigError("student.train.backend: the own loop trains in one process; several need trl")
+            raise ConfigError("student.train.backend: backend loop trains in one process; several need trl")
         trl = config.method == "dpo" or config.backend == "trl"
         if trl and self.device.startswith("cuda") and self.device not in ("cuda", "cuda:0"):
             raise ConfigError(
-                f"student.device is {self.device!r}, but TRL (method dpo, backend trl) trains on the first GPU "
-                f"that it sees. Use device 'cuda' with CUDA_VISIBLE_DEVICES={self.device[5:]} in the environment"
+                f"student.device is {self.device!r}, but TRL (method dpo, backend trl) trains on the first "
+                f"visible GPU. Use device 'cuda' with CUDA_VISIBLE_DEVICES={self.device[5:]} in the environment"
             )
 
     def _train_here(
@@ -198,10 +201,10 @@ class TransformersStudent:
                 f"which leaves no room for an answer, e.g. {examples[0].prompt[:80]!r}"
             )
         rows = [row for row, _ in kept]
-        if told := _too_long(encoded, longest):
-            meter.note(told)
-        # All weights in bfloat16 would lose most of their small steps to rounding; they are float32 then, and
-        # only computed with in bfloat16.
+        if warning := _too_long(encoded, longest):
+            meter.note(warning)
+        # Weights in bfloat16 would lose most small steps to rounding, so full training keeps them in float32 and
+        # computes in bfloat16.
         mixed = config.adapter == "full" and self.dtype == "bfloat16"
         with quiet_transformers():
             model = self._trainable(config, start, mixed)
@@ -235,21 +238,21 @@ class TransformersStudent:
         if self._tokenizer is None:
             from transformers import AutoTokenizer
 
-            with weights.found(self._path):
+            with weights.explain_missing(self._path):
                 tokenizer = AutoTokenizer.from_pretrained(self._path)
             if tokenizer.pad_token_id is None:
                 tokenizer.pad_token = tokenizer.eos_token
             self._tokenizer = tokenizer
         return self._tokenizer
 
-    def _encode(self, example: Example, max_length: int) -> Encoded | None:
-        """The tokens of a row, cut at `max_length`; None where the prompt alone fills it."""
+    def _encode(self, example: Example, max_length: int) -> EncodedRow | None:
+        """Tokenize a row and cut it at `max_length`; None if the prompt alone fills it."""
         prompt = self.prompt_ids(example.prompt)
         ids = [*prompt, *self._answer_ids(example.completion)]
         room = len(prompt) < min(len(ids), max_length)
-        return Encoded(ids[:max_length], len(prompt), cut=len(ids) > max_length) if room else None
+        return EncodedRow(ids[:max_length], len(prompt), cut=len(ids) > max_length) if room else None
 
-    def _rejected(self, row: Encoded, example: Example, max_length: int) -> list[int]:
+    def _rejected(self, row: EncodedRow, example: Example, max_length: int) -> list[int]:
         return self._answer_ids(example.rejected or "")[: max_length - row.prompt]
 
     def _answer_ids(self, text: str) -> list[int]:
@@ -262,24 +265,24 @@ class TransformersStudent:
 
     @property
     def _place(self) -> str:
-        """Where weights are read to: accelerate puts each process's share on its GPU, which may not hold all."""
+        """Where to load weights: accelerate moves each process's share to its GPU, which may not fit all."""
         return "cpu" if sharded() else self.device
 
     def _student(self, folder: Path | None, dtype: str, **options: Any) -> Any:
-        """A trained student (None: the base) with its adapter merged in."""
+        """Load a trained student (None: the base) with its adapter merged."""
         if folder is not None and weights.is_whole(folder):
             return weights.read_model(folder, dtype, self._place, **options)
         model = self._base(dtype, **options)
         return model if folder is None else weights.merge(model, folder)
 
     def _merged(self) -> Any:
-        if self._model is None or self._loaded != weights.stamp(self._adapter):
+        if self._model is None or self._loaded != weights.fingerprint(self._adapter):
             self.close()
             self._keep(self._student(self._adapter, self.dtype), self._adapter)
         return self._model
 
     def _keep(self, merged: Any, adapter: Path | None) -> None:
-        self._model, self._loaded = pack_linear(merged.eval()), weights.stamp(adapter)
+        self._model, self._loaded = pack_linear(merged.eval()), weights.fingerprint(adapter)
 
     def _trainable(self, config: TrainConfig, start: Path | None, mixed: bool) -> Any:
         dtype = "float32" if mixed else self.dtype
@@ -288,7 +291,7 @@ class TransformersStudent:
         base = self._student(start, dtype, **options) if config.adapter == "full" else self._base(dtype, **options)
         if config.liger == "auto":
             weights.apply_liger(base, self.device)
-        # The own loop keeps copies in float32 of weights in bfloat16; FSDP wants one number format for all.
+        # Our loop keeps float32 copies of weights in bfloat16; FSDP needs one number format for all weights.
         own_loop = config.method == "sft" and config.backend == "loop"
         if own_loop:
             row_attention.install(base, mixed)
@@ -315,7 +318,7 @@ def _device(asked: str) -> str:
 
 
 def _dtype(asked: str, device: str) -> str:
-    """auto: bfloat16 on GPUs and on CPUs with instructions for it (others are 5 times slower in it)."""
+    """Resolve `auto`: bfloat16 on GPUs and on CPUs with instructions for it (others are 5 times slower in it)."""
     import torch
 
     if asked != "auto":
@@ -326,8 +329,8 @@ def _dtype(asked: str, device: str) -> str:
     return "bfloat16" if capable.get("avx512_bf16") or capable.get("amx_bf16") else "float32"
 
 
-def _too_long(encoded: Sequence[Encoded | None], longest: int) -> str:
-    """What is said of rows that were longer than a training row may be; "" where none was."""
+def _too_long(encoded: Sequence[EncodedRow | None], longest: int) -> str:
+    """Return a warning about rows longer than the limit of a training row; "" if there are none."""
     cut, out = sum(row is not None and row.cut for row in encoded), sum(row is None for row in encoded)
     of = f"of {len(encoded)} rows"
     parts = [f"{cut} {of} cut, so that the student learns an answer without its end"] if cut else []
@@ -335,8 +338,8 @@ def _too_long(encoded: Sequence[Encoded | None], longest: int) -> str:
     return f"longer than student.train.max_length = {longest} tokens: {'; '.join(parts)}" if parts else ""
 
 
-def _with_left_out(summary: TrainSummary, encoded: Sequence[Encoded | None]) -> TrainSummary:
-    """The summary with an entry in `hits` for each row that was given, also for those left out."""
+def _with_left_out(summary: TrainSummary, encoded: Sequence[EncodedRow | None]) -> TrainSummary:
+    """Return the summary with an entry in `hits` for each row given, including those left out."""
     hits = None if summary.hits is None else iter(summary.hits)
     return replace(
         summary,

@@ -1,4 +1,4 @@
-"""What a model is, by its content: its answers and trainings are found again under it."""
+"""Identify a model by its content, as part of the key of its answers and trainings."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ SMALL = 1 << 20
 
 
 def model_identity(name: str, report: Report | None = None) -> str:
-    """A folder's files by their content, or a hub id with the commit that it stands at.
+    """Return a digest of a folder's files, or a hub id with its commit.
 
-    A path alone would name whatever lies there: a student made anew in the same folder would be given the
-    answers of the one before. Digests of large files are kept, by what changes when a file does.
+    A path alone is not enough: a new student in the same folder would get the cached answers of the previous one.
+    Digests of large files are cached by path, inode, times and size.
 
     Raises:
-        MissingDependencyError: there is no such model of the hub, in its cache or to be downloaded.
+        MissingDependencyError: the hub has no such model, or it is neither cached nor downloadable.
     """
     folder = Path(name)
     if not folder.is_dir():
         from transformers import AutoConfig
 
-        with weights.found(name):
+        with weights.explain_missing(name):
             return f"{name}@{getattr(AutoConfig.from_pretrained(name), '_commit_hash', None)}"
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     digest = hashlib.sha256()
@@ -39,8 +39,8 @@ def model_identity(name: str, report: Report | None = None) -> str:
 
 def _digest(path: Path) -> str:
     stat = path.stat()
-    told = f"{path.resolve()}\0{stat.st_ino}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\0{stat.st_size}"
-    kept = cache_dir() / "digests" / hashlib.sha256(told.encode()).hexdigest()[:32]
+    key = f"{path.resolve()}\0{stat.st_ino}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\0{stat.st_size}"
+    kept = cache_dir() / "digests" / hashlib.sha256(key.encode()).hexdigest()[:32]
     if stat.st_size > SMALL and kept.is_file():
         return kept.read_text()
     with path.open("rb") as file:

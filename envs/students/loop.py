@@ -1,10 +1,10 @@
 """The fast training loop: loss at completion positions only, for adapters or all weights.
 
 TRL's SFTTrainer is the other backend (envs/students/trl_backend.py). This loop exists for speed on small
-batches: the rows of a batch are packed into one sequence, on a CPU behind the beginning of all prompts held
-once, and hidden states are gathered at the completion positions before the output head. On a GPU the losses
-are read one step late, so that the next step is queued while this one is computed. benchmarks/student.py and
-benchmarks/gpu.py measure the whole.
+batches. The rows of a batch are packed into one sequence; on a CPU the common beginning of all prompts stands
+there once, in front. Hidden states are gathered at the completion positions before the output head. On a GPU the
+losses are read one step late, so that the next step is queued while this one is computed. benchmarks/student.py
+and benchmarks/gpu.py measure the whole.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataenvgym.envs.students import row_attention, weights
 from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.generate import shared_prefix
 from dataenvgym.envs.students.meter import Meter
-from dataenvgym.envs.students.steps import Encoded, Result, Step, batches, parts, schedule
+from dataenvgym.envs.students.steps import EncodedRow, Result, Step, batches, parts, schedule
 
 if TYPE_CHECKING:
     import torch
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 GRADIENT_CLIP = 1.0
-# How far, in standard deviations of the logits, they may move when rows are packed: by rounding, in the mean
-# (bfloat16: 0.02), and by what stands in the rows before, at any position (where nothing leaks: not at all).
+# The largest change of the logits when rows are packed, in their standard deviations: the mean change by rounding
+# (bfloat16: 0.02), and the change at any position when the rows before differ (0 if nothing leaks).
 ROUNDING = 0.1
 LEAK = 0.001
-# Rows packed into one sequence are masked from one another, at a cost that grows as the square of its length.
+# A mask separates the rows packed into one sequence; its cost grows as the square of the length.
 PACKED_TOKENS = 4096
-# Whether a model can be packed is tried on so many rows.
+# The number of rows in the trial of whether a model can be packed.
 TRIAL_ROWS = 4
 DIVERGED = "the training loss became {}"
 LOWER_RATE = "A lower student.train.learning_rate is the first thing to try."
@@ -44,7 +44,7 @@ LOWER_RATE = "A lower student.train.learning_rate is the first thing to try."
 
 def fit(
     model: Any,
-    rows: Sequence[Encoded],
+    rows: Sequence[EncodedRow],
     *,
     config: TrainConfig,
     seed: int,
@@ -54,8 +54,8 @@ def fit(
 ) -> TrainSummary:
     """Train the trainable parameters of a causal LM (with PEFT's adapters or bare) on the rows.
 
-    `mixed`: compute in bfloat16 on weights in float32. Each step is one of `config.batch_size` rows, computed
-    `config.micro_batch` at a time; when memory runs out, that is halved and the step is computed again.
+    `mixed`: compute in bfloat16 on weights in float32. Each step has `config.batch_size` rows, computed
+    `config.micro_batch` at a time. When memory runs out, `micro_batch` is halved and the step is computed again.
 
     Raises:
         DivergedError: the loss or the weights became NaN or infinite.
@@ -94,7 +94,7 @@ def fit(
     unread: deque[Step] = deque()
 
     def read(step: Step) -> float:
-        """The loss of a step, whose rows' hits are noted."""
+        """Read the loss of a step and record the hits of its rows."""
         loss = step.result.loss()
         if not math.isfinite(loss):
             raise DivergedError(f"{DIVERGED.format(loss)} at step {step.number} of {len(plan)}. {LOWER_RATE}")
@@ -143,7 +143,7 @@ def fit(
 
 
 def hand_over(copied: Sequence[tuple[Any, Any]]) -> None:
-    """Give the gradients of weights in bfloat16 to their copies in float32, in few kernels."""
+    """Copy the gradients of weights in bfloat16 to their copies in float32, in few kernels."""
     import torch
 
     for weight, copy in copied:
@@ -154,7 +154,7 @@ def hand_over(copied: Sequence[tuple[Any, Any]]) -> None:
 
 
 def check_finite(weights: Sequence[torch.Tensor], steps: int) -> None:
-    """Raise DivergedError where a weight is NaN or infinite after so many steps."""
+    """Raise DivergedError if a weight is NaN or infinite after `steps` steps."""
     import torch
 
     if not all(bool(torch.isfinite(w).all()) for w in weights):
@@ -164,9 +164,9 @@ def check_finite(weights: Sequence[torch.Tensor], steps: int) -> None:
 def halving(
     work: Callable[[int], T], micro: int, meter: Meter, free: Callable[[], None], whole: int | None = None
 ) -> tuple[int, T]:
-    """`work(micro)`, again with half of `micro` each time memory runs out; with the `micro` that went through.
+    """Call `work(micro)`, halving `micro` each time memory runs out; return the last `micro` and the result.
 
-    `free`: lets go of what a failed try has left. `whole`: what `micro` must divide, if anything.
+    `free`: frees the memory of a failed try. `whole`: a number that `micro` must divide, or None.
 
     Raises:
         TrainingError: memory ran out with `micro` at 1.
@@ -177,31 +177,31 @@ def halving(
         try:
             return micro, work(micro)
         except torch.OutOfMemoryError as error:
-            said = str(error).splitlines()[0] if str(error) else "out of memory"
-        # Out of the handler, so that the failed try's tensors are no longer held by its traceback.
+            message = str(error).splitlines()[0] if str(error) else "out of memory"
+        # Outside the handler: its traceback would keep the failed try's tensors alive.
         free()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if micro == 1:
             raise TrainingError(
-                f"the training ran out of memory with one row at a time ({said}). Less is needed with "
+                f"the training ran out of memory with one row at a time ({message}). Less is needed with "
                 "student.train.gradient_checkpointing=true, a smaller student.train.max_length, "
                 "student.train.adapter=lora or a smaller student."
             )
         smaller = micro // 2
         while whole is not None and whole % smaller:
             smaller -= 1
-        meter.note(f"memory ran out with {micro} rows at a time; the training goes on with {smaller} at a time")
+        meter.note(f"memory ran out with {micro} rows at a time; the training continues with {smaller} at a time")
         micro = smaller
 
 
 def cross_entropy(model: Any, fused: bool) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """The summed cross-entropy of logits [n, vocabulary] and labels [n], computed in float32.
+    """Return the function for the summed cross-entropy of logits [n, vocabulary] and labels [n], in float32.
 
-    `fused`: by Liger's kernel on a GPU where it is installed. It writes the gradient over the logits and makes no
-    float32 copies of them, so it is not for models that change the logits after the head, whose own gradients need
-    them. It rounds each token's loss to the logits' number format.
+    `fused`: use Liger's kernel on a GPU if it is installed. It overwrites the logits with their gradient and
+    makes no float32 copy. So it does not suit models that change the logits after the head, because their own
+    gradients need the logits. It rounds each token's loss to the logits' number format.
     """
     import torch
 
@@ -216,7 +216,7 @@ def cross_entropy(model: Any, fused: bool) -> Callable[[torch.Tensor, torch.Tens
 
 def accumulate(
     model: Any,
-    rows: Sequence[Encoded],
+    rows: Sequence[EncodedRow],
     micro: int,
     *,
     pad_token: int,
@@ -243,13 +243,13 @@ def accumulate(
 
 
 def completion_logits(
-    model: Any, rows: Sequence[Encoded], pad_token: int, prefix: int | None = None
+    model: Any, rows: Sequence[EncodedRow], pad_token: int, prefix: int | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(logits [n, vocabulary], labels [n], row index [n]) at the n completion positions of a batch.
+    """Compute (logits [n, vocabulary], labels [n], row index [n]) at the n completion positions of a batch.
 
-    `prefix`: how many tokens every prompt begins with. Given, the batch is one sequence without padding: those
-    tokens once, then what follows of each row, which sees them and itself alone. None: a padded batch. A model
-    with row attention (envs/students/row_attention.py) wants a prefix of 0.
+    `prefix`: the number of tokens that all prompts begin with. The batch is then one sequence without padding: the
+    prefix once, then the rest of each row, which attends to the prefix and itself only. None: a padded batch. A
+    model with row attention (envs/students/row_attention.py) needs a prefix of 0.
     """
     import torch
 
@@ -293,8 +293,11 @@ def completion_logits(
 
 
 def _logit_scale(settings: Any) -> float:
-    """What a family multiplies its logits with after the head: Cohere, Muse Glimmer, Falcon-H1, Granite, MiniCPM3,
-    HyperCLOVA X, in this order, by the keys of their configs (as TRL's `add_fused_lm_head` reads them)."""
+    """Return the factor that a model family applies to its logits after the head.
+
+    Cohere, Muse Glimmer, Falcon-H1, Granite, MiniCPM3, HyperCLOVA X, in this order, by the keys of their configs
+    (as TRL's `add_fused_lm_head` reads them).
+    """
     for key in ("logit_scale", "output_multiplier", "lm_head_multiplier"):
         if getattr(settings, key, None) is not None:
             return float(getattr(settings, key))
@@ -304,14 +307,14 @@ def _logit_scale(settings: Any) -> float:
     return float(scaling if settings.model_type == "hyperclovax" else 1 / scaling)
 
 
-def packing_prefix(model: Any, rows: Sequence[Encoded], size: int, pad_token: int) -> int | None:
-    """The prefix to pack batches with, or None where this model cannot be packed.
+def packing_prefix(model: Any, rows: Sequence[EncodedRow], size: int, pad_token: int) -> int | None:
+    """Find the prefix to pack batches with; None if this model cannot be packed.
 
-    Some models mix neighbouring tokens outside their attention (convolutions, state spaces) or ignore a mask or
-    positions of their own, and rows would leak into each other: their configs tell it, and the first batch is
-    tried. It must come out as when padded, and its last row as after other rows of the same lengths, which is no
-    question of rounding: where nothing leaks, the same sums are made. Row attention that fails the trial is
-    removed.
+    Some models mix neighbouring tokens outside their attention (convolutions, state spaces) or ignore a given mask
+    or given positions, so rows would leak into each other. Their configs show it, and a trial on the first batch
+    confirms it. The packed batch must give the logits of the padded one up to rounding. Its last row must give the
+    same logits after other rows of the same lengths, exactly: if nothing leaks, the sums are the same. Row
+    attention that fails the trial is removed.
     """
     if not _attends_freely(model.config.get_text_config(), max(len(r.ids) for r in rows)):
         return None
@@ -323,8 +326,8 @@ def packing_prefix(model: Any, rows: Sequence[Encoded], size: int, pad_token: in
     return prefix if _packs(model, rows, size, pad_token, prefix) else None
 
 
-def _packs(model: Any, rows: Sequence[Encoded], size: int, pad_token: int, prefix: int) -> bool:
-    """Whether the first batch comes out packed as it does padded, without a leak from row to row."""
+def _packs(model: Any, rows: Sequence[EncodedRow], size: int, pad_token: int, prefix: int) -> bool:
+    """Tell whether the packed first batch gives the logits of the padded one, without a leak between rows."""
     import torch
 
     first = next(parts([len(r.ids) - prefix for r in rows], min(size, TRIAL_ROWS), PACKED_TOKENS))
@@ -336,7 +339,7 @@ def _packs(model: Any, rows: Sequence[Encoded], size: int, pad_token: int, prefi
         except torch.OutOfMemoryError:
             raise  # it is a RuntimeError too
         except (ValueError, RuntimeError, TypeError, NotImplementedError):
-            return False  # a model that takes no mask of this form says so in one of these; padded, it trains
+            return False  # a model that refuses such a mask raises one of these; it trains padded
         padded = completion_logits(model, trial, pad_token)[0].float()
     last = len(trial[-1].ids) - trial[-1].prompt
     moved = float((packed - padded).abs().mean() / padded.std())
@@ -344,17 +347,17 @@ def _packs(model: Any, rows: Sequence[Encoded], size: int, pad_token: int, prefi
     return moved < ROUNDING and leaked < LEAK
 
 
-def _others(model: Any, rows: Sequence[Encoded], prefix: int) -> list[Encoded]:
-    """Rows of the same lengths with other tokens after the prefix, but for the last, which stays."""
+def _others(model: Any, rows: Sequence[EncodedRow], prefix: int) -> list[EncodedRow]:
+    """Make rows of the same lengths with other tokens after the prefix; the last row stays the same."""
     size = model.get_input_embeddings().weight.shape[0]
     return [
-        *(Encoded([*r.ids[:prefix], *((t + 1) % size for t in r.ids[prefix:])], r.prompt) for r in rows[:-1]),
+        *(EncodedRow([*r.ids[:prefix], *((t + 1) % size for t in r.ids[prefix:])], r.prompt) for r in rows[:-1]),
         rows[-1],
     ]
 
 
 def _attends_freely(settings: Any, longest: int) -> bool:
-    """Whether all that mixes the tokens of a row of that length is attention without a window."""
+    """Tell whether only attention without a window mixes the tokens of a row of that length."""
     kinds = set(getattr(settings, "layer_types", None) or ())
     if kinds - {"full_attention", "sliding_attention", "attention"}:
         return False

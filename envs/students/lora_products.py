@@ -1,10 +1,9 @@
-"""The products of a LoRA layer with fewer passes over memory, for GPUs.
+"""Compute LoRA layers with fewer passes over memory, for GPUs.
 
-PEFT computes y = x W', then (x A') B', scales that and adds it. On a GPU the last three steps, and their
-counterparts in the backward pass, are bound by memory and take long (docs/measurements.md). Here the adapter's
-second matrix stands beside the weight in one tensor, so that one product gives the sum, wherever the input is
-narrower than the output; elsewhere the matrix library adds into the result. The sums are the same but for the
-order of rounding.
+PEFT computes y = x W', then (x A') B', scales the latter and adds it. On a GPU the last three steps, and their
+counterparts in the backward pass, are bound by memory and slow (docs/measurements.md). Here, where the input is
+narrower than the output, the adapter's second matrix stands beside the weight in one tensor, so that one product
+gives the sum. Elsewhere the matrix library adds into the result. The sums differ only in the order of rounding.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 
 
 def fuse(model: Any) -> int:
-    """Have a PEFT model's plain LoRA layers compute that way; how many it changed.
+    """Change the plain LoRA layers of a PEFT model to compute this way; return how many were changed.
 
     Layers with dropout, biases of their own, variants (DoRA and the like) or several adapters stay as they are.
     """
@@ -55,8 +54,10 @@ def _is_plain(layer: Any) -> bool:
 
 
 def _with_room(linear: Any, rank: int) -> Any:
-    """The linear layer's weight moved into a larger tensor: [out, in + rank] where the output is wider than the
-    input, else [out + rank, in]."""
+    """Move the linear layer's weight into a larger tensor and return that tensor.
+
+    Shape: [out, in + rank] if the output is wider than the input, else [out + rank, in].
+    """
     out, size = linear.weight.shape
     wide = out > size
     store = linear.weight.new_empty((out, size + rank) if wide else (out + rank, size))
@@ -91,7 +92,7 @@ def _product() -> Any:
             scale, store = ctx.scale, ctx.store
             dy = gradients[0].reshape(-1, weight.shape[0])
             dlow = dy @ b
-            # With beta 0 the first argument lends its shape alone.
+            # With beta 0 only the shape of the first argument is used.
             da = torch.addmm(a, dlow.t(), rows, beta=0, alpha=scale) if ctx.needs_input_grad[3] else None
             db = torch.addmm(b, dy.t(), low, beta=0, alpha=scale) if ctx.needs_input_grad[4] else None
             dx = None

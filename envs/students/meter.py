@@ -13,7 +13,7 @@ log = logging.getLogger("dataenvgym.students")
 Watch = Callable[[dict[str, Any]], None]
 """Called after each step with done, total, loss, tokens_per_second and peak_memory_mb, or with a note alone."""
 
-# The loss curve that is kept has at most so many points, evenly spread over the steps.
+# The most points of the stored loss curve, evenly spread over the steps.
 CURVE = 50
 
 
@@ -23,7 +23,7 @@ def note(text: str) -> None:
 
 
 class Meter:
-    """Measures from `begin` on, once the weights are read. `device` is torch's name of where the training runs."""
+    """Measures from `begin` on, after the weights are read. `device`: torch's name of the training device."""
 
     def __init__(self, device: str, progress: Progress | None = None, watch: Watch | None = None) -> None:
         self._began, self.device = time.perf_counter(), device
@@ -41,7 +41,7 @@ class Meter:
         self._began = time.perf_counter()
 
     def step(self, done: int, total: int, loss: float, tokens: int) -> None:
-        """Record an optimiser step: the `done`-th of `total`, on rows of so many tokens."""
+        """Record optimiser step `done` of `total`, on rows of `tokens` tokens in total."""
         self._tokens += tokens
         self._losses.append(loss)
         if self._watch:
@@ -81,7 +81,7 @@ class Meter:
         return round(self._tokens / max(1e-9, time.perf_counter() - self._began), 1)
 
     def _peak_memory(self) -> float:
-        """Megabytes: of tensors on the GPU since the start, on a CPU of the whole process in its life."""
+        """Return the peak in megabytes: of the GPU's tensors since the start; on a CPU, of the whole process."""
         if self.device.startswith("cuda"):
             import torch
 

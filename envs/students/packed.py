@@ -1,19 +1,19 @@
-"""Linear layers with their weight in oneDNN's own layout: on a CPU, faster for a model that only answers."""
+"""Linear layers with weights in oneDNN's own layout, which makes a model that only answers faster on a CPU."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# The number of input rows the layout is chosen for; any number is computed right.
+# The number of input rows that the layout is optimised for; any number works.
 ROWS = 256
 
 
 def pack_linear(model: Any) -> Any:
-    """`model` with its float32 linear layers packed; unchanged on GPUs and where torch has no oneDNN.
+    """Pack the float32 linear layers of `model`; leave it unchanged on GPUs and if torch has no oneDNN.
 
-    torch hands each product of a plain layer to a GEMM that packs the weight anew; packed once, answering is
-    an eighth faster (docs/measurements.md). The layers can no longer be trained or saved. torch has no public
-    name for the two operators (its own compiler uses them), so a build without them answers unpacked.
+    For each product of a plain layer, torch calls a GEMM that packs the weight again. Packing it once makes
+    answering an eighth faster (docs/measurements.md). Packed layers cannot be trained or saved. torch has no
+    public name for the two operators (its own compiler uses them), so a build without them stays unpacked.
     """
     import torch
 

@@ -17,7 +17,7 @@ from dataenvgym.envs.students.trl_backend import Weights, arguments, one_gpu, ru
 
 
 class Pair(NamedTuple):
-    """A prompt and two ways to go on from it, as token ids, each with its end token."""
+    """A prompt and two continuations, as token ids, each with its end token."""
 
     prompt: list[int]
     chosen: list[int]
@@ -45,7 +45,7 @@ def fit_dpo(
     from trl import DPOConfig, DPOTrainer
 
     class Trainer(DPOTrainer):  # type: ignore[misc]
-        """TRL would tokenize texts by its own prompt form; these are tokens by the form that scoring uses."""
+        """Keeps the given tokens: TRL would tokenize texts in its own prompt form, not in that of scoring."""
 
         def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
             return dataset
@@ -62,7 +62,7 @@ def fit_dpo(
     )
 
     def trainer(folder: str, micro: int, accumulation: int) -> Any:
-        if adapter and "ref" in model.peft_config:  # of a try that ran out of memory
+        if adapter and "ref" in model.peft_config:  # left by a try that ran out of memory
             model.delete_adapter("ref")
         return Trainer(
             model=model,

@@ -1,4 +1,4 @@
-"""Keeping transformers quiet where its bars and notes would break the live display."""
+"""Keep transformers quiet where its progress bars and messages would break the live display."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Without transformers' progress bars, notes and deprecation warnings of its own code."""
+    """Suppress transformers' progress bars, messages and deprecation warnings of its own code."""
     from transformers.utils import logging as hf_logging
 
     level = hf_logging.get_verbosity()

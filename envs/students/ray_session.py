@@ -1,4 +1,4 @@
-"""Ray, started quietly on this machine or joined at an address."""
+"""Start Ray quietly on this machine, or join a cluster at an address."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from dataenvgym.envs.loading import OWN
 LOCAL = "local"
 AUTO = "auto"
 ANSWER = 5.0  # seconds for a cluster to accept a connection
-# Ray keeps 30% of the memory for objects by default; here only texts and paths are passed on.
+# Ray reserves 30% of the memory for objects by default; here only texts and paths are passed.
 OBJECT_STORE = 128 * 2**20
 
 
 @contextmanager
 def connected(address: str) -> Iterator[Any]:
-    """The module `ray`, connected for the length of the block; a connection that is there already is used.
+    """Yield the module `ray`, connected during the block; an existing connection is reused.
 
     Args:
-        address: `local` starts Ray on this machine, on the loopback interface alone, behind a random token,
-            without a dashboard; `auto` joins the cluster that this machine belongs to; host:port joins that one.
+        address: `local` starts Ray on this machine, on the loopback interface only, protected by a random token,
+            without a dashboard; `auto` joins the cluster of this machine; host:port joins that cluster.
 
     Raises:
         MissingDependencyError: Ray is not installed.
@@ -42,12 +42,12 @@ def connected(address: str) -> Iterator[Any]:
 
 
 def connect(address: str) -> tuple[Any, bool]:
-    """As `connected`, for a caller that ends the connection itself: the module, and whether this has made it."""
-    if "ray" not in sys.modules:  # it reads these when it is imported
+    """Connect like `connected`, for a caller that disconnects; return the module and whether this made it."""
+    if "ray" not in sys.modules:  # Ray reads these variables when it is imported
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if address == LOCAL and "RAY_AUTH_MODE" not in os.environ:
-            # Despite its name the first decides the interface on Linux too: 0 is loopback. The token keeps out
-            # other users of this machine.
+            # Despite its name, the first variable sets the interface on Linux too: 0 is loopback. The token
+            # keeps other users of this machine out.
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
             os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     try:
@@ -56,7 +56,9 @@ def connect(address: str) -> tuple[Any, bool]:
         raise MissingDependencyError(
             "Ray is not installed. Install it with: pip install 'dataenvgym[ray]'"
         ) from None
-    for name in [name for name in sys.modules if name.startswith(OWN)]:  # sent whole: no worker can import it
+    for name in [
+        name for name in sys.modules if name.startswith(OWN)
+    ]:  # pickled by value: no worker can import it
         ray.cloudpickle.register_pickle_by_value(sys.modules[name])
     if ray.is_initialized():
         return ray, False
@@ -73,23 +75,23 @@ def connect(address: str) -> tuple[Any, bool]:
         first = (str(error).splitlines() or [""])[0]
         raise ConfigError(
             f"no Ray cluster can be joined at {address!r} ({first}). Start one with: ray start --head   "
-            f"or use {LOCAL!r}, which starts Ray on this machine for as long as it is needed"
+            f"or use {LOCAL!r}, which starts Ray on this machine while it is needed"
         ) from error
-    if callable(ending):  # Ray has put its own in the place of one that ends a run cleanly
+    if callable(ending):  # Ray has replaced our handler, which ends a run cleanly
         with suppress(ValueError):  # not the main thread: nothing was replaced
             signal.signal(signal.SIGTERM, ending)
     return ray, True
 
 
 def _reach(address: str) -> None:
-    """Raise an OSError when nothing listens at host:port: Ray itself would try again for minutes."""
+    """Raise an OSError if nothing listens at host:port; Ray itself would retry for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and "://" not in address and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
 
 
 def hide_gpus() -> None:
-    """In a worker that asked for no GPU: let torch see none. Ray leaves all of the node's visible to it."""
+    """Hide all GPUs from torch in a worker that asked for none; Ray leaves all GPUs of the node visible."""
     import ray
 
     if not ray.get_gpu_ids():
@@ -97,7 +99,7 @@ def hide_gpus() -> None:
 
 
 def check_room(ray: Any, asked: Mapping[str, float], address: str, what: str) -> None:
-    """Refuse, with a ConfigError, what one machine can never give; on a cluster, which may grow, wait for it."""
+    """Raise a ConfigError for resources that this machine can never give. A cluster may grow, so wait there."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if address == LOCAL and not any(all(n.get(key, 0) >= least for key, least in asked.items()) for n in nodes):
         has = {key: nodes[0].get(key, 0) for key in asked} if nodes else {}

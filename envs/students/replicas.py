@@ -1,4 +1,4 @@
-"""A student in several Ray actors: prompts are shared out among them, one of them learns."""
+"""A student in several Ray actors: all of them answer prompts, one of them trains."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from dataenvgym.envs.students.base import Student, TrainSummary
 from dataenvgym.envs.students.ray_session import check_room, connect, hide_gpus
 from dataenvgym.envs.types import Example, Progress
 
-POLL = 0.5  # seconds between two looks at how far a training is
+POLL = 0.5  # seconds between two requests for the progress of a training
 WORK = "work"
 
 
 class Replica:
-    """What an actor holds: one student. All its work is done in one thread, `done` answers in another."""
+    """The student of an actor. It works in one thread; `progress` answers in another."""
 
     def __init__(self, make: Callable[[], Student]) -> None:
         hide_gpus()
-        self._make = make  # called later: what it raises would be lost in the actor's creation
+        self._make = make  # called later, because its errors would be lost while the actor is created
         self._made: Student | None = None
         self._loaded: Path | None = None
         self._progress = (0, 0)
@@ -35,11 +35,11 @@ class Replica:
         return self._made
 
     def keys(self) -> tuple[str, str]:
-        """(base_key, generation_key) of the student, which is made now."""
+        """Make the student if needed; return its (base_key, generation_key)."""
         return self._student.base_key, self._student.generation_key
 
     def predict(self, adapter: Path | None, prompts: list[str], images: list[str] | None) -> list[str]:
-        """One answer per prompt, in order."""
+        """Return one answer per prompt, in order."""
         if adapter != self._loaded:
             self._student.load(adapter)
             self._loaded = adapter
@@ -48,7 +48,7 @@ class Replica:
     def train(
         self, examples: list[Example], out: Path, config: TrainConfig, seed: int, start: Path | None
     ) -> TrainSummary:
-        """As `Student.train`."""
+        """Train the student, as `Student.train`."""
         self._progress, self._loaded = (0, 0), out
         return self._student.train(
             examples, out, config=config, seed=seed, start=start, progress=self._note_progress
@@ -58,7 +58,7 @@ class Replica:
         self._progress = (done, total)
 
     def progress(self) -> tuple[int, int]:
-        """(done, total) of the training that runs."""
+        """Return (done, total) steps of the running training."""
         return self._progress
 
     def close(self) -> None:
@@ -75,19 +75,19 @@ _STARTING = _Shard(0, 0)
 
 
 class ReplicatedStudent:
-    """The same student in `settings.count` Ray actors. It answers as one of them would.
+    """The same student in `settings.count` Ray actors. Its answers are those of a single one.
 
-    Adapters are passed as paths, so with several machines they must lie on storage that all of them share.
-    An actor that dies is replaced once per call, and what it was asked is asked again.
+    Adapters are passed as paths, so several machines need shared storage for them. An actor that dies is replaced
+    once per call, and its prompts are sent again.
 
     Args:
-        make: makes the student; it is called in each actor.
-        settings: how many, and what each asks of Ray.
-        shard: most prompts that an actor is given at once.
+        make: makes the student; called in each actor.
+        settings: the number of actors and the Ray resources of each.
+        shard: most prompts that an actor gets at once.
 
     Raises:
         MissingDependencyError: Ray is not installed.
-        ConfigError: no cluster at the address, or no room; or the actors' students are not the same.
+        ConfigError: no cluster at the address, too few resources, or the actors' students differ.
     """
 
     def __init__(self, make: Callable[[], Student], settings: ReplicaConfig, shard: int = 256) -> None:
@@ -100,23 +100,23 @@ class ReplicatedStudent:
         self.base_key, self.generation_key = self._get(self._keys(0))
 
     def load(self, adapter: Path | None) -> None:
-        """Answer with this adapter from now on; each replica reads it when it is asked next."""
+        """Answer with this adapter from now on; each replica reads it at its next call."""
         self._adapter = None if adapter is None else adapter.absolute()
 
     def predict(
         self, prompts: Sequence[str], images: Sequence[str] | None = None, progress: Progress | None = None
     ) -> list[str]:
-        """One answer per prompt, in order. A shard goes to the replica that is free first.
+        """Return one answer per prompt, in order. Each shard goes to the first free replica.
 
         Raises:
-            DataEnvGymError: every replica died, its replacement too; or what a replica raised.
+            DataEnvGymError: every replica and its replacement died; or a replica raised it.
         """
         size = max(1, min(self._shard, -(-len(prompts) // self._settings.count)))
         waiting = deque(_Shard(at, min(at + size, len(prompts))) for at in range(0, len(prompts), size))
         answers: list[str] = [""] * len(prompts)
         count, left = min(self._settings.count, len(waiting)), len(prompts)
         free, deaths = set[int](), [0] * count
-        # What each replica is doing: a shard, or None while it starts.
+        # The work of each replica: a shard, or _STARTING.
         working = {self._keys(number): (number, _STARTING) for number in range(count)}
         while left:
             if not working:
@@ -164,16 +164,16 @@ class ReplicatedStudent:
         start: Path | None = None,
         progress: Progress | None = None,
     ) -> TrainSummary:
-        """Train in the first replica, or, with `train_gpus`, in an actor that has them, the replicas being ended.
+        """Train in the first replica; with `train_gpus`, end the replicas and train in an actor with those GPUs.
 
         Raises:
-            TrainingError: the actor died, and the one that took its place too.
+            TrainingError: the actor and its replacement died.
         """
         own, out = self._settings.train_gpus is None, out.absolute()
         if own:
             self._free_others()
         else:
-            self.close()  # their GPUs may be those that the training asks for
+            self.close()  # the training may need their GPUs
         given = (list(examples), out, config, seed, None if start is None else start.absolute())
         for last in (False, True):
             trainer = self._replica(0) if own else self._start(self._settings.train_gpus or 0)
@@ -201,7 +201,7 @@ class ReplicatedStudent:
         return summary
 
     def close(self) -> None:
-        """End the actors; they are started again when they are needed."""
+        """End the actors; they start again when needed."""
         for actor in self._replicas:
             if actor is not None:
                 self._ray.kill(actor)
@@ -219,7 +219,7 @@ class ReplicatedStudent:
         return actor(Replica).remote(self._make)
 
     def _free_others(self) -> None:
-        """The weights of the replicas that do not train: those will read other ones after it."""
+        """Free the weights of the replicas that do not train; they read new ones after the training."""
         for actor in self._replicas[1:]:
             if actor is not None:
                 actor.close.options(concurrency_group=WORK).remote()
@@ -227,12 +227,12 @@ class ReplicatedStudent:
     def _check_same(self, keys: tuple[str, str]) -> None:
         if keys != (self.base_key, self.generation_key):
             raise ConfigError(
-                "the replicas' students differ, so they would not answer alike: nodes with and without a GPU, or "
-                "with other processors, choose other number formats. Set student.device and student.dtype"
+                "the replicas' students differ, so their answers would too: nodes with and without a GPU, or "
+                "with different processors, choose different number formats. Set student.device and student.dtype"
             )
 
     def _get(self, reference: Any) -> Any:
-        """The value of a call: `_DiedError` when its actor is gone, else what the student itself raised."""
+        """Return the value of a call. Raise `_DiedError` if its actor is gone, else the student's own error."""
         exceptions = self._ray.exceptions
         try:
             return self._ray.get(reference)

@@ -1,8 +1,8 @@
-"""Attention of packed rows on a GPU: flash attention that is told where each row ends.
+"""Attention of packed rows on a GPU: flash attention with the boundaries of the rows.
 
-The other way to keep packed rows apart, a mask over all pairs of tokens, costs as the square of what is packed.
-torch has the kernel since 2.11 (`torch.nn.attention.varlen`, compute capability 8 and above), so that the package
-flash-attn, which is built from source, is not needed.
+The alternative, a mask over all pairs of tokens, has a cost that grows as the square of the packed length. torch
+has the kernel since 2.11 (`torch.nn.attention.varlen`, compute capability 8 and above), so the package flash-attn,
+which is built from source, is not needed.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ LARGEST_HEAD, CAPABILITY = 256, (8, 0)
 
 
 def install(model: Any, mixed: bool = False) -> bool:
-    """Have a model attend by row boundaries where it is given them; whether this model on this GPU can.
+    """Let a model attend within given row boundaries; return whether this model can on this GPU.
 
-    Without boundaries it attends as before, by torch's scaled dot product. `mixed`: its weights are in float32 and
-    computed with in bfloat16, by autocast.
+    Without boundaries it attends as before, by torch's scaled dot product. `mixed`: the weights are in float32 and
+    autocast computes in bfloat16.
     """
     if not _usable(model, mixed):
         return False
@@ -39,23 +39,23 @@ def install(model: Any, mixed: bool = False) -> bool:
 
 
 def remove(model: Any) -> None:
-    """Have a model attend by torch's scaled dot product again."""
+    """Let a model attend by torch's scaled dot product again."""
     model.set_attn_implementation("sdpa")
 
 
 def installed(model: Any) -> bool:
-    """Whether `install` has changed this model."""
+    """Tell whether `install` has changed this model."""
     return bool(model.config._attn_implementation == NAME)
 
 
 def boundaries(lengths: Sequence[int], device: torch.device) -> dict[str, Any]:
-    """What a decoder is called with, beside ids and positions, where rows of these lengths follow one another."""
+    """Return the decoder's arguments beside ids and positions, for consecutive rows of these lengths."""
     import torch
 
     ends = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
     longest = max(lengths)
     return {
-        # Four dimensions, so that transformers takes it for a mask and makes none.
+        # Four dimensions, so that transformers takes it as a mask and does not make one.
         "attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device),
         "cu_seq_lens_q": on(device, ends),
         "cu_seq_lens_k": on(device, ends),
@@ -65,7 +65,7 @@ def boundaries(lengths: Sequence[int], device: torch.device) -> dict[str, Any]:
 
 
 def on(device: torch.device, values: torch.Tensor) -> torch.Tensor:
-    """The values on a device. A GPU's copy does not wait for the work that is queued there."""
+    """Copy the values to a device, without waiting for the work queued on a GPU."""
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
@@ -88,8 +88,8 @@ def _usable(model: Any, mixed: bool) -> bool:
 
 @cache
 def _kernel() -> tuple[Callable[..., Any], bool] | None:
-    """torch's attention of rows of various lengths, and whether it must be told that keys and values have fewer
-    heads than queries; None where torch is older than that."""
+    """Return torch's attention for rows of various lengths, and whether it has the argument `enable_gqa` for fewer
+    key and value heads than query heads. None if torch is too old."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
@@ -102,7 +102,7 @@ def _kernel() -> tuple[Callable[..., Any], bool] | None:
 
 @cache
 def _groups_untold(device: torch.device) -> bool:
-    """Whether a kernel that cannot be told so takes keys and values of fewer heads; tried once."""
+    """Tell whether a kernel without `enable_gqa` accepts fewer key and value heads; tried once."""
     import torch
 
     kernel, _ = _kernel() or (None, False)
@@ -125,8 +125,8 @@ def _forward(
     max_length_q: int = 0,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' form of an attention. query: [batch, heads, tokens, size], key and value perhaps of fewer
-    heads; returns [batch, tokens, heads, size]. With boundaries the batch is 1."""
+    """Attend, with the signature that transformers expects. query: [batch, heads, tokens, size], key and value
+    perhaps with fewer heads; returns [batch, tokens, heads, size]. With boundaries the batch is 1."""
     found = _kernel() if cu_seq_lens_q is not None else None
     if found is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward

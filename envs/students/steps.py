@@ -1,4 +1,4 @@
-"""What a training step is made of: encoded rows, the batches they are cut into, the rate of each step."""
+"""The parts of a training step: encoded rows, batches, and the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ POOL = 8
 
 
 class Result(NamedTuple):
-    """The losses and misses of a step, not read from the GPU yet.
+    """The losses and misses of a step, not yet read from the GPU.
 
-    `losses`: their sum is the mean loss over the learnt tokens. `wrong`: for each part of the step its rows, and
-    how many of their tokens the model would have written differently [rows].
+    `losses`: their sum is the mean loss over the learnt tokens. `wrong`: for each part of the step, its rows and
+    the number of tokens per row that the model would have written differently [rows].
     """
 
     losses: list[torch.Tensor]
     wrong: list[tuple[range, torch.Tensor]]
 
     def loss(self) -> float:
-        """The mean loss over the learnt tokens of all rows."""
+        """Return the mean loss over the learnt tokens of all rows."""
         return sum(float(loss) for loss in self.losses)
 
     def missed(self) -> set[int]:
-        """The positions of the rows of which the model would have written some token differently."""
+        """Return the positions of the rows with a token that the model would have written differently."""
         return {
             row for part, counts in self.wrong for row, count in zip(part, counts.tolist(), strict=True) if count
         }
 
 
 class Step(NamedTuple):
-    """A step that is made: its number from 1, its rows by index, their tokens."""
+    """A finished step: its number from 1, the indices of its rows, the count of their tokens."""
 
     number: int
     rows: list[int]
@@ -46,16 +46,16 @@ class Step(NamedTuple):
     result: Result
 
 
-class Encoded(NamedTuple):
-    """A training row as token ids; the first `prompt` of them are not learnt. `cut`: it was longer."""
+class EncodedRow(NamedTuple):
+    """A training row as token ids; the first `prompt` of them are not learnt. `cut`: the row was longer."""
 
     ids: list[int]
     prompt: int
     cut: bool = False
 
 
-def batches(rows: Sequence[Encoded], size: int, seed: int) -> Iterator[list[int]]:
-    """Indices of the rows, each once, in shuffled batches of similar length."""
+def batches(rows: Sequence[EncodedRow], size: int, seed: int) -> Iterator[list[int]]:
+    """Yield the indices of the rows, each once, in shuffled batches of similar length."""
     rng = random.Random(seed)
     order = list(range(len(rows)))
     rng.shuffle(order)
@@ -68,7 +68,7 @@ def batches(rows: Sequence[Encoded], size: int, seed: int) -> Iterator[list[int]
 
 
 def schedule(config: TrainConfig, steps: int) -> Callable[[int], float]:
-    """Linear warm-up, then cosine to zero, as a factor of the peak learning rate."""
+    """Return the learning rate as a factor of its peak: linear warm-up, then cosine to zero."""
 
     def factor(step: int) -> float:
         if step < config.warmup_steps:
@@ -80,7 +80,7 @@ def schedule(config: TrainConfig, steps: int) -> Callable[[int], float]:
 
 
 def parts(lengths: Sequence[int], rows: int, tokens: int | None) -> Iterator[range]:
-    """Runs of consecutive rows, at most so many of them and of so many tokens together (but at least one row)."""
+    """Yield runs of consecutive rows, of at most `rows` rows and `tokens` tokens (but at least one row)."""
     start = 0
     for end in range(1, len(lengths) + 1):
         full = end - start == rows

@@ -1,4 +1,4 @@
-"""Training in a process of its own: what it is told, and the side that starts it, listens and ends it."""
+"""Train in a separate process: its spec, and the parent that starts it, reads its events and ends it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from dataenvgym.envs.types import Example, Progress
 
 WORKER = "dataenvgym.envs.students.worker"
 EVENTS, SPEC, LOG = "train_log.jsonl", "spec.json", "worker.log"
-# Errors that the process may tell by name; any other is a TrainingError.
+# Errors that the process reports by name; any other becomes a TrainingError.
 ERRORS = {e.__name__: e for e in (ConfigError, DataError, DivergedError, MissingDependencyError, TrainingError)}
 LAST_LINES = 8
 
 
 class TrainSpec(BaseModel):
-    """All that a training is made from, as one JSON file. `out`: the student's folder, made at the end."""
+    """All inputs of a training, stored as one JSON file. `out`: the student's folder, created at the end."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,15 +54,14 @@ class TrainSpec(BaseModel):
 def train_in_subprocess(
     spec: TrainSpec, launch: str | None = None, progress: Progress | None = None
 ) -> TrainSummary:
-    """Train as `spec` says in another process; the same result as in this one.
+    """Train as `spec` says in another process, with the same result as in this one.
 
-    `spec.out` is there, whole, when it has ended well. What it says while it works stands in `train_log.jsonl`
-    there, a JSON object per step. Before that, and after a failure, all is in `<out>.work`: the spec, that log
-    and what the process printed.
+    After a success `spec.out` exists and is complete. It holds `train_log.jsonl`, a JSON object per step. Until
+    then, and after a failure, `<out>.work` holds the spec, that log and the output of the process.
 
     Raises:
         TrainingError: the process ended before its work was done.
-        DataEnvGymError: what the training itself raised.
+        DataEnvGymError: the training raised it.
     """
     import torch
 
@@ -78,11 +77,11 @@ def train_in_subprocess(
         }
     )
     write_bytes(work / SPEC, spec.model_dump_json(indent=1).encode())
-    told: dict[str, Any] = {}
+    last: dict[str, Any] = {}
     with (work / LOG).open("wb") as log, (work / EVENTS).open("w") as events:
         process = subprocess.Popen(  # noqa: S603
             [*_starter(launch), "-m", WORKER, str((work / SPEC).resolve()), "--attached"],
-            stdin=subprocess.PIPE,  # its end tells the process that we are gone
+            stdin=subprocess.PIPE,  # when it closes, the process knows that its parent is gone
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
@@ -100,21 +99,21 @@ def train_in_subprocess(
                 elif event["event"] == "note":
                     note(event["note"])
                 else:
-                    told = event
+                    last = event
             status = process.wait()
         finally:
             _end(process)
-    if told.get("event") == "done" and status == 0 and spec.out.is_dir():
+    if last.get("event") == "done" and status == 0 and spec.out.is_dir():
         shutil.move(work / EVENTS, spec.out / EVENTS)
         shutil.rmtree(work)
-        return TrainSummary(**told["summary"])
-    if told.get("event") == "error" and told["kind"] in ERRORS:
-        raise ERRORS[told["kind"]](told["message"])
+        return TrainSummary(**last["summary"])
+    if last.get("event") == "error" and last["kind"] in ERRORS:
+        raise ERRORS[last["kind"]](last["message"])
     raise TrainingError(_death(status, work / LOG))
 
 
 def _starter(launch: str | None) -> list[str]:
-    """The command that runs a module: this python, or a launcher, also one that lies beside it."""
+    """Return the command that runs a module: this Python, or a launcher on the PATH or beside this Python."""
     if launch is None:
         return [sys.executable]
     first, *rest = shlex.split(launch)
@@ -126,7 +125,7 @@ def _starter(launch: str | None) -> list[str]:
 
 
 def _event(line: bytes, log: IO[bytes]) -> dict[str, Any] | None:
-    """A line as an event; what is none (a launcher may print) goes to the log."""
+    """Parse a line as an event; other lines, e.g. those a launcher prints, go to the log."""
     try:
         event = json.loads(line)
     except ValueError:
@@ -139,7 +138,7 @@ def _event(line: bytes, log: IO[bytes]) -> dict[str, Any] | None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Leave nothing running: the process and what it has started, when we stop before they do."""
+    """Kill the process and its children if they still run."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -153,7 +152,7 @@ def _death(status: int, log: Path) -> str:
     if status < 0:
         how = f"signal {signal.Signals(-status).name}"
         if -status == signal.SIGKILL:
-            how += ", which is also how the system ends a process when memory runs out"
+            how += ", which the system also sends when memory runs out"
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     last = "\n  ".join(lines[-LAST_LINES:])
     return f"the training process ended before its work was done ({how}); its log is {log}" + (

@@ -1,7 +1,7 @@
 """TRL's SFTTrainer as the training backend: the same rows, the same loss positions, TRL's own loop.
 
-It also trains in several processes that `accelerate launch` has started (envs/students/worker.py). What it shares
-with the DPOTrainer (envs/students/preference.py) stands here.
+It also trains in several processes started by `accelerate launch` (envs/students/worker.py). The code shared with
+the DPOTrainer (envs/students/preference.py) is here.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.loop import DIVERGED, GRADIENT_CLIP, LOWER_RATE, check_finite, halving
 from dataenvgym.envs.students.meter import Meter
 from dataenvgym.envs.students.quiet import quiet_transformers
-from dataenvgym.envs.students.steps import Encoded
+from dataenvgym.envs.students.steps import EncodedRow
 
 Weights = dict[str, Any]
-"""The trained weights by name, where they have to be gathered from several processes."""
+"""The trained weights by name, if they are gathered from several processes."""
 
 
 def fit_trl(
     model: Any,
     tokenizer: Any,
-    rows: Sequence[Encoded],
+    rows: Sequence[EncodedRow],
     *,
     config: TrainConfig,
     seed: int,
     meter: Meter,
     mixed: bool = False,
 ) -> tuple[TrainSummary, Weights | None]:
-    """Train the trainable parameters of a causal LM with SFTTrainer; `hits` is not known to it.
+    """Train the trainable parameters of a causal LM with SFTTrainer, which cannot report `hits`.
 
-    Where the model runs flash attention, batches are flattened into one sequence without padding.
+    With flash attention, batches are flattened into one sequence without padding.
 
     Raises:
         DivergedError: the loss or the weights became NaN or infinite.
@@ -72,13 +72,12 @@ def fit_trl(
 
 
 def sharded() -> bool:
-    """Whether accelerate spreads the weights over the GPUs of several processes (FSDP)."""
+    """Tell whether accelerate spreads the weights over the GPUs of several processes (FSDP)."""
     return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
 
 
 def one_gpu(args: Any) -> Any:
-    """The trainer's arguments, for one GPU per process: with more in sight a Trainer would use DataParallel, which
-    TRL refuses."""
+    """Limit the trainer to one GPU per process; with more, it would use DataParallel, which TRL refuses."""
     if args.n_gpu > 1:
         args._n_gpu = 1
     return args
@@ -107,7 +106,7 @@ def arguments(
         "bf16": mixed,
         "logging_strategy": "steps",
         "logging_steps": 1,
-        "logging_nan_inf_filter": False,  # else a NaN is logged as the mean of the losses before
+        "logging_nan_inf_filter": False,  # otherwise a NaN is logged as the mean of the earlier losses
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
@@ -117,12 +116,12 @@ def arguments(
 
 
 def world_size() -> int:
-    """World size set by the launcher."""
+    """Return the number of processes, set by the launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_main() -> bool:
-    """True on rank 0, which writes files and prints."""
+    """Tell whether this process is rank 0, which writes files and prints."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -135,10 +134,10 @@ def run(
     rows: int,
     tokens: int,
 ) -> tuple[TrainSummary, Weights | None]:
-    """Train with the trainer of `make(folder, rows at a time, such batches per step)`.
+    """Train with the trainer that `make(folder, rows at a time, batches per step)` returns.
 
-    When memory runs out the training begins anew with half as many rows at a time; several processes cannot do
-    that, since the others wait for the one that failed.
+    When memory runs out, the training starts again with half as many rows at a time. Several processes cannot do
+    this, because the others would wait for the one that failed.
     """
     meter.begin()
     share = max(1, config.batch_size // world_size())
@@ -184,7 +183,7 @@ def run(
 
 
 def _listen(trainer: Any, meter: Meter, tokens: int) -> None:
-    """Report each step of the trainer to the meter alone."""
+    """Report each step of the trainer to the meter only."""
     from transformers import PrinterCallback, TrainerCallback
 
     class Listen(TrainerCallback):  # type: ignore[misc]

@@ -12,7 +12,7 @@ from dataenvgym.envs.students.hf import TransformersStudent
 from dataenvgym.envs.students.smollm import smollm_folder
 from dataenvgym.envs.types import Progress
 
-# What the schooling is: change any of it and another student is made, under another key.
+# The schooling. A change of any value makes another student, under another key.
 SCHOOLING = TrainConfig(batch_size=4, learning_rate=1.5e-3, max_length=512)
 ROWS_PER_SKILL = 90
 SEED = 0
@@ -20,13 +20,13 @@ VERSION = 3
 
 
 def schooling_key() -> str:
-    """Identifies the schooled weights by all that goes into them."""
+    """Identify the schooled weights by everything that determines them."""
     recipe = {"train": SCHOOLING.identity(), "rows": ROWS_PER_SKILL, "seed": SEED, "version": VERSION}
     return "uneven-" + hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def schooled_adapter(config: StudentConfig, progress: Progress | None = None) -> Path:
-    """The folder of the schooling adapter, trained once into the cache (about two minutes on two cores)."""
+    """Return the folder of the schooling adapter, trained once into the cache (about two minutes on two cores)."""
     from dataenvgym.envs.domains.math.tasks.arithmetic import load, schooling_rows
 
     plain = TransformersStudent(smollm_folder(), "smollm2", config)

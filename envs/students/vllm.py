@@ -23,30 +23,31 @@ from dataenvgym.envs.types import Example, Progress
 
 log = logging.getLogger("dataenvgym.students")
 TOGETHER = 16
-"""Prompts of one request. Few, so that progress shows and little is asked again when the server dies."""
+"""Prompts per request. Few, so that progress shows and few prompts are retried when the server dies."""
 LOG = "vllm.log"
 
 
 class VllmStudent:
-    """`trained` is the same student on transformers, which trains; its prompt form and tokenizer hold here too.
+    """A student that answers through vLLM and trains through `trained`, the same student on Transformers.
 
-    Each adapter is loaded into the server under a name it never had, since vLLM may answer from the cache of
-    an earlier adapter of that name, and unloaded for the next. A student trained whole gets a server of its own.
+    Both use the same prompt form and tokenizer. Each adapter is loaded into the server under a new name, because
+    vLLM may answer from the cache of an earlier adapter with the same name, and unloaded before the next. A
+    student trained whole gets a new server.
 
-    `folder`: where the server's log goes; None: the cache folder.
+    `folder`: the folder of the server's log; None: the cache folder.
     """
 
     def __init__(self, trained: TransformersStudent, config: StudentConfig, folder: Path | None = None) -> None:
         self._trained, self._config, self._settings = trained, config, config.vllm
         self._log = (folder or cache_dir() / "vllm" / str(os.getpid())) / LOG
         self.base_key = trained.base_key
-        # Sums are made in another order than by transformers, so near ties may fall otherwise.
-        told = {"engine": "vllm", "arguments": self._settings.arguments, "address": self._settings.address}
-        self.generation_key = json.dumps({**json.loads(trained.generation_key), **told}, sort_keys=True)
+        # vLLM adds in another order than transformers, so near ties may give other tokens.
+        engine = {"engine": "vllm", "arguments": self._settings.arguments, "address": self._settings.address}
+        self.generation_key = json.dumps({**json.loads(trained.generation_key), **engine}, sort_keys=True)
         self._adapter: Path | None = None
         self._server: VllmServer | None = None
         self._serving: tuple[ServerSpec, tuple[int, int] | None] | None = None
-        self._named: tuple[tuple[int, int] | None, str] | None = None  # the adapter that is loaded, by its stamp
+        self._named: tuple[tuple[int, int] | None, str] | None = None  # fingerprint and name of the loaded adapter
         self._asleep = False
 
     def load(self, adapter: Path | None) -> None:
@@ -73,7 +74,7 @@ class VllmStudent:
             except LostError as error:
                 if last:
                     raise
-                log.warning("%s. It is tried once more.", str(error).splitlines()[0].partition("; its log")[0])
+                log.warning("%s. Trying once more.", str(error).splitlines()[0].partition("; its log")[0])
                 self._end_server()
         return [self._trained.text(tokens or []) for tokens in found]
 
@@ -87,7 +88,7 @@ class VllmStudent:
         start: Path | None = None,
         progress: Progress | None = None,
     ) -> TrainSummary:
-        """As `TransformersStudent.train`, with the same result. A server that shares the GPU sleeps meanwhile."""
+        """Train as `TransformersStudent.train` does. A server on the same GPU sleeps meanwhile."""
         if self._sleeps:
             self._rest()
         try:
@@ -126,13 +127,13 @@ class VllmStudent:
             try:
                 answers = server.answers(model, [asked[n] for n in numbers], longest, ends)
             except BaseException:
-                lost.set()  # the others need not try
+                lost.set()  # the other requests would fail too
                 raise
             for number, tokens in zip(numbers, answers, strict=True):
                 found[number] = _until(tokens, ends)
             return numbers
 
-        # Long prompts first: the batch does not end with a few of them alone.
+        # Long prompts first, so that a few long ones do not run alone at the end.
         missing.sort(key=lambda number: -len(asked[number]))
         parts = [missing[at : at + TOGETHER] for at in range(0, len(missing), TOGETHER)]
         done = len(asked) - len(missing)
@@ -145,10 +146,10 @@ class VllmStudent:
                     progress(done, len(asked))
 
     def _ready(self) -> tuple[VllmServer, str]:
-        """The server, awake, with what is to answer loaded; and the name that has there."""
+        """Return the server, awake and with the adapter or model loaded, and the name to request."""
         adapter = self._adapter
         whole = adapter is not None and weights.is_whole(adapter)
-        stamp = weights.stamp(adapter)
+        stamp = weights.fingerprint(adapter)
         wanted = self._served(adapter if whole else None), stamp if whole else None
         if self._server is None or self._serving != wanted:
             self._end_server()
@@ -174,11 +175,11 @@ class VllmStudent:
         if self._settings.address is not None:
             if self._config.train.adapter == "full":
                 raise StudentError(
-                    "student.vllm.address: a student trained whole needs a server for each state it is in; leave "
-                    "address out, so that it is started here, or set student.train.adapter=lora"
+                    "student.vllm.address: a student trained whole needs a new server after each training; leave "
+                    "address out, so that servers are started here, or set student.train.adapter=lora"
                 )
             server = connect(self._settings.address, served)
-            if self._sleeps:  # a run that ended badly may have left it asleep
+            if self._sleeps:  # a crashed run may have left it asleep
                 server.wake()
             return server
         log.warning("starting vLLM for the student, which takes half a minute or more; its log is %s", self._log)
@@ -191,7 +192,7 @@ class VllmStudent:
                 self._server.sleep()
                 self._asleep = True
             except LostError:
-                self._end_server()  # it has given its memory back, too
+                self._end_server()  # its memory is free as well
 
     def _unload(self) -> None:
         if self._named is not None and self._server is not None:
@@ -200,7 +201,7 @@ class VllmStudent:
 
     def _end_server(self) -> None:
         server, self._server = self._server, None
-        if server is not None and self._settings.address is not None:  # it goes on without us
+        if server is not None and self._settings.address is not None:  # it keeps running without us
             with suppress(StudentError, DataError, ConfigError):
                 if self._asleep:
                     server.wake()
@@ -212,5 +213,5 @@ class VllmStudent:
 
 
 def _until(tokens: list[int], ends: Sequence[int]) -> list[int]:
-    """The tokens before the first that ends an answer."""
+    """Return the tokens before the first end token."""
     return tokens[: next((at for at, token in enumerate(tokens) if token in ends), len(tokens))]

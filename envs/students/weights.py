@@ -1,4 +1,4 @@
-"""A student's weights: read, made trainable, written, as an adapter or whole."""
+"""Read and write a student's weights, as an adapter or whole, and make them trainable."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ WHOLE = ("model.safetensors", "model.safetensors.index.json")
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a trained student's folder holds a whole model rather than an adapter on the base."""
+    """Tell whether a trained student's folder holds a whole model rather than an adapter."""
     return not (folder / ADAPTER_CONFIG).is_file() and any((folder / name).is_file() for name in WHOLE)
 
 
-def stamp(folder: Path | None) -> tuple[int, int] | None:
-    """The weights in a folder, by what a rename of the folder leaves as it is."""
+def fingerprint(folder: Path | None) -> tuple[int, int] | None:
+    """Return (inode, mtime in ns) of the weights file in a folder; both survive a rename of the folder."""
     if folder is None:
         return None
     names = WHOLE if is_whole(folder) else (ADAPTER,)
@@ -31,15 +31,15 @@ def stamp(folder: Path | None) -> tuple[int, int] | None:
 
 
 def read_model(path: str | Path, dtype: str, device: str, adapter: Path | None = None, **options: Any) -> Any:
-    """A causal LM of a folder or hub id, with an adapter merged into it.
+    """Load a causal LM from a folder or hub id, with an adapter merged into it.
 
     Raises:
-        MissingDependencyError: there is no model.
+        MissingDependencyError: no model can be loaded from there.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
-    with quiet_transformers(), found(str(path)):
+    with quiet_transformers(), explain_missing(str(path)):
         model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype), **options)
         if adapter is not None:
             model = merge(model, adapter)
@@ -47,7 +47,7 @@ def read_model(path: str | Path, dtype: str, device: str, adapter: Path | None =
 
 
 def merge(model: Any, adapter: Path) -> Any:
-    """The model with an adapter's changes in its own weights."""
+    """Merge an adapter into the weights of the model."""
     import peft
 
     with quiet_transformers():
@@ -56,13 +56,13 @@ def merge(model: Any, adapter: Path) -> Any:
 
 
 def make_trainable(base: Any, config: TrainConfig, start: Path | None, exact: bool) -> Any:
-    """What training changes: an adapter on the base, that of `start` or a fresh one, or all weights of the base.
+    """Prepare the trainable model: the base with the adapter of `start` or a fresh one, or the whole base.
 
-    `exact`: the adapter is in float32 whatever the base is in. In bfloat16 most small steps are lost to rounding,
-    unless the trainer makes them on copies.
+    `exact`: keep the adapter in float32, whatever the number format of the base. In bfloat16 most small steps are
+    lost to rounding, unless the trainer updates float32 copies.
 
     Raises:
-        ConfigError: an adapter is to be trained on from a folder that holds a whole model.
+        ConfigError: an adapter should continue from a folder that holds a whole model.
     """
     import peft
 
@@ -71,7 +71,8 @@ def make_trainable(base: Any, config: TrainConfig, start: Path | None, exact: bo
     if start is not None:
         if is_whole(start):
             raise ConfigError(
-                f"student.train.adapter is lora, but {start} holds a whole model to go on from; use full"
+                f"student.train.adapter is lora, but the student to continue from, {start}, is a whole model; use "
+                "full"
             )
         return peft.PeftModel.from_pretrained(base, str(start), is_trainable=True, autocast_adapter_dtype=exact)
     layers: int = base.config.num_hidden_layers
@@ -90,9 +91,9 @@ def make_trainable(base: Any, config: TrainConfig, start: Path | None, exact: bo
 
 
 def write(model: Any, folder: Path, dtype: str, gathered: dict[str, Any] | None = None) -> None:
-    """Write the adapter, or the whole model in the number format it is read in, as safetensors.
+    """Write the adapter, or the whole model in the number format for reading it, as safetensors.
 
-    `gathered`: the weights, where several processes hold parts of them.
+    `gathered`: the weights, if several processes hold parts of them.
     """
     import torch
 
@@ -103,15 +104,17 @@ def write(model: Any, folder: Path, dtype: str, gathered: dict[str, Any] | None 
         if gathered is None:
             model = model.to(getattr(torch, dtype))
         else:
-            tied = getattr(model, "all_tied_weights_keys", {})  # gathered, they no longer share their memory
+            tied = getattr(model, "all_tied_weights_keys", {})  # gathered weights no longer share memory
             gathered = {n: w.to(getattr(torch, dtype)) for n, w in gathered.items() if n not in tied}
         model.save_pretrained(str(folder), state_dict=gathered)
 
 
 def linear_layers(model: Any, which: str) -> list[str]:
-    """Names of the decoder's linear layers: all, as PEFT's "all-linear" picks them (it cannot be combined with
-    a choice of layers), or those outside attention, which learn as much alone (Schulman et al. 2025, "LoRA
-    Without Regret"; docs/measurements.md)."""
+    """Return the names of the decoder's linear layers.
+
+    All: those of PEFT's "all-linear", which cannot be combined with a choice of layers. mlp: those outside
+    attention, which learn as much alone (Schulman et al. 2025, "LoRA Without Regret"; docs/measurements.md).
+    """
     import torch
 
     head = model.get_output_embeddings()
@@ -126,37 +129,37 @@ def linear_layers(model: Any, which: str) -> list[str]:
 
 
 def checkpoint_layers(model: Any, on: bool) -> None:
-    """Have each layer's activations computed again in the backward pass rather than kept; or no longer."""
+    """Switch gradient checkpointing, which recomputes each layer's activations in the backward pass, on or off."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     action = "enable" if on else "disable"
-    # transformers before 5.20 has the other name alone; later ones warn of it.
+    # transformers before 5.20 has only the older name; later versions warn about it.
     newer, older = f"activation_checkpointing_{action}", f"gradient_checkpointing_{action}"
     getattr(base, newer if hasattr(base, newer) else older)()
     if not on:
         base.disable_input_require_grads()
     elif not getattr(base, "_require_grads_hooks", None):
-        # Frozen embeddings would give the first layer no input with a gradient, and so nothing to compute again.
+        # With frozen embeddings the first layer's input has no gradient, so nothing would be recomputed.
         base.enable_input_require_grads()
 
 
 def flash_attention() -> str | None:
-    """The name transformers has for flash attention, where the package and a GPU for it are there."""
+    """Return transformers' name for flash attention if the package and a suitable GPU exist; else None."""
     from transformers.utils import is_flash_attn_2_available
 
     return "flash_attention_2" if is_flash_attn_2_available() else None
 
 
 def liger_usable(device: str) -> bool:
-    """Whether Liger's kernels are installed and this is a GPU."""
+    """Tell whether Liger's kernels are installed and the device is a GPU."""
     from transformers.utils import is_liger_kernel_available
 
     return device.startswith("cuda") and bool(is_liger_kernel_available())
 
 
 def apply_liger(model: Any, device: str) -> bool:
-    """Put Liger's kernels into the layers of a model for a GPU, where the package is installed; whether it did.
+    """Put Liger's kernels into a model on a GPU if the package is installed; return whether it did.
 
-    The loss is left alone: both backends compute it without the logits of all positions anyway.
+    The loss stays the same, because both backends compute it without the logits of all positions anyway.
     """
     if not liger_usable(device):
         return False
@@ -167,8 +170,8 @@ def apply_liger(model: Any, device: str) -> bool:
 
 
 @contextmanager
-def found(path: str) -> Iterator[None]:
-    """Say in plain words that a model is not there; transformers raises OSError for it."""
+def explain_missing(path: str) -> Iterator[None]:
+    """Turn transformers' OSError for a missing model into a MissingDependencyError with advice."""
     try:
         yield
     except OSError as error:

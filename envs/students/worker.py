@@ -1,4 +1,4 @@
-"""One training in a process of its own.
+"""Run one training in a separate process.
 
     python -m dataenvgym.envs.students.worker SPEC.json
     accelerate launch --num_processes 4 -m dataenvgym.envs.students.worker SPEC.json
@@ -28,13 +28,13 @@ from dataenvgym.envs.students.training_process import TrainSpec
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train as the spec file says. Exit status 0, or 1 after an error that is told as an event."""
+    """Train as the spec file says. Exit status 0, or 1 after an error, which is printed as an event."""
     parser = argparse.ArgumentParser(description="Train a student as SPEC says.")
     parser.add_argument("spec", type=Path)
     parser.add_argument(
         "--attached",
         action="store_true",
-        help="end when standard input does: the process that started this is gone",
+        help="end when standard input closes, because the parent process is gone",
     )
     options = parser.parse_args(arguments)
     if options.attached:
@@ -51,14 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def train(spec: TrainSpec, say: Any) -> TrainSummary:
-    """The training of the spec, its folder made by a rename at the end."""
+    """Train as the spec says; a rename creates the folder at the end."""
     import torch
 
     from dataenvgym.envs.students.hf import TransformersStudent
     from dataenvgym.envs.students.trl_backend import is_main, world_size
 
     if spec.threads and world_size() == 1:
-        torch.set_num_threads(spec.threads)  # sums over other numbers of threads round differently
+        torch.set_num_threads(spec.threads)  # sums over a different number of threads round differently
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     student = TransformersStudent(spec.model, spec.identity, spec.student, spec.base_adapter)
@@ -80,7 +80,7 @@ def train(spec: TrainSpec, say: Any) -> TrainSummary:
 
 
 def _events() -> Any:
-    """A function that prints an event. Whatever libraries print on standard output goes to standard error."""
+    """Return a function that prints an event; redirect all other standard output to standard error."""
     from dataenvgym.envs.students.trl_backend import is_main
 
     channel = os.fdopen(os.dup(1), "w")

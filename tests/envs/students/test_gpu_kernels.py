@@ -7,9 +7,9 @@ import pytest
 
 from dataenvgym.envs.config import TrainConfig
 from dataenvgym.envs.students import lora_products, row_attention, smollm, weights
-from dataenvgym.envs.students.loop import Encoded, completion_logits, packing_prefix
+from dataenvgym.envs.students.loop import EncodedRow, completion_logits, packing_prefix
 
-ROWS = [Encoded([5, 9, *ids], 2 + n) for ids, n in (([7, 8, 3, 9], 2), ([6, 4], 1), ([3] * 9, 1), ([8, 8], 1))]
+ROWS = [EncodedRow([5, 9, *ids], 2 + n) for ids, n in (([7, 8, 3, 9], 2), ([6, 4], 1), ([3] * 9, 1), ([8, 8], 1))]
 
 
 def model(dtype: str = "float64") -> Any:

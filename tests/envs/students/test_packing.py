@@ -10,7 +10,7 @@ from tiny_student import TRAIN
 
 from dataenvgym.envs.config import TrainConfig
 from dataenvgym.envs.students import smollm
-from dataenvgym.envs.students.loop import Encoded, completion_logits, fit, packing_prefix
+from dataenvgym.envs.students.loop import EncodedRow, completion_logits, fit, packing_prefix
 
 
 def test_packed_layers_compute_what_plain_ones_do() -> None:
@@ -34,7 +34,7 @@ def test_the_loss_is_that_of_the_completion_alone(own_cache: bool) -> None:
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(smollm.tiny_folder())
-    rows = [Encoded([5, 6, 7, 8, 9], 3), Encoded([5, 9, 4], 2)]
+    rows = [EncodedRow([5, 6, 7, 8, 9], 3), EncodedRow([5, 9, 4], 2)]
     expected = []
     for row in rows:
         logits = model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
@@ -51,7 +51,9 @@ def test_packed_rows_learn_as_padded_ones(wild: Path, start: list[int], dtype: s
     import torch
     from transformers import AutoModelForCausalLM
 
-    rows = [Encoded([*start, *ids], len(start) + n) for ids, n in (([7, 8, 3, 9], 2), ([6, 4], 1), ([3] * 9, 5))]
+    rows = [
+        EncodedRow([*start, *ids], len(start) + n) for ids, n in (([7, 8, 3, 9], 2), ([6, 4], 1), ([3] * 9, 5))
+    ]
     model = AutoModelForCausalLM.from_pretrained(wild, dtype=getattr(torch, dtype))
     prefix = packing_prefix(model, rows, 3, 0)
     assert prefix == len(start)
@@ -73,7 +75,7 @@ def test_a_model_that_mixes_neighbours_is_not_packed(wild: Path) -> None:
 
     model = AutoModelForCausalLM.from_pretrained(wild)
     model.model.embed_tokens.register_forward_hook(lambda _m, _i, out: out + out.roll(1, dims=1))
-    rows = [Encoded([5, 9, 7, 8, 3], 3), Encoded([5, 9, 6, 4, 11], 3)]
+    rows = [EncodedRow([5, 9, 7, 8, 3], 3), EncodedRow([5, 9, 6, 4, 11], 3)]
     assert packing_prefix(model, rows, 2, 0) is None
     assert math.isfinite(fit(model, rows, config=TRAIN, seed=0, pad_token=0).final_loss)
 
@@ -105,7 +107,7 @@ def of_family(name: str) -> Any:
 def test_what_a_family_does_to_its_logits_is_learnt_too(name: str) -> None:
     import torch
 
-    model, row = of_family(name), Encoded([5, 9, 7, 8, 3, 11, 12], 3)
+    model, row = of_family(name), EncodedRow([5, 9, 7, 8, 3, 11, 12], 3)
     logits, labels, _ = completion_logits(model, [row], 0)
     whole = model(torch.tensor([row.ids])).logits[0, row.prompt - 1 : -1]
     assert labels.tolist() == row.ids[row.prompt :]
@@ -115,8 +117,10 @@ def test_what_a_family_does_to_its_logits_is_learnt_too(name: str) -> None:
 def test_windows_and_convolutions_are_not_packed_where_they_would_be_felt() -> None:
     rng = random.Random(0)
 
-    def rows(length: int) -> list[Encoded]:
-        return [Encoded([5, 6, *(rng.randrange(5, 90) for _ in range(length - n))], length - 4) for n in range(4)]
+    def rows(length: int) -> list[EncodedRow]:
+        return [
+            EncodedRow([5, 6, *(rng.randrange(5, 90) for _ in range(length - n))], length - 4) for n in range(4)
+        ]
 
     gemma = of_family("gemma3")
     assert packing_prefix(gemma, rows(30), 4, 0) == 2
@@ -133,7 +137,7 @@ def test_small_steps_are_not_lost_in_bfloat16(own_cache: bool) -> None:
     for dtype in (torch.float32, torch.bfloat16):
         model = AutoModelForCausalLM.from_pretrained(smollm.tiny_folder(), dtype=dtype)
         before = {name: p.detach().float().clone() for name, p in model.named_parameters()}
-        rows = [Encoded([5 + n, 6, 7, 8, 9], 3) for n in range(4)]
+        rows = [EncodedRow([5 + n, 6, 7, 8, 9], 3) for n in range(4)]
         fit(model, rows * 16, config=TrainConfig(batch_size=4, epochs=8, learning_rate=2e-5), seed=0, pad_token=0)
         moved = [(p.detach().float() - before[name]).norm() for name, p in model.named_parameters()]
         changed[dtype] = float(torch.stack(moved).norm())

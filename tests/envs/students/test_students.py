@@ -13,7 +13,7 @@ from dataenvgym.envs.config import StudentConfig, TaskConfig, TrainConfig
 from dataenvgym.envs.domains.math.tasks.arithmetic import load
 from dataenvgym.envs.errors import DataError
 from dataenvgym.envs.students import make_student
-from dataenvgym.envs.students.loop import Encoded, batches, schedule
+from dataenvgym.envs.students.loop import EncodedRow, batches, schedule
 from dataenvgym.envs.types import Example
 
 EXAMPLES = [Example(f"Add {n} and {n}.", f"{n} + {n}\nAnswer: {2 * n}") for n in range(10)]
@@ -24,7 +24,7 @@ WEIGHTS = "adapter_model.safetensors"
 
 @given(st.lists(st.integers(2, 30), min_size=1, max_size=200), st.integers(1, 9), st.integers(0, 5))
 def test_batches_hold_each_row_once(lengths: list[int], size: int, seed: int) -> None:
-    rows = [Encoded([0] * length, 1) for length in lengths]
+    rows = [EncodedRow([0] * length, 1) for length in lengths]
     cut = list(batches(rows, size, seed))
     assert sorted(i for b in cut for i in b) == list(range(len(rows)))
     assert all(1 <= len(b) <= size for b in cut)

@@ -15,7 +15,7 @@ from small_training import EXAMPLES, config, same, tiny
 from dataenvgym.envs.errors import TrainingError
 from dataenvgym.envs.students import loop, smollm
 from dataenvgym.envs.students.hf import TransformersStudent
-from dataenvgym.envs.students.loop import Encoded, accumulate, completion_logits, parts
+from dataenvgym.envs.students.loop import EncodedRow, accumulate, completion_logits, parts
 
 # Memory.
 
@@ -26,7 +26,9 @@ def test_rows_computed_a_few_at_a_time_have_the_gradients_of_all_at_once(micro: 
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(smollm.tiny_folder(), dtype=torch.float64)
-    rows = [Encoded([5, 9, *ids], 2 + n) for ids, n in (([7, 8, 3, 9], 2), ([6, 4], 1), ([3] * 9, 1), ([8, 8], 1))]
+    rows = [
+        EncodedRow([5, 9, *ids], 2 + n) for ids, n in (([7, 8, 3, 9], 2), ([6, 4], 1), ([3] * 9, 1), ([8, 8], 1))
+    ]
     for prefix in (None, 2):
         model.zero_grad()
         logits, labels, owner = completion_logits(model, rows, 0, prefix)

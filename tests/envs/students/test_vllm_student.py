@@ -190,7 +190,7 @@ def test_a_server_that_dies_is_started_again_once(
     (fake / "die").touch()
     assert one.predict(PROMPTS) == answers(PROMPTS, 4)
     assert len(said(fake, "starts")) == 2
-    assert "tried once more" in caplog.text
+    assert "Trying once more" in caplog.text
     completed = [
         tuple(prompt) for call in said(fake) if call["path"].endswith("completions") for prompt in call["prompt"]
     ]
