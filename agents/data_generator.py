@@ -1,4 +1,4 @@
-"""The engine's first half: asks the model for the rows of a plan, all calls at the same time."""
+"""Data generator: ask the model for the rows of a plan, all calls at the same time."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.types import DataRequest, Instance, Progress, Provenance, Rejected, Row, Verdict
 
-# Questions of the same request shown as "already written", so that a call does not repeat them.
+# Questions of the same request shown as "already written", to avoid repetitions.
 AVOIDED = 10
-# Checks of records that are no rows: broken items, and calls that failed or that a cap forbade.
+# Check names of records that are not rows: malformed items, and calls that failed or exceeded a cap.
 NO_ROW = ("schema", "call", "budget")
 
 
 class GenerationResult(NamedTuple):
-    """What a round of generation gave. `failed`: items and whole calls that gave no row, with reasons.
+    """The result of a round of generation. `failed`: items and whole calls that gave no row, with reasons.
 
-    `stopped`: the cap that forbade some of the calls, or None.
+    `stopped`: the cap that prevented some of the calls, or None.
     """
 
     rows: list[Row]
@@ -32,7 +32,7 @@ class GenerationResult(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One call: some rows of one request."""
+    """A call for some rows of one request."""
 
     request: DataRequest
     rows: int
@@ -40,7 +40,7 @@ class Call(NamedTuple):
 
 
 def calls_for(requests: Sequence[DataRequest], rows_per_call: int) -> list[Call]:
-    """The requests cut into calls of at most `rows_per_call` rows."""
+    """Split the requests into calls of at most `rows_per_call` rows."""
     return [
         Call(request, min(rows_per_call, request.count - start), batch)
         for request in requests
@@ -58,15 +58,15 @@ async def generate(
     seed: int,
     progress: Progress | None = None,
 ) -> GenerationResult:
-    """Candidate rows for the requests, unverified. A call that the model's server fails is a record in `failed`.
+    """Generate candidate rows for the requests, unverified. A failed call becomes a record in `failed`.
 
     Args:
-        requests: what is asked for now; in a refill round, what is missing.
+        requests: the requests of this round; in a refill round, only the missing rows.
         written: rows accepted so far in this iteration; some are shown so that they are not repeated.
         round_number: 0, then one per refill round.
 
     Raises:
-        TeacherError: every call failed so: the server is out of reach or refuses.
+        TeacherError: every call failed, because the server cannot be reached or refuses.
     """
     calls = calls_for(requests, client.config.rows_per_call)
     errors: list[TeacherError] = []
@@ -139,18 +139,18 @@ async def _call(
 
 
 def exemplar(item: Instance, domain: Domain) -> dict[str, Any]:
-    """An instance as prompts show it."""
+    """Return the fields of an instance that prompts show."""
     texts = {"id": item.id, "question": item.question, "solution": item.solution, "answer": item.answer}
     return {**texts, **domain.show(item)}
 
 
 def _failed_call(call: Call, check: str, reason: str) -> Rejected:
-    asked = {"request": call.request.id, "skill": call.request.skill, "rows": call.rows, "batch": call.batch}
-    return Rejected(row=asked, verdicts=[Verdict(check=check, passed=False, reason=reason)])
+    record = {"request": call.request.id, "skill": call.request.skill, "rows": call.rows, "batch": call.batch}
+    return Rejected(row=record, verdicts=[Verdict(check=check, passed=False, reason=reason)])
 
 
 def _exemplars(request: DataRequest, feedback: Feedback, count: int, rng: random.Random) -> list[Instance]:
-    """Train instances of the request's skill; of any skill where the data does not say."""
+    """Sample train instances of the request's skill; of any skill if the data has no skills."""
     same = [i for i in feedback.exemplars if i.skill == request.skill]
     pool = same or [i for i in feedback.exemplars if i.id in set(request.exemplars)] or feedback.exemplars
     return rng.sample(pool, min(count, len(pool)))

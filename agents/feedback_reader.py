@@ -1,4 +1,4 @@
-"""Reading feedback: from the observation to what the planner and the generator are shown."""
+"""Feedback reader: select the part of the observation that the planner and the generator see."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from dataenvgym.envs.types import Frozen, Instance, Prediction
 
 
 class ErrorExample(Frozen):
-    """An evaluated val instance; without state a train instance, whose `text` is empty."""
+    """A val instance that the student got wrong; without state a train instance with an empty `text`."""
 
     id: str
     skill: str
     question: str
     text: str
     gold: str
-    detail: str = Field("", description="Why the text is not right, where running it has shown that.")
+    detail: str = Field("", description="Why the text is wrong, if running it showed that.")
 
 
 class Feedback(Frozen):
-    """What the policy reads. Withheld things are null or empty."""
+    """The input of a policy. Withheld fields are null or empty."""
 
     iteration: int
     structure: str
@@ -40,9 +40,9 @@ class Feedback(Frozen):
 
 
 def read_open_ended(observation: Observation, config: TeacherConfig, seed: int) -> Feedback:
-    """The evaluated predictions as they are: a random sample of the errors, no skills.
+    """Select a random sample of the errors, without skills.
 
-    Without state: random exemplars in their place (paper, section 3: the no-state baseline).
+    Without state, select random exemplars instead (paper, section 3: the no-state baseline).
     """
     rng = random.Random(f"feedback/{seed}/{observation.iteration}")
     if not observation.state:
@@ -53,9 +53,9 @@ def read_open_ended(observation: Observation, config: TeacherConfig, seed: int) 
 
 
 def read_skills(observation: Observation, config: TeacherConfig, seed: int) -> Feedback:
-    """The same grouped by skill: accuracy and count per skill, and some errors of each.
+    """Select accuracy and count per skill, and some errors of each skill.
 
-    Without state there is nothing to group by: what the open-ended teacher sees (paper, section 3).
+    Without state, return the feedback of the open-ended teacher (paper, section 3).
     """
     if not observation.state:
         return read_open_ended(observation, config, seed)
@@ -63,7 +63,7 @@ def read_skills(observation: Observation, config: TeacherConfig, seed: int) -> F
 
 
 def read_forest(observation: Observation, config: TeacherConfig, seed: int) -> Feedback:
-    """The skill forest. Without state it holds names and allocations, and no errors are shown."""
+    """Select the skill forest. Without state it has only names and allocations, and no errors."""
     errors = _errors_by_skill(observation, config, seed) if observation.state else []
     return _feedback(observation, errors, observation.skills)
 

@@ -44,14 +44,14 @@ _WORD = re.compile(r"{{ words\.(\w+) }}")
 
 
 class Line(NamedTuple):
-    """A line of a prompt with its line break, the file it stands in, and its number there, from 1."""
+    """A line of a prompt with its line break, its file, and its line number there, from 1."""
 
     text: str
     file: str
     number: int
 
     def place(self) -> str:
-        """The file and the line, as messages name them."""
+        """Return the file and the line number, for messages."""
         return f"{self.file}, line {self.number}"
 
 
@@ -74,21 +74,21 @@ class WholePrompt(NamedTuple):
 
 
 def own_folder(domain: str) -> Path | None:
-    """The folder of prompts that a domain brings along, if it does."""
+    """Return a domain's own folder of prompts; None if it has none."""
     from dataenvgym.envs.domains.base import DOMAINS
 
     return DOMAINS[domain].prompts() if domain in DOMAINS else None
 
 
 def list_domains(overlay: Path | None = None) -> list[str]:
-    """The domains that there are, and those that have prompts in the user's folder."""
+    """List all domains, including those that have prompts only in the user's folder."""
     from dataenvgym.envs.domains.base import DOMAINS
 
     return sorted({folder.name for root in _roots(overlay) for folder in _folders(root)} - {SHARED} | {*DOMAINS})
 
 
 def list_prompts(domain: str, overlay: Path | None = None) -> list[str]:
-    """Names of a domain's prompts, the shared ones among them.
+    """List the names of a domain's prompts, including the shared ones.
 
     Raises:
         UnknownNameError: no folder has prompts of that domain.
@@ -98,7 +98,7 @@ def list_prompts(domain: str, overlay: Path | None = None) -> list[str]:
 
 
 def prompt_file(domain: str, name: str, overlay: Path | None = None) -> "Traversable":
-    """The file of a prompt that is nearest to the user.
+    """Return the file of a prompt, from the first folder that has it.
 
     Raises:
         UnknownNameError: no such domain or prompt; the text names the nearest.
@@ -111,17 +111,18 @@ def prompt_file(domain: str, name: str, overlay: Path | None = None) -> "Travers
 
 
 def shared_files(overlay: Path | None = None) -> "dict[str, Traversable]":
-    """The files that all domains share, by name; the user's before the packaged ones."""
+    """Map names to the files that all domains share; the user's files override the packaged ones."""
     folders = [root / SHARED for root in reversed(_roots(overlay))]
     return {file.name: file for folder in folders if folder.is_dir() for file in folder.iterdir()}
 
 
 def whole_prompt(domain: str, name: str, overlay: Path | None = None) -> WholePrompt:
-    """The prompt `<domain>/<name>` as one template.
+    """Put the prompt `<domain>/<name>` together as one template.
 
     Raises:
         UnknownNameError: no such domain or prompt.
-        TeacherError: a file cannot be read, its front matter is no mapping, or what it extends does not fit.
+        TeacherError: a file cannot be read, its front matter is not a mapping, or it does not fit the file it
+            extends.
     """
     file = prompt_file(domain, name, overlay)
     source = system_source = str(file)
@@ -132,7 +133,7 @@ def whole_prompt(domain: str, name: str, overlay: Path | None = None) -> WholePr
             raise TeacherError(f"prompt file {source}: extends is {base!r}; it can only be '{SHARED}/{name}'.")
         shared = shared_files(overlay).get(f"{name}{SUFFIX}")
         if shared is None:
-            raise TeacherError(f"prompt file {source} extends {base}, and there is no such file.")
+            raise TeacherError(f"prompt file {source} extends {base}, but that file does not exist.")
         under, text = split(read_file(shared), str(shared))
         system_source = source if "system" in head else str(shared)
         if all(isinstance(one.get("variables"), dict) for one in (under, head)):
@@ -150,7 +151,7 @@ def whole_prompt(domain: str, name: str, overlay: Path | None = None) -> WholePr
 
 
 def written(head: dict[str, Any], body: str) -> str:
-    """The text of a file with this front matter and body, to be edited by a person."""
+    """Return the text of a file with this front matter and body, for a person to edit."""
     keys = {key: value for key, value in head.items() if key != "system"}
     text = yaml.safe_dump(keys, sort_keys=False, allow_unicode=True, width=10_000)
     if system := head.get("system"):
@@ -161,10 +162,10 @@ def written(head: dict[str, Any], body: str) -> str:
 
 
 def split(text: str, source: str) -> tuple[dict[str, Any], list[Line]]:
-    """Front matter and body of a file's text.
+    """Split a file's text into front matter and body.
 
     Raises:
-        TeacherError: there is no front matter, or it is not YAML.
+        TeacherError: the front matter is missing or is not YAML.
     """
     lines = _lines(text, source)
     marks = [i for i, line in enumerate(lines) if line.text.rstrip() == "---"][:2]
@@ -183,7 +184,7 @@ def split(text: str, source: str) -> tuple[dict[str, Any], list[Line]]:
 
 
 def read_file(file: "Traversable") -> str:
-    """The text of a file, with line breaks of one kind and one at its end.
+    """Read a file as text, with uniform line breaks and one at the end.
 
     Raises:
         TeacherError: the file cannot be read or is not UTF-8.
@@ -195,7 +196,7 @@ def read_file(file: "Traversable") -> str:
     return text if text.endswith("\n") else text + "\n"
 
 
-@lru_cache(maxsize=256)  # some 20 ms for a prompt, which each call to a model would pay again
+@lru_cache(maxsize=256)  # parsing takes some 20 ms per prompt, and each call to a model needs it
 def _parsed(text: str) -> Any:
     return yaml.safe_load(text)
 
@@ -217,7 +218,7 @@ def _joined(lines: Iterable[Line]) -> str:
 
 
 def _parts(lines: Iterable[Line]) -> list[_Part]:
-    """The blocks of a text and what stands between them, in order, without the tags."""
+    """Split a text into its blocks and the parts between them, in order, without the tags."""
     parts = [_Part("", "", [])]
     for line in lines:
         if found := _BLOCK.fullmatch(line.text):
@@ -231,7 +232,7 @@ def _parts(lines: Iterable[Line]) -> list[_Part]:
     if parts[-1].name:
         raise TeacherError(
             f"prompt file {parts[-1].opened}: the block {parts[-1].name!r} does not end with a line "
-            "{% endblock %}. A block cannot stand inside another."
+            "{% endblock %}. A block cannot contain another block."
         )
     return parts
 
@@ -241,15 +242,15 @@ def _without_tags(parts: Iterable[_Part]) -> list[Line]:
 
 
 def _with_blocks(shared: Sequence[_Part], blocks: Iterable[_Part], source: str) -> list[_Part]:
-    """The parts of the shared file `source`, with `blocks` in place of the blocks of the same names."""
+    """Replace blocks of the shared file `source` by those of `blocks` with the same names."""
     known = [part.name for part in shared if part.name]
     mine: dict[str, _Part] = {}
     for part in blocks:
         stray = next((line for line in part.lines if line.text.strip()), None)
         if not part.name and stray is not None:
             raise TeacherError(
-                f"prompt file {stray.place()}: a file that extends a shared one holds blocks only, but "
-                f"{stray.text.strip()!r:.80} stands outside of them. A block begins with a line "
+                f"prompt file {stray.place()}: a file that extends a shared one holds only blocks, but "
+                f"{stray.text.strip()!r:.80} is outside of them. A block begins with a line "
                 "{% block NAME %} and ends with a line {% endblock %}."
             )
         if part.name and part.name not in known:
@@ -299,7 +300,7 @@ def _macros(domain: str, overlay: Path | None) -> list[Line]:
 
 
 def _needed(lines: Iterable[Line], body: str) -> list[Line]:
-    """The macros that the body calls, or that those call, in their order, each with the comment above it."""
+    """Select the macros that the body calls, directly or not, in order, each with the comment above it."""
     macros: dict[str, list[Line]] = {}
     above: list[Line] = []
     inside: list[Line] | None = None
@@ -321,12 +322,12 @@ def _needed(lines: Iterable[Line], body: str) -> list[Line]:
 
 
 def _roots(overlay: Path | None) -> "list[Traversable]":
-    """The folders that hold folders of domains, the user's first."""
+    """Return the folders that contain the domains' folders, the user's first."""
     packaged: Traversable = resources.files("dataenvgym.prompts")
     if overlay is None:
         return [packaged]
     if not overlay.is_dir():
-        raise TeacherError(f"prompt folder {overlay} does not exist or is no folder.")
+        raise TeacherError(f"prompt folder {overlay} does not exist or is not a folder.")
     return [overlay, packaged]
 
 
@@ -335,7 +336,7 @@ def _folders(root: "Traversable") -> "list[Traversable]":
 
 
 def _order(domain: str, overlay: Path | None) -> "list[Traversable]":
-    """The folders that a domain's prompts are looked up in, first to last; those that are there."""
+    """Return the existing folders for a domain's prompts, in lookup order."""
     roots = _roots(overlay)
     own = own_folder(domain)
     order: list[Traversable] = [root / domain for root in roots]

@@ -1,4 +1,4 @@
-"""Prompt templates: Jinja files, found and put together by `prompt_files`.
+"""Prompt templates: Jinja files, which `prompt_files` finds and puts together.
 
 A file starts with YAML front matter between `---` lines:
 
@@ -11,7 +11,7 @@ A file starts with YAML front matter between `---` lines:
     ---
     Write {{ count }} questions on {{ skill }}.
 
-Files are read at each use, so an edit takes effect while a server runs; what is made of a text is kept.
+Files are read at each use, so an edit takes effect while a server runs. Parsed and compiled texts are cached.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class FrontMatter(BaseModel):
-    """The head of a prompt file."""
+    """The front matter of a prompt file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
@@ -57,15 +57,15 @@ class Prompt(NamedTuple):
 
 @dataclass(frozen=True)
 class PromptTemplate:
-    """A prompt file that was read and checked."""
+    """A prompt that was read and checked."""
 
     name: str
     source: str
-    """The file nearest to the user, for messages."""
+    """The prompt's own file, for messages."""
     head: FrontMatter
     lines: tuple[Line, ...]
     system_source: str
-    """The file that holds the system message."""
+    """The file with the system message."""
 
     @property
     def body(self) -> str:
@@ -73,18 +73,18 @@ class PromptTemplate:
         return "".join(line.text for line in self.lines)
 
     def render(self, **variables: Any) -> Prompt:
-        """The prompt with `variables` filled in; variables that the file does not use are ignored.
+        """Fill in `variables`; those that the file does not use are ignored.
 
         Raises:
-            TeacherError: a variable that the file uses is not given, or the template fails; the text names
-                the file, the variable and the nearest name that is given.
+            TeacherError: a variable that the file uses is missing, or the template fails; the text names the
+                file, the variable and the nearest given name.
         """
         system, text = (self._fill(part, variables) for part in (self.head.system, self.body))
         digest = hashlib.sha256((system + text).encode()).hexdigest()[:16]
         return Prompt(self.name, system, text, self.head.tool, digest)
 
     def used(self) -> frozenset[str]:
-        """The variables that the text or the system message uses."""
+        """Return the variables that the text or the system message uses."""
         return _used(self.head.system) | _used(self.body)
 
     def check(self) -> None:
@@ -120,15 +120,15 @@ class PromptTemplate:
                 + "".join(hint(name, variables) for name in absent)
                 + f" Given: {', '.join(sorted(variables)) or 'nothing'}."
             ) from error
-        except Exception as error:  # the template is the user's program: any error in it is theirs to mend
+        except Exception as error:  # the template is the user's program, so report any error in it
             place = self._place(part, _line_of(error))
             raise TeacherError(f"prompt file {place}: {type(error).__name__}: {error}") from error
 
     def _mistake(self, part: str, error: "TemplateSyntaxError") -> str:
-        """The place of a mistake, and what it is.
+        """Return the place of a mistake and its description.
 
-        A tag that is left open in a domain's block is only missed at the end of the whole, in another file.
-        Therefore each run of lines from the nearest file is also compiled alone.
+        Jinja notices a tag left open in a domain's block only at the end of the whole, in another file. Therefore
+        each run of lines from the prompt's own file is also compiled alone.
         """
         from jinja2 import TemplateSyntaxError
 
@@ -141,7 +141,7 @@ class PromptTemplate:
         return f"{self._place(part, error.lineno)}: {error.message}"
 
     def _place(self, part: str, line: int | None) -> str:
-        """The file and the line where a line of `part` stands; the file alone where the line is unknown."""
+        """Return the file and line number of a line of `part`; only the file if the line is unknown."""
         if part != self.body:
             return f"{self.system_source}, system message"
         if line is None or not self.lines:
@@ -150,11 +150,11 @@ class PromptTemplate:
 
 
 def load_prompt(domain: str, name: str, overlay: Path | None = None) -> PromptTemplate:
-    """The prompt `<domain>/<name>`, from `overlay` if it stands there, else from the package.
+    """Load the prompt `<domain>/<name>`, from `overlay` if it is there, else from the package.
 
     Raises:
         UnknownNameError: no such domain or prompt; the text names the nearest.
-        TeacherError: the overlay folder is absent, the front matter is wrong, the template does not compile,
+        TeacherError: the overlay folder is missing, the front matter is wrong, the template does not compile,
             or it uses a variable that its front matter does not declare.
     """
     whole = whole_prompt(domain, name, overlay)
@@ -177,7 +177,7 @@ def _front_matter(keys: dict[str, Any], source: str) -> FrontMatter:
         ) from error
 
 
-# These two take some 20 ms for a prompt, which each call would pay again.
+# The next two take some 20 ms per prompt, and each call needs them.
 @lru_cache(maxsize=256)
 def _compile(part: str) -> "Template":
     from jinja2 import StrictUndefined
@@ -197,13 +197,13 @@ def _used(part: str) -> frozenset[str]:
     from jinja2 import meta
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    # Globals such as `range` are in every template's reach and need no declaration.
+    # Globals such as `range` are available in every template and need no declaration.
     environment = ImmutableSandboxedEnvironment()
     return frozenset(meta.find_undeclared_variables(environment.parse(part)) - set(environment.globals))
 
 
 def _line_with(part: str, variable: str) -> int | None:
-    """The line that first uses a variable; None where a loop or a macro has one of that name too."""
+    """Return the line that first uses a variable; None if a loop or a macro defines the same name."""
     from jinja2 import nodes
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -213,12 +213,12 @@ def _line_with(part: str, variable: str) -> int | None:
 
 
 def _line_of(error: Exception) -> int | None:
-    """The line of the template that failed while it was rendered."""
+    """Return the line of the template that failed during rendering."""
     lines = [step.lineno for step in traceback.extract_tb(error.__traceback__) if step.filename == "<template>"]
     return lines[-1] if lines else None
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """The words " Did you mean 'x'?" with the nearest known name; empty when none is near."""
+    """Return " Did you mean 'x'?" with the nearest known name; "" if none is near."""
     near = get_close_matches(name, list(known), n=1, cutoff=0.4)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,4 +1,4 @@
-"""Skill discovery: a model names a skill for each val instance, merges the names, and every instance gets one.
+"""Skill discovery: a model labels each val instance with a skill and merges the labels into categories.
 
 After Didolkar et al. 2024 as the paper uses it (section 2.1.2). Gold skills, where the data has them, are the
 oracle. The result is a mapping from instance id to skill, saved in the run.
@@ -18,15 +18,18 @@ BATCH = 20  # instances per labelling call
 
 
 def gold_skills(instances: Sequence[Instance]) -> dict[str, str]:
-    """The data set's own skills; instances without one are put in "other"."""
+    """Return the data set's own skills; instances without one get "other"."""
     return {item.id: item.skill or UNSKILLED for item in instances}
 
 
 async def discover_skills(
     instances: Sequence[Instance], client: TeacherClient, max_skills: int, report: Report | None = None
 ) -> dict[str, str]:
-    """Label, merge, assign. An instance the model leaves out, or whose label it puts in no category, is asked
-    for once more (then with the categories to choose from) and at last put in "other"."""
+    """Label the instances, merge the labels, and assign a category to each instance.
+
+    The model is asked once more for an instance that it left out or whose label is in no category (the latter with
+    the categories to choose from). If that fails, the instance gets "other".
+    """
     labels = await _label(instances, client, known=[], report=report)
     left = [item for item in instances if item.id not in labels]
     if left:
@@ -61,9 +64,9 @@ async def _label(
 
 
 async def _merge(names: Counter[str], client: TeacherClient, max_skills: int) -> dict[str, str]:
-    """Skill name -> category. A name in two categories stays in the first; one in none is in "other".
+    """Map skill names to categories. A name in two categories stays in the first.
 
-    So are those of the categories over `max_skills`.
+    Names in no category, and those of the categories beyond `max_skills`, are left out.
     """
     shown = [{"name": name, "count": count} for name, count in sorted(names.items())]
     answer = await client.items(

@@ -1,6 +1,6 @@
 """The skill planner: a policy turns feedback into a plan, a list of data requests.
 
-Which policies there are, and what they share, stands in `policies/`.
+The policies and their shared code are in `policies/`.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from dataenvgym.envs.types import Plan
 
 
 async def make_plan(policy: Policy, feedback: Feedback, client: TeacherClient, seed: int) -> Plan:
-    """What the policy asks for.
+    """Let the policy make a plan.
 
     Raises:
-        BudgetReachedError: a cap forbids asking the model.
+        BudgetReachedError: a cap prevents a call to the model.
         TeacherError: the model gave no usable plan, or its server cannot be reached.
     """
     return await policy.plan(feedback, client, seed)
 
 
 def no_plan(policy: Policy, reached: BudgetReachedError) -> Plan:
-    """The plan where a cap forbids asking the model: no rows, with the reason in its notes."""
+    """Return an empty plan, for when a cap prevents calls to the model; the notes give the reason."""
     return Plan(policy=policy.name, requests=[], notes=str(reached))
 
 
 def rows_asked(policy: Policy, plan: Plan) -> int:
-    """How many rows a plan asks for.
+    """Count the rows that a plan asks for.
 
     Raises:
-        TeacherError: none at all.
+        TeacherError: the plan asks for no rows.
     """
     rows = sum(request.count for request in plan.requests)
     if not rows:
-        raise TeacherError(f"plan_data: the policy {policy.name!r} asked for no rows at all")
+        raise TeacherError(f"plan_data: the policy {policy.name!r} asked for no rows")
     return rows

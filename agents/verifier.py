@@ -1,4 +1,4 @@
-"""The engine's second half: which rows may be trained on, and what is still missing from the plan."""
+"""Verifier: decide which rows may be trained on, and which rows of the plan are still missing."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class CheckedRow(NamedTuple):
 
 
 class VerificationResult(NamedTuple):
-    """Accepted rows, and rejected ones with their verdicts, the last of which failed."""
+    """Accepted rows, and rejected ones with their verdicts; the last verdict is the failed one."""
 
     accepted: list[Row]
     rejected: list[Rejected]
 
 
 async def verify(rows: Sequence[Row], context: CheckContext) -> VerificationResult:
-    """Run the configured checks, those that cost nothing first; a row ends at the first that it fails.
+    """Run the configured checks, the free ones first. A row is rejected at the first check that it fails.
 
-    A rejected row keeps all its verdicts. An accepted one keeps what checks noted of it (`Verdict.marks`) in its
-    `extra`. A row that passes the free checks enters `context.seen`, so that the next are compared with it.
+    A rejected row keeps all its verdicts. An accepted row keeps the marks of the checks (`Verdict.marks`) in its
+    `extra`. A row that passes the free checks enters `context.seen`, so that later rows are compared with it.
 
     Raises:
         ConfigError: a check needs a student or a model, and the context has none.
@@ -71,7 +71,7 @@ def _marked(judged: CheckedRow) -> Row:
 
 
 def missing(requests: Sequence[DataRequest], accepted: Sequence[Row]) -> list[DataRequest]:
-    """What the accepted rows leave of the requests: the same requests with the counts still open."""
+    """Return the requests that are not yet fulfilled, with the counts of the missing rows."""
     have = Counter(row.provenance.request for row in accepted)
     return [
         request.model_copy(update={"count": request.count - have[request.id]})

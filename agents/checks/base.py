@@ -1,4 +1,4 @@
-"""What a check is: it gives a verdict with its reason, and what it costs decides when it runs."""
+"""A check gives a verdict with a reason. Its cost decides when it runs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from dataenvgym.agents.checks.duplicate import AcceptedQuestions
 
 Cost = Literal["free", "student", "sandbox", "llm"]
-"""What a check spends, in the order in which checks run."""
+"""The resource that a check needs, in the order in which checks run."""
 
 Answers = Callable[[Sequence[str]], Awaitable[list[str]]]
-"""The student's texts for prompts, in order."""
+"""Returns the student's answers to prompts, in order."""
 
 
 @dataclass
 class CheckContext:
-    """What checks compare with and whom they ask. `seen` grows with each row that passed the free checks."""
+    """The data, models and student that checks use. `seen` grows with each row that passes the free checks."""
 
     domain: Domain
     config: CheckConfig
@@ -37,7 +37,7 @@ class CheckContext:
 
 @dataclass(frozen=True)
 class Check:
-    """A registry entry. A free check judges one row after the other (`row`), any other all at once (`rows`)."""
+    """A registry entry. A free check judges rows one by one (`row`), any other check all rows at once (`rows`)."""
 
     name: str
     cost: Cost
@@ -56,10 +56,10 @@ class Check:
 
 
 def passed(check: str) -> Verdict:
-    """The verdict on a row that passes."""
+    """Return the verdict on a row that passes."""
     return Verdict(check=check, passed=True)
 
 
 def failed(check: str, reason: str) -> Verdict:
-    """The verdict on a row that does not pass."""
+    """Return the verdict on a row that fails."""
     return Verdict(check=check, passed=False, reason=reason)

@@ -47,12 +47,11 @@ class HeldOut:
                 self._grams.setdefault(gram, []).append(index)
 
     def match(self, question: str) -> tuple[str, str] | None:
-        """(id of the held-out instance, the matching text), or None.
+        """Find a held-out instance that the question repeats; return (instance id, matching text), or None.
 
-        Two questions of which it can be told what they ask are the same when they ask the same. Else shared runs
-        of words count, when they hold every number of the one question or of the other: the fixed part of a
-        form ("what is the sum of") is no problem by itself. Of a question without numbers they must hold half
-        of its words.
+        Two questions with known identities match if the identities are equal. Otherwise shared runs of words count
+        if they contain every number of one of the two questions, because the fixed part of a form ("what is the
+        sum of") is not a problem by itself. For a question without numbers they must contain half of its words.
         """
         asks = self._identity(question)
         whole = self._whole.get(normalised(question)) or (None if asks is None else self._asked.get(asks))
@@ -76,7 +75,7 @@ class HeldOut:
 
 
 class _QuestionStats(NamedTuple):
-    """Of a question or a part of one: its numbers, and how many words it has."""
+    """The numbers and the count of words of a question or a part of one."""
 
     numbers: Counter[str]
     size: int
@@ -95,7 +94,7 @@ def _measure(tokens: Sequence[str]) -> _QuestionStats:
 
 
 def _covers(part: _QuestionStats, whole: _QuestionStats) -> bool:
-    """Whether the part holds what makes a question this one."""
+    """Tell whether the part contains every number of the question, or half of its words if it has no numbers."""
     return whole.numbers <= part.numbers if whole.numbers else 2 * part.size >= whole.size
 
 

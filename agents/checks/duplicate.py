@@ -28,7 +28,7 @@ def check_duplicate(row: Row, context: CheckContext) -> Verdict:
 
 @dataclass
 class AcceptedQuestions:
-    """The accepted questions so far, exact and by word 3-grams; MinHash (datasketch) finds the candidates."""
+    """An index of the accepted questions, exact and by word 3-grams; MinHash (datasketch) finds the candidates."""
 
     similarity: float
     _exact: dict[str, str] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class AcceptedQuestions:
     _index: Any = None
 
     def add(self, name: str, question: str) -> None:
-        """Take a row's question into the index."""
+        """Add a row's question to the index."""
         if name not in self._text:
             self._runs[name] = _runs(question)
             self._candidates().insert(name, _signature(self._runs[name]))
@@ -45,7 +45,7 @@ class AcceptedQuestions:
         self._text[name] = question
 
     def find_duplicate(self, question: str) -> tuple[str, str] | None:
-        """(row id, its question) of an accepted question that is the same or nearly so, or None."""
+        """Find an accepted question that is the same or nearly the same; return (row id, question), or None."""
         name = self._exact.get(normalised(question))
         if name is None:
             runs, numbers = _runs(question), sorted(_NUMBER.findall(question))
@@ -58,7 +58,7 @@ class AcceptedQuestions:
         if self._index is None:
             from datasketch import MinHashLSH
 
-            # Wider than what is wanted: at its own threshold MinHash finds one pair in three.
+            # A lower threshold than asked for: at the asked one MinHash finds only one pair in three.
             self._index = MinHashLSH(threshold=CANDIDATES * self.similarity, num_perm=PERMUTATIONS)
         return self._index
 

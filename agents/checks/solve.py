@@ -24,13 +24,13 @@ async def check_solve(rows: Sequence[Row], context: CheckContext) -> list[Verdic
 
 
 async def solve_rows(rows: Sequence[Row], client: TeacherClient, report: Report | None = None) -> list[Verdict]:
-    """One verdict per row: most of its solutions agree with its answer, as the task's own scorer says: the same
-    answer, or a program that passes the row's tests.
+    """Return one verdict per row: passed if most of its solutions agree with its answer.
 
-    `solve_samples` solutions are asked for each row, `solve_per_call` rows in a call, all calls at the same
-    time. A solution that a reply leaves out is no vote; a row without any vote fails, since nothing vouches
-    for it. What the majority of samples decides is self-consistency (Wang et al. 2023, arXiv 2203.11171).
-    A row that holds its solutions from an earlier check (`extra["solutions"]`) is judged by them unasked.
+    The task's own scorer decides agreement: the same answer, or a program that passes the row's tests. Each row
+    gets `solve_samples` solutions, with `solve_per_call` rows per call and all calls at the same time. A solution
+    missing from a reply is not a vote; a row without any vote fails. The majority over samples is self-consistency
+    (Wang et al. 2023, arXiv 2203.11171). A row with stored solutions from an earlier check (`extra["solutions"]`)
+    is judged by them, without a call.
     """
     config = client.config.checks
     votes = {row.id: _stored(row)[: config.solve_samples] for row in rows}
@@ -40,7 +40,7 @@ async def solve_rows(rows: Sequence[Row], client: TeacherClient, report: Report 
     faults: list[str] = []
 
     async def one(group: Sequence[Row], sample: int) -> None:
-        # Short ids of our own: a row's id would tell the model what the row is for.
+        # Short new ids: a row's own id would reveal its purpose to the model.
         names = {f"p{number}": row for number, row in enumerate(group, start=1)}
         prompt = client.prompt(
             "solve",
@@ -80,7 +80,7 @@ def _verdicts(
     domain: Domain,
     report: Report | None,
 ) -> list[Verdict]:
-    """All votes are marked together: where programs are run, at the same time."""
+    """Mark all votes together, so that programs run at the same time."""
     pairs = [(row, vote) for row in rows for vote in votes[row.id]]
     progress = stage_progress(report, "programs among the solutions")
     found = iter(domain.marks([row for row, _ in pairs], [vote for _, vote in pairs], progress))
@@ -97,7 +97,7 @@ def _verdict(row: Row, votes: Sequence[str], marks: Sequence[Mark], faults: Sequ
     reason = ""
     if not passed:
         (other, detail), _ = Counter(against).most_common(1)[0]
-        # Where programs are run the texts differ anyway, and what failed says more.
+        # The texts of programs differ anyway, so show the failed test instead.
         do = f"do not pass, e.g. {detail}" if detail else f"do not give {row.answer!r}, e.g. {other!r}"
         reason = f"{len(against)} of {len(votes)} solutions {do}"
     return Verdict(check="solve", passed=passed, reason=reason, marks={SOLUTIONS: list(votes)})

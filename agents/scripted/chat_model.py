@@ -31,9 +31,9 @@ MODEL_NAME = "scripted"
 class ScriptedChatModel(BaseChatModel):
     """A test instrument that answers the prompts of `prompts/` through the one tool bound to it.
 
-    The reply is a pure function of the messages, the asked tool and the seed (the field, and a `seed` given
-    to the call or bound, by which a caller gets another sample of the same prompt). The error rates exercise
-    what stands behind the model. Token counts are a rough estimate, a quarter of the characters.
+    The reply is a pure function of the messages, the requested tool and the seed (the field, and a `seed` given to
+    the call or bound, which gives another sample of the same prompt). The error rates exercise the code that
+    processes replies. Token counts are a rough estimate, a quarter of the characters.
     """
 
     seed: int = 0
@@ -63,7 +63,7 @@ class ScriptedChatModel(BaseChatModel):
         tool_choice: str | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """This model with tools; `tool_choice` names the one to call, else the first is called."""
+        """Bind tools to the model; `tool_choice` names the one to call, by default the first."""
         schemas = [convert_to_openai_tool(tool) for tool in tools]
         return self.bind(tools=schemas, tool_choice=tool_choice, **kwargs)
 
@@ -85,7 +85,7 @@ class ScriptedChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         await asyncio.sleep(self.delay_seconds)
-        # In a thread, since a generator's first use imports for seconds, which would freeze the event loop.
+        # In a thread, because the first use of a generator imports for seconds and would block the event loop.
         return await asyncio.to_thread(self._result, messages, kwargs)
 
     def _result(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> ChatResult:
@@ -100,7 +100,7 @@ class ScriptedChatModel(BaseChatModel):
             reply = f"The scripted model has no answer for the tool {tool!r}."
             message = AIMessage(reply, response_metadata=_metadata("stop"))
         else:
-            # The errors draw from a stream of their own: the same problems are written with and without them.
+            # Errors use a separate random stream, so that the same problems are written with and without them.
             rng = Random(f"{digest}/errors")
             reply, message = self._reply(tool, self._spoil(tool, prompt, items, rng, curriculum), digest, rng)
         shown = sum(len(text) for _, text in said) + len(json.dumps(kwargs.get("tools") or []))
@@ -116,20 +116,20 @@ class ScriptedChatModel(BaseChatModel):
         found = DOMAINS.find(self.domain).curriculum()
         if found is None:
             raise TeacherError(
-                f"the scripted model has nothing to teach in the domain {self.domain!r}, which has no "
+                f"the scripted model cannot teach the domain {self.domain!r}, which has no "
                 "curriculum.py. Name a language model in teacher.llm.model, or write a curriculum (docs/tasks.md)."
             )
         return found
 
     def _reply(self, tool: str, items: list[dict[str, Any]], digest: str, rng: Random) -> tuple[str, AIMessage]:
-        """(the text that a server would have sent, the message), broken at the asked rate."""
+        """Return (the text that a server would send, the message), malformed at the configured rate."""
         args = {"items": items}
         text, call_id = json.dumps(args), f"call_{digest[:24]}"
         if rng.random() >= self.malformed:
             call = ToolCall(name=tool, args=args, id=call_id, type="tool_call")
             return text, AIMessage("", tool_calls=[call], response_metadata=_metadata("tool_calls"))
         cut = text[: rng.randint(len(text) // 2, len(text) - 1)]
-        # Servers differ: some keep a call that cannot be read as a call, some send it as text.
+        # Servers differ: some report an unreadable call as a call, others as text.
         if rng.random() < 0.5:
             return cut, AIMessage(cut, response_metadata=_metadata("length"))
         bad = InvalidToolCall(name=tool, args=cut, id=call_id, error="cut short", type="invalid_tool_call")
@@ -138,7 +138,7 @@ class ScriptedChatModel(BaseChatModel):
     def _spoil(
         self, tool: str, prompt: str, items: list[dict[str, Any]], rng: Random, curriculum: Curriculum
     ) -> list[dict[str, Any]]:
-        """The items with the asked shares of wrong answers, duplicates, copies and omissions."""
+        """Apply the configured shares of wrong answers, duplicates, copies and omissions to the items."""
         kept: list[dict[str, Any]] = []
         copies = self.copied and tool == "submit_rows"
         errors = replies.errors_shown(prompt, curriculum) if copies else []
@@ -163,7 +163,7 @@ def _metadata(finish_reason: str) -> dict[str, Any]:
 
 
 def _asked_tool(tools: Sequence[dict[str, Any]], choice: str | dict[str, Any] | None) -> str:
-    """The name of the tool to call: the one chosen, else the first; '' when there is none."""
+    """Return the name of the tool to call: the chosen one, else the first; '' if there is none."""
     names = [str(tool["function"]["name"]) for tool in tools]
     wanted = choice.get("function", {}).get("name") if isinstance(choice, dict) else choice
     return wanted if wanted in names else (names or [""])[0]

@@ -1,7 +1,7 @@
-"""What the scripted chat model answers, whatever it teaches.
+"""Write the replies of the scripted chat model, for any curriculum.
 
 It reads the plain lines of the prompts and writes items. Rows come from the generators of a curriculum, so it can
-teach that and nothing else: for a skill that it does not know it falls back on one of its own.
+teach nothing else: for an unknown skill it falls back on one of the curriculum.
 """
 
 import re
@@ -16,15 +16,15 @@ from dataenvgym.agents.policies.budget import split
 from dataenvgym.envs.domains.base import Curriculum, Fields
 
 OTHER = "other"
-"""The label of a problem that no skill of the generators asks."""
+"""The label of a problem that belongs to no skill of the generators."""
 
 _TRIES = 200
-"""Draws in a row without a new problem after which a reply ends short."""
+"""After so many draws without a new problem, a reply ends with fewer rows than requested."""
 
 
 @dataclass
 class Line:
-    """A line of a prompt that means something: `key: value`, or an instance shown (key `Q`) with its id."""
+    """A line of a prompt that the model understands: `key: value`, or an instance (key `Q`) with its id."""
 
     key: str
     value: str
@@ -32,13 +32,13 @@ class Line:
 
 
 def items(tool: str, prompt: str, rng: Random, curriculum: Curriculum) -> list[Fields] | None:
-    """The items of a reply to `prompt` through the tool `tool`; None for a tool it does not know."""
+    """Write the items of a reply to `prompt` through the tool `tool`; None for an unknown tool."""
     writer = _WRITERS.get(tool)
     return None if writer is None else writer(read(prompt), rng, curriculum)
 
 
 def read(prompt: str) -> list[Line]:
-    """The lines of a prompt, in order. The templates indent what follows a line break within shown text."""
+    """Parse the lines of a prompt, in order. Templates indent the continuation lines of shown text."""
     lines: list[Line] = []
     for raw in prompt.split("\n"):
         if match := re.match(r"\[([^\]]+)\] Q: (.*)", raw):
@@ -60,13 +60,13 @@ def _number(lines: Sequence[Line], key: str, default: int = 0) -> int:
 
 
 def _error(lines: Sequence[Line]) -> float:
-    """1 - accuracy; a half where it is unknown."""
+    """Return 1 - accuracy; 0.5 if it is unknown."""
     value = _value(lines, "Accuracy")
     return 1 - float(value) if re.fullmatch(r"[\d.]+", value) else 0.5
 
 
 def _blocks(lines: Sequence[Line], key: str) -> list[tuple[str, list[Line]]]:
-    """(name, the lines up to the next such name) for each line with that key."""
+    """Return (name, lines up to the next such name) for each line with that key."""
     starts = [i for i, line in enumerate(lines) if line.key == key]
     return [(lines[i].value, list(lines[i + 1 : end])) for i, end in pairwise([*starts, len(lines)])]
 
@@ -76,12 +76,12 @@ def _plain(name: str) -> str:
 
 
 def _choice_by_hash(name: str, curriculum: Curriculum) -> str:
-    """One of the skills, always the same for a name: `hash` differs between processes."""
+    """Pick a skill that depends only on the name; the built-in `hash` differs between processes."""
     return list(curriculum.skills)[int(sha256(name.encode()).hexdigest(), 16) % len(curriculum.skills)]
 
 
 def _find_skill(skill: str, subskill: str, shown: Sequence[str], curriculum: Curriculum) -> str:
-    """The generator for a request: by name, else by the problems shown, else by the name's hash."""
+    """Find the generator for a request: by name, else by the problems shown, else by the name's hash."""
     for name in (_plain(skill), _plain(subskill)):
         if name in curriculum.skills:
             return name
@@ -92,7 +92,7 @@ def _find_skill(skill: str, subskill: str, shown: Sequence[str], curriculum: Cur
 
 
 def _rows(lines: Sequence[Line], rng: Random, curriculum: Curriculum) -> list[Fields]:
-    """As many new problems as asked; fewer when the skill has no more."""
+    """Write the requested number of new problems; fewer if the skill has no more."""
     subskill = _value(lines, "Subskill")
     shown = [line.value for line in lines if line.key == "Q"]
     skill = _find_skill(_value(lines, "Skill"), subskill, shown, curriculum)
@@ -118,7 +118,7 @@ def _request(skill: str, count: int, reason: str, shown: Sequence[Line]) -> Fiel
 
 
 def _skill_list_requests(blocks: list[tuple[str, list[Line]]], budget: int) -> list[Fields]:
-    """In proportion to the error, and two rows for every skill as far as the budget reaches."""
+    """Request rows in proportion to the error, and two rows per skill as far as the budget allows."""
     floor = min(2, budget // len(blocks))
     parts = split(budget - floor * len(blocks), [_error(lines) for _, lines in blocks])
     return [
@@ -134,7 +134,7 @@ def _skill_list_requests(blocks: list[tuple[str, list[Line]]], budget: int) -> l
 
 
 def _requests(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[Fields]:
-    """Per skill where skills are listed, else by the skills of the problems shown; sums to the budget."""
+    """Request rows per listed skill, else by the skills of the problems shown; the counts sum to the budget."""
     budget = _number(lines, "Row budget")
     blocks = _blocks(lines, "Skill")
     if blocks:
@@ -155,7 +155,7 @@ def _requests(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[
 
 
 def _subskills(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[Fields]:
-    """The skill's variants that are not there yet, then made-up mixtures."""
+    """Name the skill's variants that do not exist yet, then invented mixtures."""
     shown = [line.value for line in lines if line.key == "Q"]
     skill = curriculum.skills[_find_skill(_value(lines, "Skill"), "", shown, curriculum)]
     existing = {_plain(line.value) for line in lines if line.key == "Existing"}
@@ -171,7 +171,7 @@ def _labels(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[Fi
 
 
 def _categories(lines: Sequence[Line], _: Random, __: Curriculum) -> list[Fields]:
-    """Each name is its own category; with too many names the rarest share the last one."""
+    """Make each name a category; with too many names, the rarest share the last category."""
     counts = {name: _number(block, "Count") for name, block in _blocks(lines, "Name")}
     names = sorted(counts, key=lambda name: -counts[name])
     most = _number(lines, "Most categories", len(names))
@@ -183,7 +183,7 @@ def _categories(lines: Sequence[Line], _: Random, __: Curriculum) -> list[Fields
 
 
 def _actions(lines: Sequence[Line], _: Random, __: Curriculum) -> list[Fields]:
-    """The budget by error; a skill without subskills, or with mastered ones, explores, else it exploits."""
+    """Split the budget by error; a skill with no subskills, or only mastered ones, explores, others exploit."""
     blocks = _blocks(lines, "Skill")
     most = _number(lines, "Most subskills per skill", 1)
     shares = split(_number(lines, "Row budget"), [_error(block) for _, block in blocks])
@@ -209,7 +209,7 @@ def _actions(lines: Sequence[Line], _: Random, __: Curriculum) -> list[Fields]:
 
 
 def errors_shown(prompt: str, curriculum: Curriculum) -> list[Fields]:
-    """The val problems that a prompt shows as the student's errors, as rows."""
+    """Copy the val problems that a prompt shows as the student's errors, as rows."""
     rows: list[Fields] = []
     lines = read(prompt)
     for at, line in enumerate(lines):
@@ -221,14 +221,14 @@ def errors_shown(prompt: str, curriculum: Curriculum) -> list[Fields]:
 
 
 def spoiled(item: Fields, prompt: str, rng: Random, curriculum: Curriculum) -> Fields:
-    """A row, or a solution to a problem of the prompt, with a wrong answer."""
+    """Give a row, or a solution to a problem of the prompt, a wrong answer."""
     shown = {line.id: line.value for line in read(prompt) if line.key == "Q"}
     question = item.get("question") or shown.get(item.get("id", ""), "")
     return {**item, "answer": curriculum.wrong(question, item["answer"], rng)}
 
 
 def _solutions(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[Fields]:
-    """The problems that a generator asks, solved from their text; others are left out."""
+    """Solve the problems of the generators from their text; leave out others."""
     solved = ((line.id, curriculum.solve(line.value)) for line in lines if line.key == "Q")
     return [{"id": name, "solution": "", "answer": answer} for name, answer in solved if answer is not None]
 

@@ -159,7 +159,7 @@ def test_macros_of_the_users_own_stand_beside_the_packaged_ones(mine: Path) -> N
     ("file", "said"),
     [
         ("extends: shared/y\n---\n", "it can only be 'shared/x'"),
-        ("extends: shared/x\n---\nA line.\n", "'A line.' stands outside of them"),
+        ("extends: shared/x\n---\nA line.\n", "'A line.' is outside of them"),
         ("extends: shared/x\n---\n{% block rule %}\n{% endblock %}\n", "Did you mean 'rules'? Its blocks: rules"),
         ("extends: shared/x\nsystem: '{{ words.subjekt }}'\n---\n", "has no 'subjekt'. Did you mean 'subject'?"),
         ("extends: shared/x\nsytem: y\n---\n", "Did you mean 'system'?"),

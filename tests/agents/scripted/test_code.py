@@ -300,5 +300,5 @@ def test_the_domain_decides_and_no_word_of_a_prompt() -> None:
 def test_a_domain_without_a_curriculum_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DOMAINS, "bare", replace(DOMAINS["math"], name="bare", package="dataenvgym.envs.tasks"))
     bound = ScriptedChatModel(domain="bare").bind_tools([tool_schema("submit_rows")])
-    with pytest.raises(TeacherError, match=r"nothing to teach in the domain 'bare'.*curriculum"):
+    with pytest.raises(TeacherError, match=r"cannot teach the domain 'bare'.*curriculum"):
         bound.invoke([HumanMessage("Write.")])
