@@ -150,7 +150,7 @@ def whole_prompt(domain: str, name: str, overlay: Path | None = None) -> WholePr
     return WholePrompt(head, tuple(lines), source, system_source)
 
 
-def written(head: dict[str, Any], body: str) -> str:
+def prompt_text(head: dict[str, Any], body: str) -> str:
     """Return the text of a file with this front matter and body, for a person to edit."""
     keys = {key: value for key, value in head.items() if key != "system"}
     text = yaml.safe_dump(keys, sort_keys=False, allow_unicode=True, width=10_000)

@@ -1,4 +1,4 @@
-"""A person in the loop: a plan shown as a table, and the answer to it, from the terminal or a file."""
+"""A person in the loop: show a plan as a table and read the answer from the terminal or a file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUESTION = "Generate this plan? (yes, no, edit, or the path of an edited plan) "
 
 
 def add_plan(parser: argparse.ArgumentParser) -> None:
-    """Give `resume` its option `--plan`."""
+    """Add the option `--plan` of `resume`."""
     parser.add_argument(
         "--plan",
         metavar="yes|FILE",
@@ -38,20 +38,20 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
 def resume_asking(
     run_dir: Path, console: Console, given: str | None = None, *, read: Read | None = None
 ) -> Outcome:
-    """Go on with a run, showing its events, and ask the person at the terminal whenever a plan waits for a yes.
+    """Continue a run, show its events, and ask the person at the terminal whenever a plan waits for approval.
 
     Args:
         run_dir: the run folder.
-        console: where it is shown.
+        console: the console for the output.
         given: the answer to the plan that waits now: `yes` or the path of an edited plan.
-        read: shows a prompt and gives the line typed (default: `input`).
+        read: shows a prompt and returns the typed line (default: `input`).
 
     Returns:
-        The outcome, without a summary when the question was left open: nobody to ask, or a no.
+        The outcome; it has no summary if the question is still open, after a no or without a terminal.
 
     Raises:
-        RunFolderError: `given`, and no plan waits.
-        DataError: `given` is neither yes nor a plan that may be generated; the question stays open.
+        RunFolderError: `given` without a waiting plan.
+        DataError: `given` is neither yes nor a valid plan; the question stays open.
     """
     answer = None if given is None else _given(run_dir, given)
     person = read is not None or sys.stdin.isatty()
@@ -69,9 +69,9 @@ def resume_asking(
 
 
 def ask(question: Any, run_dir: Path, console: Console, read: Read) -> Any:
-    """The person's answer to a question of `approve_plan`: "yes", an edited plan as a dict, or None for a no.
+    """Ask the question of `approve_plan`; return "yes", an edited plan as a dict, or None for a no.
 
-    What cannot be used as an answer is told, and the question asked again.
+    After an invalid answer, print the reason and ask again.
     """
     from dataenvgym.envs.types import Plan
 
@@ -79,19 +79,19 @@ def ask(question: Any, run_dir: Path, console: Console, read: Read) -> Any:
     show_plan(plan, observation, console)
     while True:
         try:
-            said = read(QUESTION).strip().strip("'\"")
+            answer = read(QUESTION).strip().strip("'\"")
         except (EOFError, KeyboardInterrupt):
             console.print()
             return None
-        if said.lower() in ("no", "n"):
+        if answer.lower() in ("no", "n"):
             return None
-        if said.lower() in ("yes", "y"):
+        if answer.lower() in ("yes", "y"):
             return "yes"
-        if not said:
+        if not answer:
             continue
         try:
-            edited = _from_editor(plan, observation, run_dir) if said.lower() == "edit" else None
-            edited = edited or read_plan(Path(said).expanduser(), observation, plan)
+            edited = _from_editor(plan, observation, run_dir) if answer.lower() == "edit" else None
+            edited = edited or read_plan(Path(answer).expanduser(), observation, plan)
         except DataEnvGymError as error:
             console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
             continue
@@ -123,7 +123,7 @@ def show_plan(plan: Plan, observation: Observation, console: Console) -> None:
 
 
 def _until_asked(run_dir: Path, console: Console, answer: Any) -> tuple[Outcome, Any]:
-    """Go on until the end or the next question, which is given back; `answer` answers the one that is open."""
+    """Continue until the end or the next question; return that question. `answer`: for the question open now."""
     from dataenvgym.commands.progress import live
     from dataenvgym.runs.run import resume
 
@@ -133,7 +133,7 @@ def _until_asked(run_dir: Path, console: Console, answer: Any) -> tuple[Outcome,
         if answers:
             return answers.pop()
         asked.append(question)
-        return None  # asked once the live display is gone, which would draw over what is typed
+        return None  # asked after the live display has closed, which would overwrite the typed text
 
     with live(console) as show:
         outcome = resume(
@@ -148,7 +148,7 @@ def _given(run_dir: Path, given: str) -> Any:
     question = open_question(run_dir)
     if question is None:
         raise RunFolderError(
-            f"{run_dir} does not wait for an answer to a plan. Go on with it: dataenvgym resume {run_dir}"
+            f"{run_dir} has no plan that waits for approval. Continue it: dataenvgym resume {run_dir}"
         )
     if given.lower() in ("yes", "y"):
         return "yes"
@@ -157,16 +157,16 @@ def _given(run_dir: Path, given: str) -> Any:
 
 
 def _say_how(run_dir: Path, question: Any, console: Console) -> None:
-    """Where there is nobody to ask: the plan, and how to answer it later."""
+    """Print the plan and how to answer later, when there is no terminal."""
     from dataenvgym.envs.types import Plan
 
     plan, observation = Plan.model_validate(question["plan"]), latest_observation(run_dir)
     show_plan(plan, observation, console)
     path = write_editable(plan, observation, run_dir)
     lines = (
-        "the plan waits for a person's yes",
+        "the plan waits for approval",
         f"answer in a terminal: dataenvgym resume {run_dir}",
-        f"or say yes to it:     dataenvgym resume {run_dir} --plan yes",
+        f"or approve it:        dataenvgym resume {run_dir} --plan yes",
         f"or edit {path}, then: dataenvgym resume {run_dir} --plan {path}",
     )
     for line in lines:
@@ -186,5 +186,5 @@ def _from_editor(plan: Plan, observation: Observation, run_dir: Path) -> Plan:
         raise DataError(f"$EDITOR: {editor!r} ended with status {status}. The plan is in {path}.")
     edited = read_plan(path, observation, plan)
     if edited == plan:
-        raise DataError("the plan is unchanged; answer yes to take it as it is")
+        raise DataError("the plan is unchanged; answer yes to generate it")
     return edited

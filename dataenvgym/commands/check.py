@@ -1,4 +1,4 @@
-"""`dataenvgym check`: whether a teacher keeps its contract, without a student and without a model."""
+"""`dataenvgym check`: check that a teacher keeps its contract, without a student and a model."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class NodeRun(NamedTuple):
-    """One node's run: the state keys it gave back."""
+    """A node's run and the state keys that it returned."""
 
     node: str
     keys: tuple[str, ...]
 
 
 class CheckResult(NamedTuple):
-    """A teaching that kept the contract: its nodes in order, rows planned, accepted and rejected."""
+    """A rehearsal that kept the contract: the nodes in order, and the rows planned, accepted and rejected."""
 
     nodes: list[NodeRun]
     planned: int
@@ -30,16 +30,16 @@ class CheckResult(NamedTuple):
 
 
 def check_teacher(teacher: Any, config: EpisodeConfig) -> CheckResult:
-    """Let a teacher do the first iteration of `config` on an observation made up here, and check what it gives.
+    """Run the first iteration of a teacher on a made-up observation, and check the result.
 
-    Nothing is trained or sent: the student is taken to get every other val instance right, the model is the
+    Nothing is trained or sent: the student is assumed to get every other val instance right, and the model is the
     scripted one.
 
     Args:
         teacher: a graph, compiled or not, or a plain function from the observation to rows.
 
     Raises:
-        TeacherError: it breaks the contract; the text names the node, the key and what was expected.
+        TeacherError: the teacher breaks the contract; the text names the node, the key and what was expected.
     """
     from dataenvgym.agents.llm.loops import run_now
 
@@ -47,7 +47,7 @@ def check_teacher(teacher: Any, config: EpisodeConfig) -> CheckResult:
         return run_now(_check(teacher, config, Path(folder)))
 
 
-# A teacher's own steps; ours takes 4 and 2 more per refill round.
+# The most steps of a teacher; ours takes 4, and 2 more per refill round.
 MOST_STEPS = 200
 
 
@@ -73,8 +73,8 @@ async def _check(teacher: Any, config: EpisodeConfig, folder: Path) -> CheckResu
         raise TeacherError(f"{recorder.last}: {error}") from error
     except GraphRecursionError as error:
         raise TeacherError(
-            f"{recorder.last}: the teacher had not ended after {MOST_STEPS} steps; a node in the place of "
-            "verify_data must return `missing` and `round`, from which the next step follows"
+            f"{recorder.last}: the teacher did not end within {MOST_STEPS} steps; a node that replaces "
+            "verify_data must return `missing` and `round`, which determine the next step"
         ) from error
     finally:
         keys = dict.fromkeys(name for name in graph.channels if name.isidentifier() and name[0] != "_")
@@ -91,7 +91,7 @@ async def _check(teacher: Any, config: EpisodeConfig, folder: Path) -> CheckResu
 
 
 def _update_recorder() -> Any:
-    """Hears what each node of the graph itself returns: the graph drops keys that the state does not have."""
+    """Make a callback that records what each node returns; the graph itself drops keys that the state lacks."""
     from langchain_core.callbacks import BaseCallbackHandler
 
     class UpdateRecorder(BaseCallbackHandler):
@@ -117,9 +117,9 @@ def add_parser(commands: Commands) -> None:
     """Add the command `check`."""
     parser = commands.add_parser(
         "check",
-        help="check that a teacher of your own keeps the contract",
+        help="check that your own teacher keeps the contract",
         description="Run a teacher's first iteration on a made-up observation with the scripted model: no "
-        "student, no key, nothing is trained. Says which node gave what, or what is wrong with it.",
+        "student, no key, no training. Shows which node returned what, or what is wrong.",
         epilog="examples:\n"
         "  dataenvgym check my_teacher:graph --set structure=skill_list\n"
         "  dataenvgym check examples/plain_function.py:addition_teacher",
@@ -142,7 +142,7 @@ def _command(arguments: argparse.Namespace) -> int:
     console = Console()
     with console.status("rehearsing the first iteration"):
         found = check_teacher(teacher, config)
-    table = Table("node", "gave")
+    table = Table("node", "returned")
     for run in found.nodes:
         table.add_row(run.node, ", ".join(run.keys) or "-")
     console.print(table)

@@ -65,9 +65,9 @@ def show_estimate(estimates: Sequence[NodeEstimate], config: EpisodeConfig, cons
     table.add_section()
     table.add_row(*_estimate_cells(total), style="bold")
     console.print(table)
-    console.print("Without refill rounds and repeats; a token is taken as 4 characters.")
+    console.print("Without refill rounds and repeats; 4 characters count as a token.")
     if total.cost is None:
-        console.print("The price is not known: --set teacher.llm.price=[PROMPT,COMPLETION] (dollars per million)")
+        console.print("Unknown price: --set teacher.llm.price=[PROMPT,COMPLETION] (dollars per million)")
 
 
 def _estimate_cells(line: NodeEstimate) -> list[str]:

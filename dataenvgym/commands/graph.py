@@ -1,4 +1,4 @@
-"""`dataenvgym graph`: a graph as Mermaid text, or drawn into a file."""
+"""`dataenvgym graph`: print a graph as Mermaid text, or draw it into a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def add_parser(commands: Commands) -> None:
     """Add the command `graph`."""
     parser = commands.add_parser(
         "graph",
-        help="a graph as Mermaid text, or drawn into a file",
+        help="print a graph as Mermaid text, or draw it into a file",
         description="Print a structure's graph, or a graph of your own, as Mermaid text, or draw it into a file.",
         epilog="examples:\n"
         "  dataenvgym graph skill_tree\n"
@@ -28,10 +28,10 @@ def add_parser(commands: Commands) -> None:
         nargs="?",
         default="skill_tree",
         metavar="STRUCTURE",
-        help="open_ended, skill_list or skill_tree (the default); or a graph of yours, as module:attribute or "
+        help="open_ended, skill_list or skill_tree (the default); or your own graph, as module:attribute or "
         "file.py:attribute",
     )
-    parser.add_argument("--teacher", action="store_true", help="the teacher alone, without the episode around it")
+    parser.add_argument("--teacher", action="store_true", help="only the teacher, without the episode around it")
     parser.add_argument(
         "--out",
         type=Path,

@@ -1,4 +1,4 @@
-"""The live display of a run: a bar for the current work, a line per finished part."""
+"""The live display of a run: a progress bar for the current work, a line per finished part."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from rich.progress import (
 from dataenvgym.runs.run import Event, OnEvent
 
 QUIET = 2.0
-"""Seconds that a piece of work may take without a word."""
+"""Work shorter than this, in seconds, is not reported without a terminal."""
 
 
 @contextmanager
 def live(console: Console) -> Iterator[OnEvent]:
-    """A function that shows the events of a run on the console."""
+    """Yield a function that shows the events of a run on the console."""
     bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -63,17 +63,17 @@ def _advance(bar: Progress, task: Any, event: Event) -> None:
 
 @dataclass
 class _Piece:
-    """A piece of work of the current phase: when it was first heard of, and the last quarter that was told."""
+    """A piece of work in the current phase: its start and the last reported quarter."""
 
     began: float
     quarter: int = 0
 
 
 def _say_progress(console: Console, pieces: dict[str, _Piece], event: Event) -> None:
-    """Where there is no terminal to draw a bar on: one line for each quarter of what takes longer than a look."""
+    """Without a terminal, print a line for each quarter of work that takes longer than `QUIET`."""
     quarter = 4 * event["done"] // max(event["total"], 1)
     piece = pieces.get(event["what"])
-    if piece is None or quarter < piece.quarter:  # work of that name, again
+    if piece is None or quarter < piece.quarter:  # new work with the same name
         piece = pieces[event["what"]] = _Piece(time.monotonic())
     if not console.is_terminal and quarter > piece.quarter and time.monotonic() - piece.began > QUIET:
         piece.quarter = quarter
@@ -86,7 +86,7 @@ def _phase(event: Event) -> str:
 
 
 def _trained(event: Event) -> str:
-    """Steps, loss, speed and memory, as far as the student's trainer tells them."""
+    """Describe steps, loss, speed and memory, as far as the student's trainer reports them."""
     parts = [f"{event['steps']} steps"] if "steps" in event else []
     if "final_loss" in event:
         parts.append(f"loss {event['final_loss']:.3f}")
@@ -113,7 +113,7 @@ def _line(event: Event) -> str:
             f"(n={step['n']}), {step['rows']} rows"
         )
     if event["event"] == "waiting":
-        return "[yellow]the plan waits for a person's yes; answer it in a terminal[/yellow]"
+        return "[yellow]the plan waits for approval; answer it in a terminal[/yellow]"
     if event["event"] == "draining":
         return "[yellow]ending after the current work; once more to stop at once[/yellow]"
     if event["event"] == "interrupted":

@@ -1,4 +1,4 @@
-"""`dataenvgym prompts`: the prompts as data: listed, shown, copied for editing, checked."""
+"""`dataenvgym prompts`: list, show and check the prompts, and copy them for editing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from dataenvgym.commands.arguments import Commands
+from dataenvgym.commands.arguments import Commands, add_prompts
 from dataenvgym.envs.errors import ConfigError, TeacherError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SUFFIX, SHARED = ".jinja", "shared"
 PACKAGED = "packaged"
 UNWRAPPED = ("domain", "name", "tool", "version", "field", "required", "what")
-"""Columns of the tables that do not wrap, since they are for copying."""
+"""Columns of the tables that do not wrap, because their text is for copying."""
 EXAMPLES = """\
 examples:
   dataenvgym prompts list
@@ -30,10 +30,10 @@ examples:
 
 
 class Finding(NamedTuple):
-    """What the check found in a prompt.
+    """A finding of the check about a prompt.
 
-    `file`: "packaged", or the path in the user's folder. `kind`: a fault is a prompt that fails; something
-    unknown is a name that no node gives or asks for; a note is no mistake.
+    `file`: "packaged", or the path in the user's folder. `kind`: `fault` for a prompt that fails; `unknown` for a
+    name that no node gives or asks for; `note` for a remark that is not a mistake.
     """
 
     prompt: str
@@ -43,10 +43,10 @@ class Finding(NamedTuple):
 
 
 def check_prompts(overlay: Path | None = None) -> list[Finding]:
-    """Load and render every prompt, the packaged ones overlaid by those of the folder, with sample variables.
+    """Load and render every prompt with sample variables; prompts of the folder override the packaged ones.
 
     Raises:
-        TeacherError: the folder is absent.
+        TeacherError: the folder is missing.
     """
     from dataenvgym.agents.prompt_files import list_domains
 
@@ -57,34 +57,34 @@ def check_prompts(overlay: Path | None = None) -> list[Finding]:
 
 
 def copy_prompts(names: Iterable[str], folder: Path) -> list[Path]:
-    """Copy packaged prompts (`domain/name`; none: all) to `folder/domain/name.jinja`; returns the new files.
+    """Copy packaged prompts (`domain/name`; none: all) to `folder/domain/name.jinja`; return the new files.
 
-    A copy stands alone: it also holds what the prompt shares with other domains. `shared/name` copies the shared
-    file as it is, with its blocks; an edit of that copy changes the prompt in every domain.
+    A copy is complete: it includes the parts that the prompt shares with other domains. `shared/name` copies the
+    shared file unchanged, with its blocks; an edit of that copy changes the prompt in every domain.
 
     Raises:
         UnknownNameError: no such prompt; the text names the nearest.
-        ConfigError: a file of that name is there, and nothing was copied; or the folder cannot be written.
+        ConfigError: a file of that name exists, and nothing was copied; or the folder cannot be written.
     """
-    from dataenvgym.agents.prompt_files import MACROS, read_file, shared_files, whole_prompt, written
+    from dataenvgym.agents.prompt_files import MACROS, prompt_text, read_file, shared_files, whole_prompt
     from dataenvgym.envs.store import write_bytes
 
     def copied(domain: str, name: str) -> str:
         if domain == SHARED:
             return read_file(shared[f"{name}{SUFFIX}"])
         whole = whole_prompt(domain, name)
-        return written(whole.head, whole.body)
+        return prompt_text(whole.head, whole.body)
 
     prompts, shared = _names(None), shared_files()
     files = sorted(file for file in shared if file.endswith(SUFFIX) and file != MACROS)
     known = [*prompts, *(f"{SHARED}/{file.removesuffix(SUFFIX)}" for file in files)]
     if str(folder) in known:
-        raise ConfigError(f"{folder} is a prompt; say the folder last, e.g. prompts copy {folder} my_prompts")
+        raise ConfigError(f"{folder} is a prompt; give the folder last, e.g. prompts copy {folder} my_prompts")
     chosen = [_split(name, known) for name in list(names) or prompts]
     copies = {folder / domain / f"{name}{SUFFIX}": copied(domain, name) for domain, name in chosen}
     taken = [path for path in copies if path.exists()]
     if taken:
-        raise ConfigError(f"{taken[0]} is there already; nothing was copied. Move it away, or name other prompts")
+        raise ConfigError(f"{taken[0]} already exists; nothing was copied. Move it away, or name other prompts")
     for path, text in copies.items():
         try:
             write_bytes(path, text.encode())
@@ -108,7 +108,7 @@ def _split(prompt: str, known: Iterable[str]) -> tuple[str, str]:
 
 
 def _source(domain: str, name: str, overlay: Path | None) -> str:
-    """The path of the user's file, in the domain's folder or the shared one, or "packaged"."""
+    """Return the path of the user's file, in the domain's folder or the shared one, or "packaged"."""
     for folder in () if overlay is None else (overlay / domain, overlay / SHARED):
         if (mine := folder / f"{name}{SUFFIX}").is_file():
             return str(mine)
@@ -116,7 +116,7 @@ def _source(domain: str, name: str, overlay: Path | None) -> str:
 
 
 def _strays(overlay: Path) -> Iterator[Finding]:
-    """Files and folders of the user's that are not read, or of a domain that is not packaged."""
+    """Find files and folders of the user that are not read, or of a domain that is not packaged."""
     from dataenvgym.agents.prompt_files import list_domains
     from dataenvgym.agents.prompts import hint
     from dataenvgym.commands.prompt_samples import NAMES
@@ -125,12 +125,14 @@ def _strays(overlay: Path) -> Iterator[Finding]:
     for file in sorted(overlay.iterdir()) if overlay.is_dir() else []:
         if file.is_file() and file.suffix == SUFFIX:
             right = " or ".join(str(overlay / domain / file.name) for domain in packaged)
-            yield Finding(file.stem, str(file), "unknown", f"is not read: it must stand in a domain, as {right}")
+            yield Finding(
+                file.stem, str(file), "unknown", f"is not read: it must be in a domain's folder, as {right}"
+            )
         if not file.is_dir() or file.name.startswith(("_", ".")):
             continue
         if file.name not in (*packaged, SHARED):
             text = f"no packaged domain is called {file.name!r}.{hint(file.name, packaged)}"
-            yield Finding(file.name, str(file), "unknown", f"{text} A task of your own may name it.")
+            yield Finding(file.name, str(file), "unknown", f"{text} Your own task may use it.")
         for inner in sorted(file.iterdir()):
             name = inner.name.partition(".")[0]
             if inner.suffix != SUFFIX and name in NAMES:
@@ -156,8 +158,8 @@ def _check_domain(domain: str, overlay: Path | None) -> Iterator[Finding]:
         if name in known:
             yield from (Finding(prompt, file, kind, text) for kind, text in _check_template(template, known[name]))
         else:
-            text = f"no node of ours asks for {name!r}.{hint(name, known)}"
-            yield Finding(prompt, file, "unknown", f"{text} A node of your own may.")
+            text = f"no standard node asks for {name!r}.{hint(name, known)}"
+            yield Finding(prompt, file, "unknown", f"{text} Your own node may.")
 
 
 def _check_template(
@@ -188,7 +190,7 @@ def _check_template(
         if 0 < ends < prompt.text.count(END):
             yield (
                 "note",
-                f"a text that holds {END} ends the data early: show texts by the packaged prompts' macro text()",
+                f"a text that contains {END} ends the data early: show texts with the packaged macro text()",
             )
     unused = sorted(given - used)
     if unused:
@@ -199,7 +201,7 @@ def _check_template(
 
 
 def _tame(value: Any) -> Any:
-    """The sample without its hostile text."""
+    """Remove the hostile text from the sample."""
     from dataenvgym.commands.prompt_samples import HOSTILE
 
     if isinstance(value, dict):
@@ -210,7 +212,7 @@ def _tame(value: Any) -> Any:
 
 
 def _without_path(error: TeacherError, *paths: str) -> str:
-    """The message without the file where it is one of these; it stands in a column of its own."""
+    """Remove the file from the message if it is one of these; the table has a column for it."""
     text = str(error)
     for path in paths:
         text = text.removeprefix(f"prompt file {path}")
@@ -222,28 +224,27 @@ def add_parser(commands: Commands) -> None:
     prompts = commands.add_parser(
         "prompts",
         help="list, show, copy or check the prompts",
-        description="The prompts that the teacher's nodes send: Jinja files, one folder for all domains (shared) "
-        "and one for what each domain says differently. Files in a folder of yours take the place of the packaged "
-        "ones.",
+        description="The prompts that the teacher's nodes send are Jinja files: one folder (shared) for all "
+        "domains, and one per domain for the differences. Files in your own folder override the packaged ones.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = prompts.add_subparsers(required=True, metavar="list|show|copy|check")
 
-    listing = actions.add_parser("list", help="the prompts, and what each is for")
+    listing = actions.add_parser("list", help="list the prompts and their purposes")
     listing.set_defaults(command=_list)
 
-    show = actions.add_parser("show", help="a prompt's file, and what the model must answer")
+    show = actions.add_parser("show", help="show a prompt's file and the expected answer")
     show.add_argument("prompt", metavar="DOMAIN/NAME", help="e.g. math/generate_rows")
-    show.add_argument("--rendered", action="store_true", help="filled in with samples, as a model gets it")
+    show.add_argument("--rendered", action="store_true", help="fill in samples, as a model gets the prompt")
     show.set_defaults(command=_show)
 
-    copy = actions.add_parser("copy", help="copy packaged prompts into a folder, to be edited")
+    copy = actions.add_parser("copy", help="copy packaged prompts into a folder, for editing")
     copy.add_argument(
         "names",
         nargs="*",
         metavar="DOMAIN/NAME",
-        help="e.g. math/solve, or shared/solve to change it in every domain; without any, all of all domains",
+        help="e.g. math/solve, or shared/solve to change it in every domain; default: all prompts of all domains",
     )
     copy.add_argument("folder", type=Path, metavar="DIR", help="your folder; no file in it is overwritten")
     copy.set_defaults(command=_copy)
@@ -257,7 +258,7 @@ def add_parser(commands: Commands) -> None:
     check.set_defaults(command=_check)
 
     for action in (listing, show, check):
-        action.add_argument("--prompts", type=Path, metavar="DIR", help="your folder, over the packaged prompts")
+        add_prompts(action)
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -279,7 +280,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from dataenvgym.agents.prompt_files import whole_prompt, written
+    from dataenvgym.agents.prompt_files import prompt_text, whole_prompt
     from dataenvgym.agents.prompts import load_prompt
     from dataenvgym.commands.prompt_samples import item_fields, item_model, samples
 
@@ -287,10 +288,10 @@ def _show(arguments: argparse.Namespace) -> int:
     domain, name = _split(arguments.prompt, _names(overlay))
     known = samples(domain)
     if arguments.rendered and name not in known:
-        raise ConfigError(f"no node of ours asks for {name!r}, so there are no sample variables to render it with")
+        raise ConfigError(f"no standard node asks for {name!r}, so it has no sample variables")
     if not arguments.rendered:
         whole = whole_prompt(domain, name, overlay)
-        sys.stdout.write(written(whole.head, whole.body).rstrip() + "\n\n")
+        sys.stdout.write(prompt_text(whole.head, whole.body).rstrip() + "\n\n")
         head = load_prompt(domain, name, overlay).head
         model = item_model(head.tool, domain)
         if model is None:
@@ -316,7 +317,7 @@ def _copy(arguments: argparse.Namespace) -> int:
         f"Edit them, then:\n"
         f"  dataenvgym prompts check --prompts {folder}\n"
         f"  dataenvgym run ... --prompts {folder}\n"
-        f"Delete a file that you leave as it is: the packaged one then stands in its place.\n"
+        f"Delete the files that you do not change: the packaged ones are then used.\n"
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""What `langgraph dev` runs around the graphs: students and other live objects are freed when it stops."""
+"""The application of `langgraph dev` around the graphs; it frees students and other live objects at its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataenvgym.graphs.resources import close_all
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    """Nothing at the start; everything is freed at the end."""
+    """Free all live objects when the server stops."""
     yield
     await asyncio.to_thread(close_all)
     logging.getLogger(__name__).info("students and other live objects are freed")

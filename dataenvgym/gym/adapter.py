@@ -14,14 +14,14 @@ from dataenvgym.gym.environment import FIELDS, DataEnv
 if TYPE_CHECKING:
     import gymnasium
 
-LONGEST = 2_000  # characters of a field that the space admits; DataEnv itself takes what the checks take
+LONGEST = 2_000  # the most characters of a field in the space; DataEnv itself accepts whatever the checks accept
 
 
 def gym_env(env: DataEnv) -> gymnasium.Env[Any, Any]:
-    """`env` with spaces; it passes `gymnasium.utils.env_checker.check_env`.
+    """Add spaces to `env`; the result passes `gymnasium.utils.env_checker.check_env`.
 
-    The action is a tuple of rows, each a dict of texts: question, solution, answer, skill, and what else a row of
-    the domain has (code: `starter`, and `tests` as JSON, `[{"input": "1", "output": "2"}]`). The observation
+    The action is a tuple of rows, each a dict of texts: question, solution, answer, skill, and the other fields of
+    a row of the domain (code: `starter`, and `tests` as JSON, `[{"input": "1", "output": "2"}]`). The observation
     holds numbers between 0 and 1: `accuracy` (1,), `skills` (k,) in the order of `env.unwrapped.skills`, and
     `used`, the share of iterations done. `info["observation"]` is the whole observation.
 
@@ -75,7 +75,7 @@ def gym_env(env: DataEnv) -> gymnasium.Env[Any, Any]:
 
 
 def _decoded(row: Mapping[str, str], env: DataEnv) -> dict[str, Any]:
-    """The row with its JSON read; text that is none is left to the checks, which say what is wrong with it."""
+    """Parse the JSON fields of a row. Invalid JSON is passed on; the checks reject it."""
     return {name: _value(text) if env.row_fields.get(name) else text for name, text in row.items()}
 
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 State = Literal["ok", "missing", "absent"]
 GIB = 2**30
-# What the default episode needs beside its packages.
+# The requirements of the default episode beside its packages.
 LEAST_MEMORY, LEAST_DISK = 3 * GIB, 2 * GIB
 PYTHON = (3, 11)
-# (package, module, what it is for, how it is installed): none of it is needed by the defaults.
+# (package, module, purpose, install command): the defaults need none of these.
 OPTIONAL = (
     ("ray", "ray", "sweeps and student replicas on many GPUs and machines", "pip install 'dataenvgym[ray]'"),
     ("vllm", "vllm", "student.engine=vllm; may be in another environment", "pip install 'dataenvgym[vllm]'"),
@@ -35,7 +35,7 @@ OPTIONAL = (
 
 
 class Check(NamedTuple):
-    """One finding. `missing`: the defaults need it; `absent`: an option needs it; `fix`: what to type."""
+    """One finding. `missing`: the defaults need it; `absent`: an option needs it; `fix`: the command to type."""
 
     group: str
     name: str
@@ -49,8 +49,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor",
         help="report what this machine can train and serve, and what is missing",
-        description="Look at this machine: processor, memory, GPUs, packages, keys, the sandbox; and say which "
-        "sizes of student it can train and serve. The exit status is 1 if the defaults lack something.",
+        description="Examine this machine (processor, memory, GPUs, packages, keys, the sandbox), and report "
+        "which sizes of student it can train and serve. The exit status is 1 if the defaults lack something.",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(command=run_doctor)
@@ -105,7 +105,7 @@ def _basics(memory: int) -> Iterator[Check]:
     yield Check("basics", "memory", "ok" if enough else "missing", f"{memory / GIB:.1f} GiB; {least}")
     folder = cache_dir()
     free = hardware.disk(folder)
-    fix = "set DATAENVGYM_CACHE to a folder with more room"
+    fix = "set DATAENVGYM_CACHE to a folder with more space"
     roomy, open_ = free >= LEAST_DISK, hardware.writable(folder)
     detail = f"{folder}: {free / GIB:.0f} GiB free{'' if open_ else ', and it cannot be written'}"
     good = roomy and open_
@@ -200,7 +200,7 @@ def _tools() -> Iterator[Check]:
         hardware.run([bwrap, "--ro-bind", "/", "/", "--unshare-all", "--proc", "/proc", "--dev", "/dev", "true"])
         is None
     ):
-        detail = f"{purpose}; it is installed and does not work here: user namespaces are forbidden"
+        detail = f"{purpose}; it is installed but does not work here: user namespaces are forbidden"
         fix = "allow them (sysctl kernel.unprivileged_userns_clone=1), or task.options.sandbox=rlimits"
         yield Check("tools", "bubblewrap", "absent", detail, fix)
     else:

@@ -14,8 +14,8 @@ GIB = 2**30
 STYLES = {"ok": "green", "missing": "bold red", "absent": "yellow"}
 TITLES = {
     "basics": "basics",
-    "packages": "packages that are needed",
-    "optional": "packages for more",
+    "packages": "required packages",
+    "optional": "optional packages",
     "keys": "keys of teachers' models (the scripted teacher needs none)",
     "tools": "programs",
 }
@@ -25,7 +25,7 @@ USES = {"lora": "LoRA", "full": "full", "serve": "serve"}
 def show(found: dict[str, Any]) -> None:
     """Print the findings as tables."""
     console, machine = Console(), found["machine"]
-    bf16 = {True: "with", False: "without", None: "it is not known whether with"}[machine["bf16"]]
+    bf16 = {True: "with", False: "without", None: "unknown whether with"}[machine["bf16"]]
     console.print(Text(f"{machine['cpu']}, {machine['cores']} cores, {bf16} instructions for bfloat16"))
     memory = f"{machine['memory'] / GIB:.1f} GiB of memory, {machine['memory_free'] / GIB:.1f} available"
     console.print(Text(f"{memory}; {machine['system']}; torch for {machine['torch']}"))
@@ -39,18 +39,18 @@ def show(found: dict[str, Any]) -> None:
     for group, title in TITLES.items():
         checks = [check for check in found["checks"] if check["group"] == group]
         if group == "packages" and all(check["state"] == "ok" for check in checks):
-            console.print(Text(f"\n{title}: all {len(checks)} are there"))
+            console.print(Text(f"\n{title}: all {len(checks)} are installed"))
         else:
             console.print(_checks(title, checks))
     console.print(_sizing(found["sizing"]))
     missing = [check["name"] for check in found["checks"] if check["state"] == "missing"]
-    text = f"the defaults lack: {', '.join(missing)}" if missing else "the defaults have all they need"
+    text = f"the defaults lack: {', '.join(missing)}" if missing else "the defaults have everything they need"
     console.print(Text(text, "bold red" if missing else "bold green"))
 
 
 def _checks(title: str, checks: Sequence[dict[str, Any]]) -> Table:
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left")
-    for column in ("what", "", "detail", "to have it"):
+    for column in ("what", "", "detail", "to install or set it"):
         table.add_column(column)
     for check in checks:
         state = Text({"ok": "yes", "missing": "missing", "absent": "no"}[check["state"]], STYLES[check["state"]])
@@ -70,9 +70,7 @@ def _sizing(lines: Sequence[dict[str, Any]]) -> Table:
         mine = [line for line in lines if line["student"] == name]
         cells = [_cell([line["devices"][number] for line in mine]) for number in range(len(devices))]
         table.add_row(Text(f"{name} ({mine[0]['weights']:g} B)"), Text(mine[0]["paper"]), *cells)
-    table.caption = (
-        "green: fits. An estimate, see docs/scaling.md; on a CPU the larger ones fit long before they are fast"
-    )
+    table.caption = "green: fits. An estimate, see docs/scaling.md; on a CPU the larger models fit but are slow"
     return table
 
 

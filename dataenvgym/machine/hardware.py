@@ -12,12 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-# Instructions with which bfloat16 is fast on a CPU, by the names of Linux.
+# Instructions that make bfloat16 fast on a CPU, by their Linux names.
 BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 class Cpu(NamedTuple):
-    """`cores`: those that this process may use. `bf16`: whether there are instructions for it; None: not known."""
+    """A processor. `cores`: usable by this process. `bf16`: whether it has such instructions; None: unknown."""
 
     name: str
     cores: int
@@ -25,7 +25,7 @@ class Cpu(NamedTuple):
 
 
 class Gpu(NamedTuple):
-    """`memory`, `free`: bytes."""
+    """A GPU. `memory`, `free`: bytes."""
 
     name: str
     memory: int
@@ -90,7 +90,7 @@ def gpus() -> tuple[list[Gpu], str]:
             return found, "nvidia-smi"
     if not torch_build() or torch_build() == "cpu":
         return [], "no nvidia-smi" if program is None else "nvidia-smi finds none"
-    import torch  # slow, and only where a GPU may be that nvidia-smi does not know
+    import torch  # slow, so only if there may be a GPU that nvidia-smi does not know
 
     if not torch.cuda.is_available():
         return [], "torch finds none"

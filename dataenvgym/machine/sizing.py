@@ -4,16 +4,16 @@ For a student with P weights, L layers of width h and V words, b bytes per weigh
 micro-batch:
 
 - weights: b P
-- what training keeps of each weight that it changes (all, or those of the adapter): 16 bytes with Adam in mixed
-  precision, 2 for the weight, 2 for its gradient, 12 for the fp32 copy and the two moments (Rajbhandari et al.
-  2020, "ZeRO", arXiv 1910.02054, section 3.1); in fp32 as many
-- activations, counted as Korthikanti et al. 2022 (arXiv 2205.05198) do, without the attention scores, which
-  neither SDPA nor FlashAttention keeps: with gradient checkpointing b t h L, and for one layer b t (6 h + 2 q +
-  2 k + 4 f), q, k and f being the widths of all query heads, all key heads and the feed-forward; without it,
-  that for all layers
+- training state per trained weight (all weights, or those of the adapter): 16 bytes with Adam in mixed precision,
+  2 for the weight, 2 for its gradient, 12 for the fp32 copy and the two moments (Rajbhandari et al. 2020, "ZeRO",
+  arXiv 1910.02054, section 3.1); the same in fp32
+- activations, counted as in Korthikanti et al. 2022 (arXiv 2205.05198), without the attention scores, which
+  neither SDPA nor FlashAttention keeps: with gradient checkpointing b t h L, plus b t (6 h + 2 q + 2 k + 4 f) for
+  one layer, where q, k and f are the widths of all query heads, all key heads and the feed-forward; without
+  checkpointing, the latter for all layers
 - logits: (b + 8) V per token of a completion, for the logits, their fp32 copy and its gradient
 - serving: b P, and a key-value cache of 2 b k L per token (Pope et al. 2022, arXiv 2211.05102)
-- on a GPU 1 GiB for its context; and a tenth of all the rest for what fragmentation wastes
+- on a GPU 1 GiB for its context; and a tenth of all the rest for fragmentation
 
 Estimates: a run may need a fifth more or less. Sizes are in GiB.
 """
@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple
 GIB = 2**30
 CONTEXT, FRAGMENTED = 1 * GIB, 1.1
 TRAINED_BYTES = 16
-# What is sized: 4 rows of 1,024 tokens at once, half of them completions; 32 answers of 1,024 tokens at once.
+# The sizes assumed: 4 rows of 1,024 tokens at once, half of them completions; 32 answers of 1,024 tokens at once.
 TRAIN_TOKENS, COMPLETIONS, SERVE_TOKENS = 4 * 1024, 0.5, 32 * 1024
 LORA_RANK = 16
 

@@ -1,1 +1,1 @@
-"""Reports of a run: tables, a page, drawings of its graphs."""
+"""Reports of a run: tables, an HTML page, and drawings of graphs."""

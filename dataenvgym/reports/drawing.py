@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from langchain_core.runnables.graph import Edge, Graph
 
 SUFFIXES = (".svg", ".png", ".mmd")
-# Verdana is as wide as DejaVu Sans, and what else a viewer may take is narrower: labels fit their boxes.
+# Verdana is as wide as DejaVu Sans, and other fallback fonts are narrower, so labels fit their boxes.
 FONT = "DejaVu Sans,Verdana,sans-serif"
 INK, LINE, FRAME = "#1f2937", "#64748b", "#94a3b8"
 _TEXT = {"fontname": FONT, "fontcolor": INK}
@@ -38,7 +38,7 @@ ENDS = {"__start__": "start", "__end__": "end"}
 PNG_DPI = 144
 
 
-# A Linux machine may have no font at all, as in containers: then the one that matplotlib brings along is taken.
+# A Linux machine, e.g. a container, may have no fonts; the font of matplotlib is used then.
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts")
 FONT_SETTINGS = "FONTCONFIG_FILE"
 
@@ -81,7 +81,7 @@ def _own(name: str) -> Graph:
         )
     try:
         return _seen(compiled(found, "skill_tree"))
-    except ValueError as error:  # LangGraph's word for a graph without an entry, with unknown nodes, ...
+    except ValueError as error:  # LangGraph's error for a graph without an entry, with unknown nodes, ...
         raise ConfigError(f"{name} does not compile: {error}") from error
 
 

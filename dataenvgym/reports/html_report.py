@@ -14,7 +14,7 @@ from dataenvgym.reports.report import REPORT, facts, headline, interval, lost_mu
 from dataenvgym.runs.manifest import MANIFEST
 
 TEMPLATE = "report.html.jinja"
-# How much of each iteration the page shows; the rest is named with its file.
+# The most entries that the page shows per iteration; for the rest it names the file.
 REQUESTS, ROWS, REJECTED, ERRORS = 40, 8, 12, 6
 TEXT = 2_000  # characters of one text
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 280, 48, 690, 14, 240  # of the curve, in pixels
@@ -98,7 +98,7 @@ def _curve(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 def _heat(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Tabulate validation accuracy and added rows per skill and iteration. Skills are those of the base's answers;
-    a skill that only rows have (a teacher's own) stands below them, without an accuracy."""
+    below them are skills that only rows have (invented by a teacher), without an accuracy."""
     val, added = summary["val"], [{}, *(line["skills"] for line in summary["rows"])]
     skills = sorted({name for point in val for name in point["skills"]})
     own = sorted({name for counts in added for name in counts} - {*skills})

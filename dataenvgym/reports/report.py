@@ -16,7 +16,7 @@ from dataenvgym.envs.stats import wilson
 from dataenvgym.envs.types import Interval
 
 REPORT = "report.html"
-# A skill that lost more than this on the test split is pointed out.
+# The report lists skills that lost more than this on the test split.
 LOSS = 0.10
 
 
@@ -28,10 +28,10 @@ def show(summary: dict[str, Any], run_dir: Path, console: Console) -> None:
     console.print(_skills(summary))
     for line in facts(summary):
         console.print(line, highlight=False)
-    console.print(Text(f"everything lies in {run_dir}"), soft_wrap=True)
-    console.print(Text(f"as a page: {run_dir / REPORT}"), soft_wrap=True)
+    console.print(Text(f"all files are in {run_dir}"), soft_wrap=True)
+    console.print(Text(f"HTML report: {run_dir / REPORT}"), soft_wrap=True)
     if "budget" in summary["stop_reason"]:
-        more = f"a larger budget goes on from here: dataenvgym resume {run_dir} --set budget.KEY=VALUE"
+        more = f"continue with a larger budget: dataenvgym resume {run_dir} --set budget.KEY=VALUE"
         console.print(Text(more), soft_wrap=True)
 
 

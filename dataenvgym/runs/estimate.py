@@ -16,12 +16,12 @@ from dataenvgym.graphs.rehearsal import offline, rehearsed_input
 from dataenvgym.graphs.resources import task_of
 from dataenvgym.graphs.teacher import build_teacher
 
-# Nodes whose replies are rows or solutions; their length is that of the task's own train instances.
+# Nodes whose replies are rows or solutions; their length is estimated from the task's train instances.
 WRITERS = ("generate_data", "verify_data")
 
 
 class NodeEstimate(NamedTuple):
-    """What one node asks in a whole episode. `cost`: US dollars, null when the model's price is unknown."""
+    """The use of the model by one node in a whole episode. `cost`: US dollars; null if the price is unknown."""
 
     node: str
     calls: int
@@ -31,11 +31,11 @@ class NodeEstimate(NamedTuple):
 
 
 def estimate(config: EpisodeConfig) -> list[NodeEstimate]:
-    """Per node that asks the model, what the whole episode needs; nothing is sent anywhere.
+    """Estimate the calls of a whole episode per node that asks the model; nothing is sent.
 
     The teacher runs its first iteration on this machine, with the real prompts and the scripted model, for a
-    student that gets every other val instance right; each iteration is taken to be like it. Refill rounds,
-    repeats after an unusable reply and replies from the cache are not in it. Tokens are characters over
+    student that gets every other val instance right; the other iterations are assumed equal. Refill rounds,
+    repeats after an unusable reply and replies from the cache are not included. Tokens are characters divided by
     `CHARACTERS_PER_TOKEN`.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -56,7 +56,7 @@ def estimate(config: EpisodeConfig) -> list[NodeEstimate]:
 
 
 def _iterations(config: EpisodeConfig) -> int:
-    """Iterations until the row budget ends the episode, or all of them."""
+    """Count the iterations until the row budget ends the episode."""
     budget = config.budget
     if budget.rows is None:
         return budget.iterations

@@ -42,8 +42,8 @@ def fork(
 
     Args:
         parent: the run to start from.
-        at: the first iteration of the fork's own, 1 or more.
-        plan: YAML or JSON of a plan, which replaces the planner's own in that iteration.
+        at: the first iteration that the fork runs itself, 1 or more.
+        plan: a YAML or JSON file with a plan, which replaces the planner's in that iteration.
         overrides: `key=value` changes from that iteration on: `budget.*`, `teacher.*` and `approve`.
         out: the new folder; None: beside the parent, `<parent>-at<iteration>`.
 
@@ -52,7 +52,7 @@ def fork(
 
     Raises:
         ConfigError: a change of a key that shared results depend on, or a budget that ends the run before `at`.
-        DataError: `plan` cannot be generated.
+        DataError: `plan` is not a valid plan.
         RunFolderError: the parent is not a run, in use, damaged or has not reached `at`; or `out` is taken.
     """
     from dataenvgym.agents.llm.loops import run_now
@@ -171,7 +171,7 @@ async def _values_before(run_dir: Path, config: EpisodeConfig, at: int) -> dict[
 
 
 def _observation(parent: Path, config: EpisodeConfig, values: dict[str, Any]) -> Observation:
-    """What the parent's teacher was shown, with the budget of the fork."""
+    """Read the observation of the parent's teacher, and set the budget of the fork in it."""
     from dataenvgym.envs.observation import Observation
     from dataenvgym.envs.store import Store
     from dataenvgym.graphs.episode import budget_left
@@ -256,13 +256,13 @@ def _timed_before(records: Iterator[dict[str, Any]], at: int) -> Iterator[dict[s
         done += last in ends and node not in ends
         if done == at:
             return
-        if node != "finish":  # the parent's own test, where it had ended and went on later
+        if node != "finish":  # the parent's own test, if it had ended and was continued
             yield record
         last = node
 
 
 async def _write_values(run_dir: Path, config: EpisodeConfig, values: dict[str, Any]) -> None:
-    """The first checkpoint of the fork: the next node is `teach`."""
+    """Write the first checkpoint of the fork; the next node is `teach`."""
     from dataenvgym.runs.folder import CHECKPOINTS
     from dataenvgym.runs.run import THREAD, episode_graph
 

@@ -55,15 +55,15 @@ def latest_observation(run_dir: Path) -> Observation:
 
 
 def read_plan(path: Path, observation: Observation, asked: Plan | None = None) -> Plan:
-    """A plan that a person wrote, in YAML or JSON, checked against what may be asked for.
+    """Read and check a plan that a person wrote in YAML or JSON.
 
-    Only the requests need be written, as a list or under `requests`, and without `id`; the rest is that of
-    `asked`. In the skill tree the allocations in `actions` are made to follow the requests.
+    Only the requests are required, as a list or under `requests`, without `id`; the rest comes from `asked`. In
+    the skill tree the allocations in `actions` are adapted to the requests.
 
     Args:
         path: the file.
-        observation: of the iteration that the plan is for: its budget, skills and instances.
-        asked: the plan that it is to replace.
+        observation: the observation of the plan's iteration, with its budget, skills and instances.
+        asked: the plan that this one replaces.
 
     Raises:
         DataError: not a plan, more rows than the budget or none, an unknown skill or exemplar; the text says
@@ -144,12 +144,12 @@ def _faults(plan: Plan, observation: Observation, asked: Plan | None) -> Iterato
     """Yield the reasons why a plan cannot be generated."""
     rows, budget = sum(request.count for request in plan.requests), observation.budget
     if rows > budget:
-        yield f"{rows} rows are asked for; iteration {observation.iteration} may have {budget}"
+        yield f"the plan asks for {rows} rows; iteration {observation.iteration} may have {budget}"
     if not rows:
-        yield "no rows are asked for; to generate nothing, answer no"
+        yield "the plan asks for no rows; to generate nothing, answer no"
     ids = [request.id for request in plan.requests]
     for name in sorted({name for name in ids if ids.count(name) > 1}):
-        yield f"two requests have the id {name!r}; leave it out, and one is given"
+        yield f"two requests have the id {name!r}; leave it out to get a new one"
     skills = _skills(observation, asked)
     instances = {item.id for item in observation.predictions} | {item.id for item in observation.exemplars}
     instances |= {name for request in asked.requests for name in request.exemplars} if asked else set()

@@ -25,16 +25,16 @@ UNKNOWN = Provenance(iteration=0, request="file", model="", prompt="", prompt_ha
 
 
 def read_rows(path: Path) -> tuple[list[Row], list[Rejected]]:
-    """The rows of a JSONL file, and its lines that are none, with reasons.
+    """Read the rows of a JSONL file, and its invalid lines with reasons.
 
-    A line is a row of a run, a record of rejected.jsonl (its row, with what checks noted of it), or any object
-    with `question` and `answer`; what else a row has gets a default.
+    A line is a row of a run, a record of rejected.jsonl (its row, with the marks of the checks), or any object
+    with `question` and `answer`; other fields get a default.
 
     Raises:
         DataError: the file cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")  # a text may hold U+2028
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")  # a text may contain U+2028
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     rows: list[Row] = []
@@ -56,10 +56,9 @@ async def verify_file(
 ) -> VerificationResult:
     """Run the config's checks on the rows of a file.
 
-    `run_dir`: a run whose response cache answers what was asked before and takes in what is
-    asked now; nothing is written into its ledger.
-    Rows that hold their solutions (`solve` stores them) are not solved again. The check `student` asks the
-    config's student as it is before any training.
+    `run_dir`: a run whose response cache answers repeated calls and stores new ones; its ledger does not change.
+    Rows with stored solutions (from `solve`) are not solved again. The check `student` asks the config's student
+    before any training.
     """
     rows, broken = read_rows(path)
     task, teacher = task_of(config), config.teacher
@@ -84,7 +83,7 @@ async def verify_file(
 
 
 def write_verified(found: VerificationResult, out: Path) -> None:
-    """`accepted.jsonl` and `rejected.jsonl` in the folder `out`."""
+    """Write `accepted.jsonl` and `rejected.jsonl` into the folder `out`."""
     store = Store(out)
     store.save("accepted.jsonl", found.accepted)
     store.save("rejected.jsonl", found.rejected)
@@ -94,8 +93,8 @@ def _row(data: Any, name: str) -> Row:
     if not isinstance(data, dict):
         raise TypeError(f"a row is a JSON object, this is {type(data).__name__}")
     if isinstance(data.get("row"), dict):
-        noted = {k: v for verdict in data.get("verdicts", []) for k, v in verdict.get("marks", {}).items()}
-        data = {**data["row"], "extra": {**data["row"].get("extra", {}), **noted}}
+        marks = {k: v for verdict in data.get("verdicts", []) for k, v in verdict.get("marks", {}).items()}
+        data = {**data["row"], "extra": {**data["row"].get("extra", {}), **marks}}
     known = {key: value for key, value in data.items() if key in Row.model_fields}
     extra = {key: value for key, value in data.items() if key not in Row.model_fields}
     given = {"id": name, "solution": "", "skill": "", "provenance": UNKNOWN, **known}

@@ -21,7 +21,7 @@ TICK = 0.1
 # Returns how many stop signals came: 0 continue, 1 end after the current work, 2 end at once.
 Stop = Callable[[], int]
 Change = tuple[str, EpisodeStatus] | None
-"""(name of an episode, its status), or None when nothing has happened for a moment."""
+"""(name of an episode, its status), or None if no episode ended since the last one."""
 
 
 class _Running(NamedTuple):
@@ -86,10 +86,10 @@ def _start(episode: Episode, out: Path, jobs: int) -> _Running:
             stderr=file,
             text=True,
             env=environment,
-            start_new_session=True,  # Ctrl-C reaches the sweep alone, which then ends its episodes
+            start_new_session=True,  # Ctrl-C reaches only the sweep, which then ends its episodes
         )
     assert process.stdin is not None  # noqa: S101  a pipe was asked for
-    with suppress(BrokenPipeError):  # it has died already; how, its exit status says
+    with suppress(BrokenPipeError):  # it has died already; its exit status tells how
         process.stdin.write(episode.config.model_dump_json() + "\n")
         process.stdin.flush()  # left open: the episode stops when it is closed
     return _Running(process, result)
@@ -121,5 +121,5 @@ def _death(code: int) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    often = ", often for want of memory" if -code == signal.SIGKILL else ""
+    often = ", often because memory ran out" if -code == signal.SIGKILL else ""
     return f"was ended by {name}{often}"

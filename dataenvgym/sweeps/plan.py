@@ -131,7 +131,7 @@ def expand(sweep: Sweep) -> list[Episode]:
     chosen = [settings for grid in grids for settings in combinations(grid)]
     known = {key for key, _, _ in describe()}
     for key in dict.fromkeys(key for settings in chosen for key in settings):
-        if key not in known and not key.startswith("task.options."):  # these are the task's, and judged with it
+        if key not in known and not key.startswith("task.options."):  # options of the task, which checks them
             raise UnknownNameError("config key", key, known)
     configs: dict[str, tuple[dict[str, Any], EpisodeConfig]] = {}
     faults: list[str] = []

@@ -108,7 +108,7 @@ def sweep(
         ConfigError: an invalid sweep or config; the text names the episodes.
         UnknownNameError: an unknown key; the text names the nearest.
         RunFolderError: a folder of the sweep holds something else, or another process is running the sweep.
-        MissingDependencyError: Ray is asked for and absent.
+        MissingDependencyError: Ray is requested but not installed.
     """
     from dataenvgym.envs.store import write_bytes
     from dataenvgym.runs.folder import SUMMARY, locked

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataenvgym.agents import prompt_files
-from dataenvgym.agents.prompt_files import list_domains, list_prompts, whole_prompt, written
+from dataenvgym.agents.prompt_files import list_domains, list_prompts, prompt_text, whole_prompt
 from dataenvgym.agents.prompts import load_prompt
 from dataenvgym.commands.prompt_samples import NAMES, samples
 from dataenvgym.envs.domains.base import DOMAINS
@@ -83,7 +83,7 @@ def test_a_domain_of_another_package_brings_its_own_prompts(
 def test_a_copy_stands_alone_and_says_the_same(domain: str, name: str, tmp_path: Path) -> None:
     whole = whole_prompt(domain, name)
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / f"{name}.jinja").write_text(written(whole.head, whole.body))
+    (tmp_path / "other" / f"{name}.jinja").write_text(prompt_text(whole.head, whole.body))
     copied, packaged = load_prompt("other", name, tmp_path), load_prompt(domain, name)
     assert copied.head == packaged.head and "{{ words." not in copied.body and "% block" not in copied.body
     for variables in (samples(domain)[name].bare, samples(domain)[name].full):

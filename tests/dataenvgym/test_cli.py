@@ -177,7 +177,7 @@ def test_run_shows_the_outcome(cli: Cli, small: Small, tmp_path: Path) -> None:
     ):
         assert said in out
     assert f"run folder: {out_dir}\n" in out, "in one line, to be copied"
-    assert f"everything lies in {out_dir}\n" in out
+    assert f"all files are in {out_dir}\n" in out
     status, shown, _ = cli("show", out_dir)
     assert status == 0
     assert shown.strip() in out

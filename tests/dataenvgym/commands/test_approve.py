@@ -135,8 +135,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "a missing key": ([{"skill": "chain"}], "requests.0.count: Field required"),
     "a wrong type": ([{"skill": "chain", "count": "many"}], "requests.0.count: Input should be a valid integer"),
     "an unknown key": ([{"skill": "chain", "count": 1, "rows": 1}], "requests.0.rows: Extra inputs"),
-    "too many rows": ([{"skill": "chain", "count": 13}], "13 rows are asked for; iteration 1 may have 12"),
-    "no rows": ([{"skill": "chain", "count": 0}], "no rows are asked for"),
+    "too many rows": ([{"skill": "chain", "count": 13}], "the plan asks for 13 rows; iteration 1 may have 12"),
+    "no rows": ([{"skill": "chain", "count": 0}], "the plan asks for no rows"),
     "an unknown skill": ([{"skill": "chian", "count": 1}], "unknown skill 'chian'. Did you mean 'chain'?"),
     "an unknown instance": ([{"skill": "chain", "count": 1, "exemplars": ["x/1"]}], "no instance 'x/1'"),
     "an id twice": ([{"id": "a", "skill": s, "count": 1} for s in ("chain", "double")], "have the id 'a'"),
@@ -271,7 +271,7 @@ def test_without_a_terminal_the_run_stops_and_says_how_to_answer(cli: Cli, small
 
     status, _, err = cli("resume", run_dir, "--plan", "yes")
     assert status == 1
-    assert "does not wait for an answer" in err
+    assert "has no plan that waits for approval" in err
 
 
 def test_one_answer_is_for_one_plan(cli: Cli, small: Small, tmp_path: Path) -> None:

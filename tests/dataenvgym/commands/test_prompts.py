@@ -234,7 +234,7 @@ def test_a_copy_overwrites_nothing_and_then_copies_nothing(cli: Cli, mine: Path)
     edit(mine, "Attempt:", "Try number:")
     for names in ([], ["math/label_skills", "math/solve"]):
         status, _, err = cli("prompts", "copy", *names, mine)
-        assert status == 1 and "mine/math/solve.jinja is there already" in err
+        assert status == 1 and "mine/math/solve.jinja already exists" in err
     assert [path.name for path in mine.rglob("*.jinja")] == ["solve.jinja"]
     assert "Try number:" in (mine / "math" / "solve.jinja").read_text()
 

@@ -280,7 +280,7 @@ def test_what_cannot_be_forked(arguments: list[Any], said: str, cli: Cli, parent
 
 
 def test_a_plan_beyond_the_budget_of_the_fork(parent: Path, edited: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataEnvGymError, match="5 rows are asked for; iteration 1 may have 4"):
+    with pytest.raises(DataEnvGymError, match="the plan asks for 5 rows; iteration 1 may have 4"):
         fork(parent, 1, plan=edited, overrides=["budget.rows_per_iteration=4"], out=tmp_path / "fork")
 
 
