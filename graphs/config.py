@@ -49,7 +49,7 @@ class BudgetConfig(Section):
 class EpisodeConfig(Section):
     """Everything that defines an episode; saved in the run folder as config.yaml."""
 
-    # `langgraph_nodes`: the nodes at which LangGraph Studio offers the field; `examples`: what it may suggest.
+    # `langgraph_nodes`: the nodes at which LangGraph Studio offers the field; `examples`: its suggestions.
 
     task: TaskConfig = Field(
         default_factory=TaskConfig, description="The benchmark.", json_schema_extra={"langgraph_nodes": ["reset"]}
@@ -98,7 +98,7 @@ class EpisodeConfig(Section):
     )
 
     def student_config(self) -> StudentConfig:
-        """The section `student`, with the task's own lengths where it does not say."""
+        """Return the section `student`, with the task's lengths where it sets none."""
         spec, student = TASKS.find(self.task.name), self.student
         lengths = {"max_new_tokens": student.generation.max_new_tokens or spec.answer_tokens}
         rows = {"max_length": student.train.max_length or spec.row_tokens}
@@ -110,12 +110,12 @@ class EpisodeConfig(Section):
         )
 
     def policy_name(self) -> str:
-        """The planning policy in force, defaults resolved."""
+        """Return the name of the planning policy, with defaults resolved."""
         return find_policy(self.structure, self.teacher.policy, self.state).name
 
 
 def config_for(structure: Structure) -> type[EpisodeConfig]:
-    """The config's schema with another structure as its default: the context of that structure's graph."""
+    """Make a config schema with another default structure, as the context of that structure's graph."""
     return create_model(
         f"{structure.title().replace('_', '')}Config",
         __base__=EpisodeConfig,
@@ -124,7 +124,7 @@ def config_for(structure: Structure) -> type[EpisodeConfig]:
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> EpisodeConfig:
-    """The config of a YAML file (None: all defaults) with `key.sub=value` overrides on top.
+    """Load the config from a YAML file (None: all defaults) and apply `key.sub=value` overrides.
 
     Raises:
         ConfigError: an unreadable file, an unknown key, a wrong type or range; the text names each key.
@@ -148,10 +148,10 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> EpisodeConf
 
 
 def parse_config(data: Mapping[str, Any], source: str = "config") -> EpisodeConfig:
-    """Validate a mapping as a config; names that only registries know (task, student, policy, check) too.
+    """Validate a mapping as a config, including the names in registries (task, student, policy, check).
 
-    What it names under `imports` is run before, so that it can register them. A config that comes over the network
-    (Studio) does not pass here: nothing is imported for it.
+    The modules under `imports` run first, so that they can register names. A config that comes over the network
+    (Studio) is not parsed here, so nothing is imported for it.
     """
     try:
         config = EpisodeConfig.model_validate(dict(data))
@@ -168,17 +168,17 @@ def parse_config(data: Mapping[str, Any], source: str = "config") -> EpisodeConf
         find_check(name)
     provider_of(config.teacher.llm)
     if config.teacher.prompts is not None and not Path(config.teacher.prompts).is_dir():
-        raise ConfigError(f"teacher.prompts: {config.teacher.prompts} does not exist or is no folder")
+        raise ConfigError(f"teacher.prompts: {config.teacher.prompts} does not exist or is not a folder")
     return config
 
 
 def dump_config(config: EpisodeConfig) -> str:
-    """The config as YAML, every key written out."""
+    """Write the config as YAML with every key."""
     return yaml.safe_dump(json.loads(config.model_dump_json()), sort_keys=False)
 
 
 def changed_keys(before: EpisodeConfig, after: EpisodeConfig) -> list[str]:
-    """The keys, e.g. `budget.rows`, in which two configs differ."""
+    """List the keys, e.g. `budget.rows`, in which two configs differ."""
     old, new = (dict(_flat(config.model_dump())) for config in (before, after))
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
 
@@ -208,7 +208,7 @@ def _set(data: dict[str, Any], override: str) -> None:
 
 
 def _moved() -> dict[str, str]:
-    """Where keys of the section `task` stand that only some tasks read."""
+    """Map keys that are options of a task to their place, for error messages."""
     found: dict[str, str] = {}
     for spec in TASKS.values():
         for key in spec.options.model_fields:
@@ -219,7 +219,7 @@ def _moved() -> dict[str, str]:
 
 
 def describe(model: type[BaseModel] = EpisodeConfig, prefix: str = "") -> list[tuple[str, str, str]]:
-    """(key, default, description) of every config key, sections opened up."""
+    """List (key, default, description) of every config key, including those of sections."""
     rows: list[tuple[str, str, str]] = []
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):

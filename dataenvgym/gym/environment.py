@@ -1,4 +1,4 @@
-"""The bare environment, for teachers that are no graph: `reset()` shows an observation, `step(rows)` teaches.
+"""The environment alone, for teachers that are not graphs: `reset()` returns an observation, `step(rows)` trains.
 
 env = dataenvgym.make("math/skill_tree", student="tiny")
 observation, info = env.reset()
@@ -31,7 +31,7 @@ from dataenvgym.graphs.resources import env_of, held_out_of, task_of
 
 Reset = tuple[Observation, dict[str, Any]]
 FIELDS = ("question", "solution", "answer", "skill")
-"""What a row of every domain has."""
+"""The fields of a row in every domain."""
 
 Step = tuple[Observation, float, bool, bool, dict[str, Any]]
 
@@ -39,12 +39,11 @@ Step = tuple[Observation, float, bool, bool, dict[str, Any]]
 class DataEnv:
     """An episode driven by hand, with Gymnasium's five-tuple (https://gymnasium.farama.org/api/env/).
 
-    The rows given to `step` pass those of the config's checks that ask no model; rejected ones come back in `info`
-    with their reasons.
+    `step` applies the config's checks that need no model; `info` returns the rejected rows with reasons.
     """
 
     def __init__(self, config: EpisodeConfig, out: Path | None = None) -> None:
-        """`out`: folder for trained students; None: a temporary one, gone with the environment."""
+        """`out`: folder for trained students; None: a temporary one, removed with the environment."""
         self.config = config
         self._temporary = None if out else tempfile.TemporaryDirectory(prefix="dataenvgym-")
         self._folder = str(out or self._temporary.name)  # type: ignore[union-attr]
@@ -59,7 +58,7 @@ class DataEnv:
         self._ended = False
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> Reset:
-        """Back to the base student. `seed`: another seed for everything that follows; None: as it is.
+        """Return to the base student. `seed`: a new seed for everything that follows; None: keep the seed.
 
         Returns:
             The first observation, and `info` with accuracy (0 to 1), its 95% interval and n.
@@ -73,13 +72,15 @@ class DataEnv:
 
     @property
     def skills(self) -> tuple[str, ...]:
-        """The skills of the val split, in order; found at the first use."""
+        """The skills of the val split, in order; computed at first use."""
         return tuple(sorted(set(self._skills_of().values())))
 
     @property
     def row_fields(self) -> dict[str, bool]:
-        """What a row of this domain has beside question, solution, answer and skill: name -> whether it holds more
-        than a text."""
+        """The other fields of a row in this domain, beside question, solution, answer and skill.
+
+        Maps the name to whether the field is more than a text.
+        """
         fields = self._env.task.domain.row_model.model_fields
         return {name: field.annotation is not str for name, field in fields.items() if name not in FIELDS}
 
@@ -87,8 +88,8 @@ class DataEnv:
         """Train the student on rows and evaluate it on val.
 
         Args:
-            rows: rows, or mappings with question, solution, answer and skill. What is no row, fails a check or
-                is over the budget is rejected with a reason and not trained on.
+            rows: rows, or mappings with question, solution, answer and skill. Invalid
+                rows, rows that fail a check and rows over the budget are rejected with a reason.
 
         Returns:
             (observation, reward, terminated, truncated, info). Reward: the change in val accuracy. Terminated:
@@ -106,7 +107,7 @@ class DataEnv:
         lessons = [*(lesson.rows for lesson in self._lessons), accepted]
         try:
             student = self._env.train(lessons, parent) if accepted else parent
-        except DataError as error:  # not one row that the student has room for
+        except DataError as error:  # every row is too long for the student
             rejected += [_refused(row.model_dump(), "length", str(error)) for row in accepted]
             accepted = []
         self._lessons.append(Lesson(plan=_plan_of(accepted), rows=accepted))
@@ -122,7 +123,10 @@ class DataEnv:
         return self._observe(), now - before, terminated, truncated, info
 
     def score_test(self) -> dict[str, Any]:
-        """Base and best student (chosen on val) on the private test split: accuracies, gain, 95% intervals, n."""
+        """Score the base and the best student (chosen on val) on the private test split.
+
+        Returns accuracies, gain, 95% intervals and n.
+        """
         accuracies = [accuracy(e) for e in self._evaluations]
         best = self._students[accuracies.index(max(accuracies))]
         test = self._env.task.test
@@ -137,7 +141,7 @@ class DataEnv:
         }
 
     def close(self) -> None:
-        """Remove the temporary folder, where there is one."""
+        """Remove the temporary folder, if there is one."""
         if self._temporary is not None:
             self._temporary.cleanup()
 
@@ -198,7 +202,7 @@ class DataEnv:
 
 
 def make(name: str, *, student: str | None = None, out: Path | None = None, **settings: Any) -> DataEnv:
-    """The environment `<domain or task>/<structure>`, e.g. "math/skill_tree" or "gsm8k/open_ended".
+    """Make the environment `<domain or task>/<structure>`, e.g. "math/skill_tree" or "gsm8k/open_ended".
 
     Args:
         name: a domain stands for its first embedded task: math for arithmetic (Hendrycks MATH is
@@ -240,7 +244,7 @@ def _row(item: Any, iteration: int, number: int) -> Row:
 
 
 def _plan_of(rows: list[Row]) -> Plan:
-    """The plan that such rows would have followed; the forest is read from it."""
+    """Make the plan that matches the rows; the forest is computed from it."""
     counts: dict[tuple[str, str], int] = {}
     for row in rows:
         counts[row.skill, row.subskill] = counts.get((row.skill, row.subskill), 0) + 1

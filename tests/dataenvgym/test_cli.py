@@ -1,4 +1,4 @@
-"""The command line: help at once, lists, and a user's mistakes told in one message without a traceback."""
+"""The command line: fast help, lists, and one message without a traceback for a user's mistake."""
 
 import json
 import os
@@ -252,7 +252,7 @@ def test_approval_is_asked_for(cli: Cli, small: Small, tmp_path: Path, monkeypat
     settings = small(approve="true", **{"budget.iterations": 1})
     status, out, _ = cli("run", *settings, "--out", tmp_path / "run")
     assert status == 130, "no terminal, nobody to ask"
-    assert f"dataenvgym resume {tmp_path / 'run'}\n" in out and "waits for a person" in out
+    assert f"dataenvgym resume {tmp_path / 'run'}\n" in out and "waits for approval" in out
     answers = iter(["no", "yes"])
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda _: next(answers))
