@@ -1,8 +1,8 @@
 """What the nodes give each prompt, as samples: to show a prompt rendered, and to check an edited one.
 
-Nodes ask for prompts by name, the same names in every domain, and always give a prompt the same variables. What they
-show of an item besides its question and answer is the domain's to say. A test compares these samples with what the
-nodes give. Some texts are hostile: a prompt must show them as they are, as data.
+Nodes ask for prompts by name, the same names in every domain, and always give a prompt the same variables. What is
+shown of an item besides its question and answer is the domain's to say. A test compares these samples with what
+the nodes give. Some texts are hostile: a prompt must show them as they are, as data.
 """
 
 from __future__ import annotations
