@@ -1,6 +1,6 @@
 """The teacher's part of the config: its policy, its checks, which chat model it asks and how patiently."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat
 
@@ -98,13 +98,20 @@ class CheckConfig(Section):
     )
 
 
+def _policy_names(schema: dict[str, Any]) -> None:
+    """Offer the names of the policies there are, where a form is made of the config."""
+    from dataenvgym.agents.policies import POLICIES
+
+    schema["examples"] = list(dict.fromkeys(policy.name for policy in POLICIES.values()))
+
+
 class TeacherConfig(Section):
     """The teacher: policy (reads feedback, plans) and engine (generates, verifies)."""
 
     policy: str | None = Field(
         None,
         description="Planning policy; null: the structure's default. `dataenvgym list policies` names them.",
-        json_schema_extra={"examples": ["weakest_first", "growth_then_fill", "ucb", "llm", "random"]},
+        json_schema_extra=_policy_names,
     )
     llm: TeacherModelConfig = Field(default_factory=TeacherModelConfig, description="The chat model behind it.")
     prompts: str | None = Field(

@@ -42,6 +42,10 @@ class TaskConfig(Section):
         description="Test instances (arithmetic, functions: per skill; others: in all). null: the whole split.",
     )
     seed: int = Field(0, description="Draws the splits; keep it fixed to compare runs.")
+    scorer: str | None = Field(
+        None,
+        description="How answers are judged; `dataenvgym list scorers` names the ways. null: the task's own.",
+    )
     options: dict[str, Any] = Field(
         default_factory=dict,
         description="What only this task reads; `dataenvgym list config --task NAME` shows its options.",

@@ -18,6 +18,7 @@ from dataenvgym.envs.config import Section, StudentConfig, TaskConfig
 from dataenvgym.envs.errors import ConfigError
 from dataenvgym.envs.explain import explain
 from dataenvgym.envs.loading import import_once
+from dataenvgym.envs.scorers import SCORERS
 from dataenvgym.envs.students import check_name
 from dataenvgym.envs.tasks import TASKS, options_of
 
@@ -148,7 +149,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> EpisodeConf
 
 
 def parse_config(data: Mapping[str, Any], source: str = "config") -> EpisodeConfig:
-    """Validate a mapping as a config, including the names in registries (task, student, policy, check).
+    """Validate a mapping as a config, including the names in registries (task, scorer, student, policy, check).
 
     The modules under `imports` run first, so that they can register names. A config that comes over the network
     (Studio) is not parsed here, so nothing is imported for it.
@@ -166,6 +167,8 @@ def parse_config(data: Mapping[str, Any], source: str = "config") -> EpisodeConf
     find_policy(config.structure, config.teacher.policy, config.state)
     for name in config.teacher.checks.names:
         find_check(name)
+    if config.task.scorer is not None:
+        SCORERS.find(config.task.scorer)
     provider_of(config.teacher.llm)
     if config.teacher.prompts is not None and not Path(config.teacher.prompts).is_dir():
         raise ConfigError(f"teacher.prompts: {config.teacher.prompts} does not exist or is not a folder")

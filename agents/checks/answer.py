@@ -1,9 +1,11 @@
 """`answer`: the task's own scorer reads the answer back."""
 
 from dataenvgym.agents.checks.base import CheckContext, failed, passed
+from dataenvgym.agents.checks.registry import check
 from dataenvgym.envs.types import Row, Verdict
 
 
+@check("answer", "free", "the task's scorer reads the answer back")
 def check_answer(row: Row, context: CheckContext) -> Verdict:
     """The text that the student would learn to write passes the task's own scorer.
 

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from dataenvgym.agents.checks.base import CheckContext, failed, passed
+from dataenvgym.agents.checks.registry import check
 from dataenvgym.agents.checks.words import grams, normalised, words
 from dataenvgym.envs.types import Instance, Row, Verdict
 
 
+@check("contamination", "free", "no val or test question stands in it")
 def check_contamination(row: Row, context: CheckContext) -> Verdict:
     """No val or test question, whole or in a long enough part, stands in the row."""
     match = context.held_out.match(row.question)

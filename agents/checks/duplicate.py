@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dataenvgym.agents.checks.base import CheckContext, failed, passed
+from dataenvgym.agents.checks.registry import check
 from dataenvgym.agents.checks.words import grams, normalised, words
 from dataenvgym.envs.types import Row, Verdict
 
@@ -15,6 +16,7 @@ CANDIDATES = 0.8  # share of the asked similarity from which MinHash proposes a 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
+@check("duplicate", "free", "no accepted row asks the same, exactly or nearly")
 def check_duplicate(row: Row, context: CheckContext) -> Verdict:
     """Not a question that stands among the accepted rows, exactly or nearly (MinHash over word 3-grams).
 

@@ -6,10 +6,17 @@ import asyncio
 from collections.abc import Sequence
 
 from dataenvgym.agents.checks.base import CheckContext
+from dataenvgym.agents.checks.registry import check
 from dataenvgym.envs.errors import ConfigError
 from dataenvgym.envs.types import Row, Verdict, stage_progress
 
 
+@check(
+    "execute",
+    "sandbox",
+    "the program passes its tests, a trivial one does not",
+    applies=lambda domain: domain.vet is not None,
+)
 async def check_execute(rows: Sequence[Row], context: CheckContext) -> list[Verdict]:
     """The row's program passes the row's tests, and no program that solves nothing does (sandboxed)."""
     if context.domain.vet is None:

@@ -1,11 +1,13 @@
 """`format`: the row is whole and not overlong."""
 
 from dataenvgym.agents.checks.base import CheckContext, failed, passed
+from dataenvgym.agents.checks.registry import check
 from dataenvgym.envs.types import Row, Verdict
 
 LONGEST = 8_000  # characters of prompt and completion together
 
 
+@check("format", "free", "question and answer are there, the row is not overlong")
 def check_format(row: Row, context: CheckContext) -> Verdict:
     """Question and answer are there and the row is not overlong."""
     if not row.question.strip() or not row.answer.strip():

@@ -1,41 +1,50 @@
-"""The checks by name. One is added by an entry in `CHECKS`."""
+"""The checks by name. A check is a function registered by `check`:
+
+@check("short", "free", "the question has at most fifty words")
+def check_short(row: Row, context: CheckContext) -> Verdict:
+    return passed("short") if len(row.question.split()) <= 50 else failed("short", "it is too long")
+"""
 
 from __future__ import annotations
 
-from typing import get_args
+import pkgutil
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, TypeVar, get_args
 
-from dataenvgym.agents.checks.answer import check_answer
 from dataenvgym.agents.checks.base import Check, Cost
-from dataenvgym.agents.checks.contamination import check_contamination
-from dataenvgym.agents.checks.duplicate import check_duplicate
-from dataenvgym.agents.checks.execute import check_execute
-from dataenvgym.agents.checks.format import check_format
-from dataenvgym.agents.checks.solve import check_solve
-from dataenvgym.agents.checks.student import check_student
 from dataenvgym.agents.config import CheckConfig
 from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.registry import Registry
 
-CHECKS: Registry[Check] = Registry("check", "dataenvgym.checks")
-CHECKS.update(
-    (check.name, check)
-    for check in (
-        Check("format", "free", "question and answer are there, the row is not overlong", row=check_format),
-        Check("answer", "free", "the task's scorer reads the answer back", row=check_answer),
-        Check("duplicate", "free", "no accepted row asks the same, exactly or nearly", row=check_duplicate),
-        Check("contamination", "free", "no val or test question stands in it", row=check_contamination),
-        Check("student", "student", "marks or drops what the student answers already", rows=check_student),
-        Check(
-            "execute",
-            "sandbox",
-            "the program passes its tests, a trivial one does not",
-            rows=check_execute,
-            applies=lambda domain: domain.vet is not None,
-        ),
-        Check("solve", "llm", "most of several independent solutions agree with its answer", rows=check_solve),
-    )
-)
+
+def _fill() -> None:
+    """Each module of this folder registers its own."""
+    package = import_module("dataenvgym.agents.checks")
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        import_module(module.name)
+
+
+CHECKS: Registry[Check] = Registry("check", "dataenvgym.checks", _fill)
+Function = TypeVar("Function", bound=Callable[..., Any])
 COSTS: tuple[Cost, ...] = get_args(Cost)
+
+
+def check(
+    name: str, cost: Cost, summary: str, applies: Callable[[Domain], bool] = lambda domain: True
+) -> Callable[[Function], Function]:
+    """Register a function as the check of that name.
+
+    A free check judges one row after the other, `(row, context) -> verdict`; any other judges all at once,
+    `async (rows, context) -> verdicts`. `applies`: as in `Check`.
+    """
+
+    def add(function: Function) -> Function:
+        kind = "row" if cost == "free" else "rows"
+        CHECKS[name] = Check(name, cost, summary, applies=applies, **{kind: function})
+        return function
+
+    return add
 
 
 def configured(config: CheckConfig, domain: Domain, cost: Cost) -> list[Check]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from dataenvgym.agents.checks.base import CheckContext
+from dataenvgym.agents.checks.registry import check
 from dataenvgym.agents.llm.asking import TeacherClient, gather_with_progress
 from dataenvgym.agents.llm.schemas import SolutionItem
 from dataenvgym.envs.domains.base import Domain, Mark
@@ -16,6 +17,7 @@ from dataenvgym.envs.types import Report, Row, Verdict, stage_progress
 SOLUTIONS = "solutions"
 
 
+@check("solve", "llm", "most of several independent solutions agree with its answer")
 async def check_solve(rows: Sequence[Row], context: CheckContext) -> list[Verdict]:
     """Most of several independent solutions agree with the answer; see `solve_rows`."""
     if context.client is None:

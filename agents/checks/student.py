@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Sequence
 
 from dataenvgym.agents.checks.base import CheckContext, failed
+from dataenvgym.agents.checks.registry import check
 from dataenvgym.envs.errors import ConfigError
 from dataenvgym.envs.types import Row, Verdict
 
 
+@check("student", "student", "marks or drops what the student answers already")
 async def check_student(rows: Sequence[Row], context: CheckContext) -> list[Verdict]:
     """Whether the student of now already answers the row (greedy, in its own prompt, scored as on val).
 

@@ -6,9 +6,11 @@ from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.policies.budget import split
 from dataenvgym.agents.policies.forest import plan_by_shares
+from dataenvgym.agents.policies.registry import policy
 from dataenvgym.envs.types import Plan
 
 
+@policy("growth_then_fill", "skill_tree", summary="the paper's schedule; reads no accuracy")
 async def plan_growth_then_fill(feedback: Feedback, client: TeacherClient, seed: int) -> Plan:
     """The paper's hand-written schedule (appendix B.5): grow subskills to the maximum, then fill them evenly.
 

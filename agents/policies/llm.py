@@ -9,10 +9,12 @@ from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.llm.schemas import ActionItem, RequestItem
 from dataenvgym.agents.policies.budget import within
 from dataenvgym.agents.policies.forest import exploit, explore, tree_plan
+from dataenvgym.agents.policies.registry import policy
 from dataenvgym.envs.errors import TeacherError
 from dataenvgym.envs.types import DataRequest, Plan, SkillAction
 
 
+@policy("llm", "open_ended", "skill_list", summary="the model reads the errors and writes the requests")
 async def plan_with_llm(feedback: Feedback, client: TeacherClient, seed: int) -> Plan:
     """The model writes data requests from the errors (open_ended) or per skill (skill_list)."""
     if feedback.skills:
@@ -57,6 +59,7 @@ async def plan_with_llm(feedback: Feedback, client: TeacherClient, seed: int) ->
     return Plan(policy="llm", requests=requests)
 
 
+@policy("llm", "skill_tree", summary="the model chooses explore or exploit per skill")
 async def plan_tree_with_llm(feedback: Feedback, client: TeacherClient, seed: int) -> Plan:
     """The model chooses explore or exploit for each skill."""
     config = client.config

@@ -9,9 +9,11 @@ from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.policies.budget import split
 from dataenvgym.agents.policies.forest import plan_by_shares
+from dataenvgym.agents.policies.registry import policy
 from dataenvgym.envs.types import Plan
 
 
+@policy("random", "skill_tree", summary="random shares, explore or exploit by coin")
 async def plan_tree_at_random(feedback: Feedback, client: TeacherClient, seed: int) -> Plan:
     """Random shares (flat over all ways to divide the budget), explore or exploit by coin; reads nothing."""
     rng = random.Random(f"random/{seed}/{feedback.iteration}")

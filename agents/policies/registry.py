@@ -1,51 +1,65 @@
-"""Policies by name. A policy is a function registered for the structures it can plan for."""
+"""Policies by name. A policy is a function registered for the structures it can plan for.
+
+@policy("alphabetical", "skill_list", summary="the first skill gets all rows")
+async def plan(feedback: Feedback, client: TeacherClient, seed: int) -> Plan:
+    ...
+"""
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.agents.llm.asking import TeacherClient
-from dataenvgym.agents.policies.growth_then_fill import plan_growth_then_fill
-from dataenvgym.agents.policies.llm import plan_tree_with_llm, plan_with_llm
-from dataenvgym.agents.policies.random import plan_tree_at_random, plan_tree_with_coin
-from dataenvgym.agents.policies.ucb import plan_tree_by_ucb
-from dataenvgym.agents.policies.weakest_first import plan_tree_weakest_first, plan_weakest_first
 from dataenvgym.envs.errors import UnknownNameError
+from dataenvgym.envs.registry import Registry
 from dataenvgym.envs.types import Plan
+
+PlanFunction = Callable[[Feedback, TeacherClient, int], Awaitable[Plan]]
+"""(what was read of the environment, the way to the chat model, the seed) -> the data requests."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A registry entry: the function, what it does, and the structures it plans for (first: the default)."""
+    """A registry entry: the function, what it does, and the structures it plans for."""
 
     name: str
     summary: str
     structures: tuple[str, ...]
-    plan: Callable[[Feedback, TeacherClient, int], Awaitable[Plan]]
+    plan: PlanFunction
 
 
-POLICIES: tuple[Policy, ...] = (
-    Policy(
-        "llm",
-        "the model reads the errors and writes the requests",
-        ("open_ended", "skill_list"),
-        plan_with_llm,
-    ),
-    Policy("weakest_first", "rows in proportion to the error per skill", ("skill_list",), plan_weakest_first),
-    Policy(
-        "weakest_first",
-        "rows by error; explore or exploit by subskill",
-        ("skill_tree",),
-        plan_tree_weakest_first,
-    ),
-    Policy("growth_then_fill", "the paper's schedule; reads no accuracy", ("skill_tree",), plan_growth_then_fill),
-    Policy("ucb", "a bandit: skills whose rows have paid most so far", ("skill_tree",), plan_tree_by_ucb),
-    Policy("llm", "the model chooses explore or exploit per skill", ("skill_tree",), plan_tree_with_llm),
-    Policy("random", "random shares, explore or exploit by coin", ("skill_tree",), plan_tree_at_random),
-)
+def _fill() -> None:
+    """Each module of this folder registers its own."""
+    package = import_module("dataenvgym.agents.policies")
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        import_module(module.name)
+
+
+POLICIES: Registry[Policy] = Registry("policy", "dataenvgym.policies", _fill)
+"""By `<structure>/<name>`, since policies of one name may plan in another way for another structure."""
 DEFAULTS = {"open_ended": "llm", "skill_list": "weakest_first", "skill_tree": "weakest_first"}
+
+
+def policy(name: str, *structures: str, summary: str) -> Callable[[PlanFunction], PlanFunction]:
+    """Register a function as the policy of that name for these structures.
+
+    Raises:
+        UnknownNameError: no such structure.
+    """
+    for structure in structures:
+        if structure not in DEFAULTS:
+            raise UnknownNameError("structure", structure, DEFAULTS)
+
+    def add(plan: PlanFunction) -> PlanFunction:
+        for structure in structures:
+            POLICIES[f"{structure}/{name}"] = Policy(name, summary, (structure,), plan)
+        return plan
+
+    return add
 
 
 def find_policy(structure: str, name: str | None, state: bool) -> Policy:
@@ -56,9 +70,11 @@ def find_policy(structure: str, name: str | None, state: bool) -> Policy:
     """
     if not state:
         if structure == "skill_tree":
+            from dataenvgym.agents.policies.random import plan_tree_with_coin
+
             return Policy("coin", "explore or exploit by coin", ("skill_tree",), plan_tree_with_coin)
         name = "llm"
-    known = {p.name: p for p in POLICIES if structure in p.structures}
+    known = {p.name: p for p in POLICIES.values() if structure in p.structures}
     wanted = name or DEFAULTS[structure]
     if wanted not in known:
         raise UnknownNameError(f"policy for {structure}", wanted, known)

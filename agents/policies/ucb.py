@@ -8,9 +8,11 @@ from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.policies.budget import split
 from dataenvgym.agents.policies.forest import plan_by_shares
+from dataenvgym.agents.policies.registry import policy
 from dataenvgym.envs.types import Plan
 
 
+@policy("ucb", "skill_tree", summary="a bandit: skills whose rows have paid most so far")
 async def plan_tree_by_ucb(feedback: Feedback, client: TeacherClient, seed: int) -> Plan:
     """A bandit over skills (UCB1, Auer et al. 2002): the half with the highest bounds share the budget evenly.
 

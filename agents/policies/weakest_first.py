@@ -8,6 +8,7 @@ from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.policies.budget import split
 from dataenvgym.agents.policies.forest import by_name, errors_of, exploit, explore, tree_plan
+from dataenvgym.agents.policies.registry import policy
 from dataenvgym.envs.observation import SkillState
 from dataenvgym.envs.types import DataRequest, Plan
 
@@ -16,6 +17,7 @@ MASTERED = 0.9
 UNKNOWN_ERROR = 0.5
 
 
+@policy("weakest_first", "skill_list", summary="rows in proportion to the error per skill")
 async def plan_weakest_first(feedback: Feedback, client: TeacherClient, seed: int) -> Plan:
     """Rows in proportion to the validation error; mastered skills keep a few for rehearsal."""
     shares = _by_error(feedback.skills, feedback.budget, client.config.rehearsal_rows)
@@ -33,6 +35,7 @@ async def plan_weakest_first(feedback: Feedback, client: TeacherClient, seed: in
     return Plan(policy="weakest_first", requests=requests)
 
 
+@policy("weakest_first", "skill_tree", summary="rows by error; explore or exploit by subskill")
 async def plan_tree_weakest_first(feedback: Feedback, client: TeacherClient, seed: int) -> Plan:
     """On the forest: rows by error; a skill without subskills, or weak although its subskills are mastered,
     explores; any other exploits, in favour of its weaker subskills."""

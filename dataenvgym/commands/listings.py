@@ -63,7 +63,7 @@ def _policies() -> Listing:
     from dataenvgym.agents.policies import POLICIES
 
     return ["policy", "structures", "what it does"], [
-        [p.name, ", ".join(p.structures), p.summary] for p in POLICIES
+        [p.name, ", ".join(p.structures), p.summary] for p in POLICIES.values()
     ]
 
 
@@ -71,6 +71,12 @@ def _domains() -> Listing:
     from dataenvgym.envs.domains.base import DOMAINS
 
     return ["domain", "what it is"], [[domain.name, domain.summary] for domain in DOMAINS.values()]
+
+
+def _scorers() -> Listing:
+    from dataenvgym.envs.scorers import SCORERS
+
+    return ["task.scorer", "what is right"], [[scorer.name, scorer.summary] for scorer in SCORERS.values()]
 
 
 def _checks() -> Listing:
@@ -90,6 +96,7 @@ def _config(task: str | None = None) -> Listing:
 LISTS: dict[str, Callable[..., Listing]] = {
     "tasks": _tasks,
     "domains": _domains,
+    "scorers": _scorers,
     "students": _students,
     "teachers": _teachers,
     "structures": _structures,

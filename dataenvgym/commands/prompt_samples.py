@@ -38,8 +38,8 @@ class Sample(NamedTuple):
     """The use of a prompt.
 
     `node`: the node that asks. `tool`: the tool that the model answers through. `item`: the model of one item of
-    the reply; None for a training row of the domain. `full`, `bare`: the variables with everything that may be shown,
-    and with as little as possible (a first iteration, no state).
+    the reply; None for a training row of the domain. `full`, `bare`: the variables with everything that may be
+    shown, and with as little as possible (a first iteration, no state).
     """
 
     node: str

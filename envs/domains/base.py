@@ -6,7 +6,7 @@ A `Curriculum` is what the scripted chat model needs to know of a domain's embed
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,9 +16,12 @@ from typing import Any, NamedTuple, Protocol
 from pydantic import BaseModel
 
 from dataenvgym.envs.registry import Registry
+from dataenvgym.envs.scorers import Scorer
 from dataenvgym.envs.types import Example, Instance, Progress, Row
 
 Item = Instance | Row
+LONGEST_DETAIL = 400
+"""Characters of why an answer is wrong: prompts show it, and it may hold all that a program printed."""
 
 
 class Mark(NamedTuple):
@@ -65,6 +68,26 @@ class Domain:
     """The same for a model that is to solve it: nothing that gives the answer away."""
     clean_answer: Callable[[str], str] = lambda answer: answer
     """A model's answer to a problem as it is kept, e.g. without a fence around code."""
+
+    def scored_by(self, scorer: Scorer) -> Domain:
+        """The same domain with another way to tell whether an answer is right. Nothing is run for it.
+
+        An answer on which the scorer fails is wrong, with the failure as the reason.
+        """
+
+        def judge(item: Item, answer: str) -> Mark:
+            try:
+                return Mark(bool(scorer.score(item, answer)))
+            except Exception as error:  # a user's function, on a model's text
+                return Mark(
+                    False, f"scorer {scorer.name!r} failed: {type(error).__name__}: {error}"[:LONGEST_DETAIL]
+                )
+
+        return replace(
+            self,
+            equal=lambda gold, other: judge(Instance(id="", question="", answer=gold), other).correct,
+            mark=lambda items, answers, _: [judge(*pair) for pair in zip(items, answers, strict=True)],
+        )
 
     def prompt(self, item: Item) -> str:
         """The user message for an instance or a row."""

@@ -1,10 +1,12 @@
 """Tasks by name. A module of a domain's folder `tasks/` registers one with `task`."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.registry import Registry
+from dataenvgym.envs.scorers import SCORERS
 from dataenvgym.envs.tasks.base import NoOptions, Task, TaskSpec, options_of
 
 __all__ = ["TASKS", "NoOptions", "Task", "TaskSpec", "load_task", "options_of", "task"]
@@ -37,14 +39,16 @@ def task(name: str, *, domain: str, summary: str, **more: Any) -> Callable[[Call
 
 
 def load_task(config: TaskConfig) -> Task:
-    """The task that `config.name` names, split by `config.seed`.
+    """The task that `config.name` names, split by `config.seed`, scored as `config.scorer` says.
 
     Raises:
-        UnknownNameError: no such task; the text names the nearest.
+        UnknownNameError: no such task or scorer; the text names the nearest.
         ConfigError: an option that the task does not have.
         DataError: the files do not have the data set's schema.
         MissingDependencyError: the data can neither be read nor downloaded; the text says what to do.
     """
     spec = TASKS.find(config.name)
     options_of(config, spec.options)
-    return spec.load(config)
+    scorer = None if config.scorer is None else SCORERS.find(config.scorer)
+    task = spec.load(config)
+    return task if scorer is None else replace(task, domain=task.domain.scored_by(scorer))

@@ -171,7 +171,7 @@ def test_the_names_suggested_in_the_form_are_the_registered_ones() -> None:
 
     assert suggested(TaskConfig, "name") == list(TASKS)
     assert suggested(StudentConfig, "name") == list(STUDENTS)
-    assert set(suggested(TeacherConfig, "policy")) == {policy.name for policy in POLICIES}
+    assert set(suggested(TeacherConfig, "policy")) == {policy.name for policy in POLICIES.values()}
 
 
 def test_the_fields_of_the_form_name_nodes_that_exist() -> None:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from dataenvgym.envs.domains.base import DOMAINS, Domain, DomainSpec
 from dataenvgym.envs.domains.math.scoring.answers import equal, extract_answer
+from dataenvgym.envs.scorers import scorer
 
 INSTRUCTION = "Solve. End with 'Answer: X'."
 _MARKED_LINE = re.compile(r"\n[ \t*]*(?:final )?answer[ \t*]*:[^\n]*$", re.IGNORECASE)
@@ -61,6 +62,9 @@ MATH = Domain(
     extract=extract_answer,
     equal=equal,
     row_model=MathRow,
+)
+scorer("math", "equal as mathematics: numbers, fractions, expressions, sets")(
+    lambda item, answer: equal(item.answer, answer)
 )
 DOMAINS["math"] = DomainSpec(
     name="math",

@@ -376,6 +376,6 @@ def test_unknown_policies_name_the_nearest() -> None:
 def test_every_structure_has_its_default_among_its_policies() -> None:
     for structure, name in DEFAULTS.items():
         assert find_policy(structure, None, True).name == name
-        assert any(p.name == name and structure in p.structures for p in POLICIES)
+        assert any(p.name == name and structure in p.structures for p in POLICIES.values())
     assert find_policy("skill_list", "weakest_first", False).name == "llm"
     assert find_policy("skill_tree", "weakest_first", False).name == "coin"
