@@ -43,7 +43,7 @@ class TeacherModelConfig(Section):
     )
     timeout: float = Field(60.0, gt=0, description="Seconds one request may take before it is retried.")
     transport_retries: int = Field(
-        2, ge=0, description="Retries by the client after 429, 5xx, a timeout or a lost connection."
+        2, ge=0, description="Times a request is sent again after 429, 5xx, a timeout or a lost connection."
     )
     content_attempts: int = Field(
         3, ge=1, description="Times a prompt is asked in all while the reply holds no valid item."
@@ -52,12 +52,27 @@ class TeacherModelConfig(Section):
         16, ge=1, description="Calls in flight at once to this model; fewer for a while after a 429."
     )
     requests_per_minute: int | None = Field(
-        None, ge=1, description="Requests sent a minute, the client's retries too; null: no limit."
+        None, ge=1, description="Requests sent a minute, those sent again too; null: no limit."
     )
     tokens_per_minute: int | None = Field(
         None, ge=1, description="Prompt and completion tokens a minute; null: no limit."
     )
-    max_tokens: int = Field(4096, ge=1, description="Longest reply in tokens; a cut reply keeps its closed items.")
+    max_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Longest reply in tokens; a cut reply keeps its closed items. null: 4096, or 32768 for models "
+        "that think before they answer (by their names: o3, gpt-5, deepseek-r1, qwen3 and the like).",
+    )
+    structured: Literal["auto", "tools", "json_schema", "text"] = Field(
+        "auto",
+        description="How items are asked for: by a tool, by `response_format` with a JSON schema, or in words. "
+        "auto: by a tool; where the server refuses tools, by the next way that it takes.",
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Further parameters of LangChain's client, e.g. {reasoning_effort: low}, {extra_body: {...}}, "
+        "or {headers: {X-Team: $TEAM_TOKEN}} with values from the environment.",
+    )
     price: tuple[NonNegativeFloat, NonNegativeFloat] | None = Field(
         None,
         description="US dollars per million prompt and completion tokens; null: the built-in table, where it "

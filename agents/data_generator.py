@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.agents.llm.asking import TeacherClient, gather_with_progress
 from dataenvgym.envs.domains.base import Domain
-from dataenvgym.envs.errors import BudgetReachedError, TeacherError
+from dataenvgym.envs.errors import BudgetReachedError, FruitlessError, TeacherError
 from dataenvgym.envs.types import DataRequest, Instance, Progress, Provenance, Rejected, Row, Verdict
 
 # Questions of the same request shown as "already written", to avoid repetitions.
@@ -74,6 +74,8 @@ async def generate(
     async def one(call: Call) -> GenerationResult:
         try:
             result = await _call(call, feedback, client, round_number, written, seed)
+        except FruitlessError:
+            raise
         except TeacherError as error:
             errors.append(error)
             result = GenerationResult([], [_failed_call(call, "call", str(error))])

@@ -55,3 +55,7 @@ class StudentError(DataEnvGymError):
 
 class TeacherError(DataEnvGymError):
     """A teacher broke its contract, or its model cannot be reached."""
+
+
+class FruitlessError(TeacherError):
+    """The model gives no valid item, whatever it is asked: asking on would only cost."""

@@ -13,7 +13,7 @@ from langgraph.runtime import Runtime
 
 from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.skill_discovery import discover_skills, gold_skills
-from dataenvgym.envs.errors import ConfigError, DivergedError, RunFolderError
+from dataenvgym.envs.errors import BudgetReachedError, ConfigError, DivergedError, RunFolderError
 from dataenvgym.envs.evaluation import accuracy
 from dataenvgym.envs.observation import Lesson, Observation
 from dataenvgym.envs.store import Store, write_bytes, write_json
@@ -264,7 +264,13 @@ async def find_skills(config: EpisodeConfig, run_dir: str, report: Report | None
     if config.skills in ("auto", "llm"):
         gateway = await asyncio.to_thread(gateway_of, config, run_dir)
         client = TeacherClient(gateway, task.domain, config.teacher, "discover_skills", 0)
-        return await discover_skills(task.val, client, config.max_skills, report)
+        try:
+            return await discover_skills(task.val, client, config.max_skills, report)
+        except BudgetReachedError as reached:
+            raise BudgetReachedError(
+                f"{reached} before the skills of the val instances were found. What came is kept: raise the cap with "
+                f"`dataenvgym resume {run_dir} --set budget.max_calls=...` (or max_tokens, max_cost)"
+            ) from None
     saved = await asyncio.to_thread(_read_skills, Path(config.skills))
     lacking = [item.id for item in task.val if item.id not in saved]
     if lacking:

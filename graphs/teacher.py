@@ -185,7 +185,16 @@ async def verify_data(state: TeacherState, runtime: Context) -> TeacherState:
         )
 
     fresh = await asyncio.to_thread(generated_of, state)
-    found = await verify(fresh, await asyncio.to_thread(context))
+    try:
+        found = await verify(fresh, await asyncio.to_thread(context))
+    except BudgetReachedError as reached:  # the new rows stay unverified: neither accepted nor rejected
+        kept = await asyncio.to_thread(accepted_of, state)
+        return {
+            "accepted": await asyncio.to_thread(save, state, f"accepted-{turn}", kept),
+            "rejected": await asyncio.to_thread(save, state, f"rejected-{turn}", rejected_of(state)),
+            "round": turn + 1,
+            "stopped": str(reached),
+        }
     accepted = [*await asyncio.to_thread(accepted_of, state), *found.accepted]
     earlier = await asyncio.to_thread(rejected_of, state)
     refused = [*earlier, *found.rejected]

@@ -11,7 +11,7 @@ from dataenvgym.agents.checks.registry import check
 from dataenvgym.agents.llm.asking import TeacherClient, gather_with_progress
 from dataenvgym.agents.llm.schemas import SolutionItem
 from dataenvgym.envs.domains.base import Domain, Mark
-from dataenvgym.envs.errors import BudgetReachedError, ConfigError, TeacherError
+from dataenvgym.envs.errors import ConfigError, FruitlessError, TeacherError
 from dataenvgym.envs.types import Report, Row, Verdict, stage_progress
 
 SOLUTIONS = "solutions"
@@ -33,6 +33,10 @@ async def solve_rows(rows: Sequence[Row], client: TeacherClient, report: Report 
     missing from a reply is not a vote; a row without any vote fails. The majority over samples is self-consistency
     (Wang et al. 2023, arXiv 2203.11171). A row with stored solutions from an earlier check (`extra["solutions"]`)
     is judged by them, without a call.
+
+    Raises:
+        BudgetReachedError: a cap forbids further calls; no verdict is given.
+        FruitlessError: the model gives no solution at all.
     """
     config = client.config.checks
     votes = {row.id: _stored(row)[: config.solve_samples] for row in rows}
@@ -55,7 +59,9 @@ async def solve_rows(rows: Sequence[Row], client: TeacherClient, report: Report 
         )
         try:
             answer = await client.items(prompt, SolutionItem, sample=sample)
-        except (TeacherError, BudgetReachedError) as error:
+        except FruitlessError:
+            raise
+        except TeacherError as error:
             faults.append(str(error))
             return
         given: dict[str, str] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,7 +22,10 @@ T = TypeVar("T")
 async def gather_with_progress(
     calls: Sequence[Coroutine[Any, Any, T]], progress: Progress | None = None
 ) -> list[T]:
-    """Run the calls concurrently and return their results in order; report each finished call to `progress`."""
+    """Run the calls concurrently and return their results in order; report each finished call to `progress`.
+
+    The first error is raised when all calls have ended.
+    """
     done = 0
 
     async def counted(call: Coroutine[Any, Any, T]) -> T:
@@ -33,7 +36,11 @@ async def gather_with_progress(
             progress(done, len(calls))
         return result
 
-    return await asyncio.gather(*map(counted, calls))
+    results = await asyncio.gather(*map(counted, calls), return_exceptions=True)  # what was paid comes in
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
 
 
 class TeacherClient(NamedTuple):
@@ -50,6 +57,15 @@ class TeacherClient(NamedTuple):
         overlay = Path(self.config.prompts) if self.config.prompts else None
         return load_prompt(self.domain.name, name, overlay).render(**variables)
 
-    async def items(self, prompt: Prompt, item: type[M], sample: int = 0) -> Items[M]:
+    async def items(
+        self,
+        prompt: Prompt,
+        item: type[M],
+        sample: int = 0,
+        useless: Callable[[list[M]], str | None] | None = None,
+    ) -> Items[M]:
         """Request items of that schema (see Gateway.items)."""
-        return await self.gateway.items(prompt, item, node=self.node, iteration=self.iteration, sample=sample)
+        node, iteration = self.node, self.iteration
+        return await self.gateway.items(
+            prompt, item, node=node, iteration=iteration, sample=sample, useless=useless
+        )

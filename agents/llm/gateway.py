@@ -1,52 +1,45 @@
-"""The gateway makes every call to a chat model: it requests items through a tool, keeps the valid ones and
-records the failures.
+"""The gateway makes every call to a chat model: it requests items, keeps the valid ones and records the failures.
 
-One retry layer per cause: the client retries the transport, tenacity retries a reply without any valid item.
+One retry layer per cause: `client` sends a request again after a fault of the transport; here a prompt is asked
+again after a reply without any valid item. Each request is counted before it is sent.
 """
 
 import asyncio
 import hashlib
 import time
 from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from dataenvgym.agents.config import TeacherModelConfig
-from dataenvgym.agents.llm.chat_models import (
-    SCRIPTED,
-    build_chat_model,
-    explain,
-    has_hooks,
-    is_provider_error,
-    provider_of,
-    takes_seed,
-)
+from dataenvgym.agents.llm.chat_models import SCRIPTED, longest_reply, provider_of
+from dataenvgym.agents.llm.client import ModelClient, Reply
+from dataenvgym.agents.llm.latex import restore_all
 from dataenvgym.agents.llm.ledger import CallRecord, Ledger
 from dataenvgym.agents.llm.loops import per_loop
+from dataenvgym.agents.llm.reply import ItemFailure, failure, raw_items
 from dataenvgym.agents.llm.response_cache import CachedReply, ResponseCache, cache_key
-from dataenvgym.agents.llm.salvage import ItemFailure, failure, raw_items
+from dataenvgym.agents.llm.salvage import Shape
 from dataenvgym.agents.llm.spending import UNCAPPED, Caps, Spending, cost, price_of
-from dataenvgym.agents.llm.throttle import TOO_MANY, call_bound, throttle_of
 from dataenvgym.agents.prompts import Prompt
-from dataenvgym.envs.errors import BudgetReachedError, DataEnvGymError, TeacherError
-
-if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AIMessage
+from dataenvgym.envs.errors import BudgetReachedError, DataEnvGymError, FruitlessError
+from dataenvgym.envs.text import clean, faults
 
 M = TypeVar("M", bound=BaseModel)
 
-# What clients raise on a reply of the wrong form: no choices, null choices, HTML with status 200.
-_CONTENT_ERRORS = (ValueError, IndexError, KeyError, AttributeError, TypeError)
-_LONGEST_BACKOFF = 60.0  # seconds; the longest Retry-After that the OpenAI client honours
-CHARACTERS_PER_TOKEN = 4  # an estimate, where nothing was counted yet
+_REASONS = 3  # of a call's failures that its record keeps
+_FRUITLESS = 4
+"""So many first calls, all without a valid item for one reason, show that the next will have none either (for
+several reasons, three times as many). Until one has given an item, no more are sent at the same time."""
 
 
 class Usage(NamedTuple):
-    """Tokens of a call over all its attempts; null when the model reported none."""
+    """Tokens of a call over all its attempts; null when no reply came."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -59,7 +52,20 @@ class _Tally:
     failures: list[ItemFailure] = field(default_factory=list)
     attempts: int = 0
     salvaged: int = 0
+    repaired: int = 0
     usage: Usage = field(default_factory=lambda: Usage())
+    estimated: bool = False
+
+
+@dataclass
+class _Yield:
+    """How the first calls of a node in one iteration went."""
+
+    failed: int = 0
+    fruitful: bool = False
+    reasons: set[str] = field(default_factory=set)
+    sample: str = ""
+    stopped: FruitlessError | None = None
 
 
 class Items(NamedTuple, Generic[M]):
@@ -100,15 +106,33 @@ class Gateway:
         Raises:
             ConfigError, UnknownNameError: `config.model` names no known provider, or a cap cannot be kept.
         """
-        self.spending = Spending(config, caps, ledger.records() if ledger else ())
-        self.config, self.seed, self.domain = config, seed, domain
+        records = list(ledger.records()) if ledger else []
+        self.spending = Spending(config, caps, records)
+        self.config, self.seed = config, seed
         self._provider = provider_of(config)
+        same = [record for record in records if record.model == config.model]
+        self._client = ModelClient(config, seed, domain, same[-1].left_out if same else ())
         self._cache = cache if config.cache else None
         self._ledger = ledger
-        self._models: dict[AbstractEventLoop, asyncio.Future[BaseChatModel]] = {}
+        self._yields: dict[tuple[str, int], _Yield] = {}
+        self._turns: dict[AbstractEventLoop, asyncio.Condition] = {}
+        self._inside = 0
+        self._fruitful = False
+
+    @property
+    def left_out(self) -> list[str]:
+        """Parameters that the model has refused and that requests leave out since."""
+        return list(self._client.left_out)
 
     async def items(
-        self, prompt: Prompt, item: type[M], *, node: str, iteration: int = 0, sample: int = 0
+        self,
+        prompt: Prompt,
+        item: type[M],
+        *,
+        node: str,
+        iteration: int = 0,
+        sample: int = 0,
+        useless: Callable[[list[M]], str | None] | None = None,
     ) -> Items[M]:
         """Request a list of `item` through the tool `prompt.tool`.
 
@@ -118,14 +142,16 @@ class Gateway:
             node: the graph node that asks, for the ledger.
             iteration: the iteration, for the ledger.
             sample: another index is another draw of the same prompt, with its own seed and cache entry.
+            useless: why valid items are of no use together, or None; such a reply is a failed attempt.
 
         Returns:
             The valid items and the failures. After `content_attempts` replies without a valid item there are
             only failures.
 
         Raises:
-            TeacherError: the server refused (e.g. 400, 401, 404) or stayed out of reach; the text says how to
-                fix it.
+            TeacherError: the server refused (e.g. 400, 401, 404) or stayed out of reach; the text says how to fix
+                it.
+            FruitlessError: none of the node's first calls gave a valid item.
             MissingDependencyError: the provider's package or key is absent.
             BudgetReachedError: a cap is used up; replies from the cache are still returned.
         """
@@ -136,8 +162,16 @@ class Gateway:
         error: str | None = None
         try:
             key = self._key(prompt, tool, sample)
-            found = await self._cached(key, item)
-            result = found or await self._ask(prompt, tool, item, sample, key, tally)
+            found = await self._cached(key, item, useless)
+            if found is None:
+                seen = self._yields.setdefault((node, iteration), _Yield())
+                async with self._turn(seen):
+                    if seen.stopped:
+                        raise seen.stopped
+                    result = await self._ask(prompt, tool, item, sample, key, tally, useless)
+                    self._judge(node, seen, result)
+            else:
+                result = found
         except DataEnvGymError as problem:
             error = str(problem)
             raise
@@ -163,8 +197,12 @@ class Gateway:
                     valid=len(known.valid),
                     failed=len(known.failures),
                     salvaged=tally.salvaged,
+                    repaired=tally.repaired,
+                    estimated=tally.estimated,
+                    left_out=self.left_out,
+                    reasons=[one.reason for one in known.failures[:_REASONS]],
                     error=error,
-                    cost=None if known.cached else cost(price_of(self.config), *known.usage),
+                    cost=None if known.cached or tally.estimated else cost(price_of(self.config), *known.usage),
                 )
                 await asyncio.to_thread(self._ledger.append, record)
         return result
@@ -175,14 +213,11 @@ class Gateway:
         Raises:
             MissingDependencyError, ConfigError: see `build_chat_model`.
         """
-        await self._model()
+        await self._client.ready()
 
     async def aclose(self) -> None:
         """Close the connections that belong to the running event loop."""
-        built = self._models.pop(asyncio.get_running_loop(), None)
-        client = getattr(await built, "http_async_client", None) if built else None
-        if client is not None:
-            await client.aclose()
+        await self._client.aclose()
 
     def close(self) -> None:
         """Close the response cache."""
@@ -192,119 +227,147 @@ class Gateway:
     def _key(self, prompt: Prompt, tool: dict[str, Any], sample: int) -> str:
         config = self.config
         scripted = config.scripted.model_dump() if self._provider == SCRIPTED else None
+        further = {"options": config.options, "structured": config.structured}
+        changed = {name: value for name, value in further.items() if value not in ({}, "auto")}
         return cache_key(
             prompt=[prompt.system, prompt.text],
             tool=tool,
             model=config.model,
             base_url=config.base_url,
             temperature=config.temperature,
-            max_tokens=config.max_tokens,
+            max_tokens=longest_reply(config),
             seed=self.seed,
             sample=sample,
             scripted=scripted,
+            **changed,
         )
 
-    async def _cached(self, key: str, item: type[M]) -> Items[M] | None:
+    async def _cached(
+        self, key: str, item: type[M], useless: Callable[[list[M]], str | None] | None
+    ) -> Items[M] | None:
         found = await asyncio.to_thread(self._cache.get, key) if self._cache else None
         if found is None:
             return None
         valid, failures = _validate(found.values, item)
-        if failures:  # the item's validators changed, its schema did not
+        if failures or (useless and useless(valid)):  # the validators have changed, the schema has not
             return None
-        return Items(valid, [], 0, True, Usage(found.prompt_tokens, found.completion_tokens))
+        told = [ItemFailure(*one) for one in found.failures]
+        return Items(valid, told, 0, True, Usage(found.prompt_tokens, found.completion_tokens))
 
     async def _ask(
-        self, prompt: Prompt, tool: dict[str, Any], item: type[M], sample: int, key: str, tally: _Tally
+        self,
+        prompt: Prompt,
+        tool: dict[str, Any],
+        item: type[M],
+        sample: int,
+        key: str,
+        tally: _Tally,
+        useless: Callable[[list[M]], str | None] | None,
     ) -> Items[M]:
-        from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
+        """Ask until a reply has a valid item, at most `content_attempts` times."""
 
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(_ContentError),
-            stop=stop_after_attempt(self.config.content_attempts),
-            reraise=True,
-        )
+        def begin() -> None:
+            self.spending.begin()
+            tally.attempts += 1
+
         valid: list[M] = []
-        try:
-            async for attempt in retrying:
-                with attempt:
-                    valid = await self._attempt(prompt, tool, item, sample, key, tally)
-        except _ContentError:
-            pass
-        except BudgetReachedError:
-            if not tally.attempts:
-                raise
+        for attempt in range(1, self.config.content_attempts + 1):
+            before = tally.attempts
+            try:
+                # Another attempt needs another seed, or a deterministic server repeats its fault.
+                reply = await self._client.send(prompt, tool, _draw(self.seed, sample, attempt), begin)
+            except BudgetReachedError:
+                if not tally.attempts:
+                    raise
+                if tally.attempts > before:
+                    tally.failures.append(failure("", "the cap was reached while the server put the request off"))
+                break
+            valid = await self._read(reply, item, key, tally, useless)
+            if valid:
+                break
         return Items(valid, tally.failures, tally.attempts, False, tally.usage)
 
-    async def _attempt(
-        self, prompt: Prompt, tool: dict[str, Any], item: type[M], sample: int, key: str, tally: _Tally
+    async def _read(
+        self,
+        reply: Reply,
+        item: type[M],
+        key: str,
+        tally: _Tally,
+        useless: Callable[[list[M]], str | None] | None,
     ) -> list[M]:
-        """Get one reply and note its faults in `tally`; raise a content error without a valid item."""
-        message = await self._invoke(prompt, tool, sample, tally)
-        spent = _usage(message)
-        self.spending.add(*spent)
-        tally.usage = Usage(*map(_add, tally.usage, spent))
-        values, faults = raw_items(message)
+        """The valid items of a reply; its faults are noted in `tally`."""
+        if reply.tokens is not None:
+            self.spending.add(*reply.tokens)
+            tally.usage = Usage(*map(_add, tally.usage, reply.tokens))
+            tally.estimated |= reply.estimated
+        if reply.message is None:
+            tally.failures.append(failure("", reply.refusal or reply.fault))
+            return []
+        values, faulty = raw_items(reply.message, _shape(item))
+        values, repaired, doubtful = _restored(values, item)
         valid, invalid = _validate(values, item)
-        tally.failures += faults + invalid
-        if not valid:
-            if not faults and not invalid:
-                tally.failures.append(failure("", "an empty reply: no item, no text"))
-            raise _ContentError
-        if faults or invalid:
+        failures = [*faulty, *doubtful, *invalid]
+        reason = useless(valid) if valid and useless else None
+        if reason:
+            failures.append(failure(values, reason))
+            valid = []
+        if not valid and (reply.refusal or not failures):
+            said = clean(reply.message.text.strip())
+            failures.append(failure(said, reply.refusal or "an empty reply: no item, no text"))
+        tally.failures += failures
+        tally.repaired += repaired
+        if valid and failures:
             tally.salvaged = len(valid)
-        if self._cache and not faults and not invalid:
-            await asyncio.to_thread(self._cache.put, key, CachedReply(values, *spent))
+        if valid and self._cache:
+            good = [one.model_dump(mode="json") for one in valid]
+            cached = CachedReply(good, *(reply.tokens or (None, None)), [list(one) for one in failures])
+            await asyncio.to_thread(self._cache.put, key, cached)
         return valid
 
-    async def _invoke(self, prompt: Prompt, tool: dict[str, Any], sample: int, tally: _Tally) -> "AIMessage":
-        from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
-
-        config = self.config
-        model = await self._model()
-        messages: list[BaseMessage] = [SystemMessage(prompt.system)] if prompt.system else []
-        messages.append(HumanMessage(prompt.text))
-        # The client's timeout is per read; a server that trickles bytes needs a bound on the whole as well.
-        retries = config.transport_retries
-        whole = config.timeout * (retries + 1) + _LONGEST_BACKOFF * retries
-        throttle, sent_at = throttle_of(config), None
+    @asynccontextmanager
+    async def _turn(self, seen: _Yield) -> AsyncIterator[None]:
+        """Hold back all but a node's first calls until one has given an item."""
+        turn = per_loop(self._turns, asyncio.Condition)
+        async with turn:
+            await turn.wait_for(
+                lambda: self._fruitful or not self._inside or self._inside + seen.failed < _FRUITLESS
+            )
+            self._inside += 1
         try:
-            async with throttle.place():
-                self.spending.begin()
-                tally.attempts += 1
-                # A retry needs another seed, or a deterministic server repeats its fault.
-                extra = {"seed": _draw(self.seed, sample, tally.attempts)} if takes_seed(config) else {}
-                bound = model.bind_tools([tool], tool_choice=prompt.tool, **extra)
-                async with asyncio.timeout(whole) as limit:
-                    call_bound(limit, len(prompt.system + prompt.text) // CHARACTERS_PER_TOKEN)
-                    sent_at = None if has_hooks(config) else await throttle.admit()
-                    message: AIMessage = await bound.ainvoke(messages)
-                throttle.answered()
-                await throttle.settle(sum(filter(None, _usage(message))))
-                return message
-        except DataEnvGymError:
-            raise
-        except Exception as error:
-            if sent_at is not None and getattr(error, "status_code", None) == TOO_MANY:
-                throttle.refused(sent_at)
-            if is_provider_error(error) or not isinstance(error, _CONTENT_ERRORS):
-                raise TeacherError(explain(error, config)) from None  # its cause may show the key
-            reason = f"unreadable reply: {type(error).__name__}: {str(error)[:300]}"
-            tally.failures.append(failure("", reason))
-            raise _ContentError from error
+            yield
+        finally:
+            self._inside -= 1
+            async with turn:
+                turn.notify_all()
 
-    async def _model(self) -> "BaseChatModel":
-        throttle = throttle_of(self.config)
-        built = per_loop(
-            self._models,
-            lambda: asyncio.ensure_future(
-                asyncio.to_thread(build_chat_model, self.config, self.seed, throttle, self.domain)
-            ),
-        )
-        try:
-            return await asyncio.shield(built)  # shared: one cancelled caller must not take it from the others
-        except DataEnvGymError:
-            self._models.pop(asyncio.get_running_loop(), None)  # the user may set the key and ask again
-            raise
+    def _judge(self, node: str, seen: _Yield, result: Items[M]) -> None:
+        """Stop a node whose first calls have all failed for one reason.
+
+        Raises:
+            FruitlessError: they have; the text has the reason and a sample of the reply.
+        """
+        if result.valid:
+            seen.fruitful = self._fruitful = True
+        if seen.fruitful or not result.failures:
+            return
+        last = result.failures[-1]
+        seen.failed += 1
+        seen.reasons.add(last.reason)
+        seen.sample = last.raw or seen.sample
+        if seen.failed >= (_FRUITLESS if len(seen.reasons) == 1 else 3 * _FRUITLESS):
+            seen.stopped = FruitlessError(
+                fruitless(self.config.model, node, seen.failed, last.reason, seen.sample)
+            )
+            raise seen.stopped
+
+
+def fruitless(model: str, node: str, calls: int, reason: str, sample: str) -> str:
+    """Why a teacher that gives nothing is stopped."""
+    shown = f" A reply begins: {clean(sample)[:300]!r}" if sample.strip() else ""
+    return (
+        f"{model!r} gave no valid item in the first {calls} calls of {node}: {reason}. All is kept; set another "
+        f"model, another prompt or `teacher.llm.structured` and resume.{shown}"
+    )
 
 
 @lru_cache(maxsize=64)
@@ -339,9 +402,39 @@ def _validate(values: list[Any], item: type[M]) -> tuple[list[M], list[ItemFailu
     return valid, failures
 
 
-def _usage(message: "AIMessage") -> Usage:
-    reported = message.usage_metadata
-    return Usage(reported["input_tokens"], reported["output_tokens"]) if reported else Usage()
+def _restored(values: list[Any], item: type[BaseModel]) -> tuple[list[Any], int, list[ItemFailure]]:
+    """The values with their LaTeX as it was meant and without hostile characters; the rest with the reason."""
+    kept: list[Any] = []
+    failures: list[ItemFailure] = []
+    count = 0
+    code: frozenset[str] = getattr(item, "code_fields", frozenset())
+    for value in values:
+        restored, repaired, doubt = restore_all(value, code)
+        found = faults("\n".join(_texts(restored)))
+        if doubt:
+            place = clean(doubt.replace("\n", "\\n").replace("\t", "\\t"))
+            failures.append(
+                failure(value, f"a line break or tab, or a LaTeX command without its backslash: {place!r}")
+            )
+        elif found:
+            failures.append(failure(value, f"holds what no text should: {', '.join(found)}"))
+        else:
+            kept.append(restored)
+            count += repaired
+    return kept, count, failures
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for one in inner for text in _texts(one)]
+
+
+@lru_cache(maxsize=64)
+def _shape(item: type[BaseModel]) -> Shape:
+    fields = item.model_fields
+    return Shape(frozenset(fields), frozenset(name for name, one in fields.items() if one.is_required()))
 
 
 def _add(a: int | None, b: int | None) -> int | None:

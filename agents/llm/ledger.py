@@ -20,7 +20,7 @@ class CallRecord(BaseModel):
     prompt: str = Field(description="Name of the prompt template.")
     prompt_hash: str
     sample: int
-    attempts: int = Field(description="Requests to the model; 0 for a cached reply.")
+    attempts: int = Field(description="Requests sent to the model, each of them; 0 for a cached reply.")
     cached: bool
     ok: bool = Field(description="Whether at least one valid item came back.")
     prompt_tokens: int | None = Field(description="Over all attempts; null when the model reported none.")
@@ -29,14 +29,18 @@ class CallRecord(BaseModel):
     valid: int
     failed: int
     salvaged: int = Field(0, description="Valid items of cut or partly invalid replies.")
+    repaired: int = Field(0, description="LaTeX commands that were given back the backslash that JSON took.")
+    estimated: bool = Field(False, description="Tokens are estimated from characters: the server counted none.")
+    left_out: list[str] = Field([], description="Parameters that the model has refused so far.")
+    reasons: list[str] = Field([], description="Why items or attempts failed, the first few.")
     error: str | None = None
     cost: float | None = Field(None, description="US dollars; null when the price or the tokens are unknown.")
 
 
 class Totals(NamedTuple):
-    """Sums over a ledger. Tokens: of calls that went to the model; `unmetered` calls reported none.
+    """Sums over a ledger. Tokens: of calls that went to the model; of `unmetered` calls they are estimated.
 
-    `cost`: US dollars, null when that of one paid call is unknown.
+    `cost`: US dollars of the calls whose cost is known, null when none is; `unpriced`: how many are not.
     """
 
     calls: int
@@ -47,6 +51,7 @@ class Totals(NamedTuple):
     completion_tokens: int
     unmetered: int
     cost: float | None
+    unpriced: int = 0
 
 
 class Ledger:
@@ -86,6 +91,7 @@ class Ledger:
         records = [r for r in self.records() if node is None or r.node == node]
         cached = [r for r in records if r.cached]
         paid = [r for r in records if r.attempts]  # a call that a cap prevented has none
+        priced = [r.cost for r in paid if r.cost is not None]
         return Totals(
             calls=len(paid),
             cached=len(cached),
@@ -93,6 +99,7 @@ class Ledger:
             attempts=sum(r.attempts for r in paid),
             prompt_tokens=sum(r.prompt_tokens or 0 for r in paid),
             completion_tokens=sum(r.completion_tokens or 0 for r in paid),
-            unmetered=sum(r.completion_tokens is None for r in paid),
-            cost=None if any(r.cost is None for r in paid) else sum(r.cost or 0.0 for r in paid),
+            unmetered=sum(r.completion_tokens is None or r.estimated for r in paid),
+            cost=sum(priced) if priced or not paid else None,
+            unpriced=len(paid) - len(priced),
         )

@@ -1,9 +1,10 @@
-"""A small SQLite store of valid replies, so that a repeated identical call costs nothing."""
+"""A small SQLite store of replies with valid items, so that a repeated identical call costs nothing."""
 
 import hashlib
 import json
 import sqlite3
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +12,12 @@ from dataenvgym.envs.errors import RunFolderError
 
 
 class CachedReply(NamedTuple):
-    """The item values of a reply in which every item was valid, and the tokens it cost."""
+    """The valid item values of a reply, the tokens it cost, and what was not valid in it: (text, reason)."""
 
     values: list[dict[str, Any]]
     prompt_tokens: int | None
     completion_tokens: int | None
+    failures: Sequence[Sequence[str]] = ()
 
 
 def cache_key(**parts: Any) -> str:

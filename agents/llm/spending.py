@@ -107,6 +107,6 @@ class Spending:
         self.calls += 1
 
     def add(self, prompt_tokens: int | None, completion_tokens: int | None) -> None:
-        """Count the tokens of a reply; a server that reports none cannot be capped by tokens or dollars."""
+        """Count the tokens of a reply, reported or estimated."""
         self.tokens += (prompt_tokens or 0) + (completion_tokens or 0)
         self.cost += cost(self._price, prompt_tokens or 0, completion_tokens or 0) or 0.0

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import AbstractEventLoop
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from contextvars import ContextVar
 from typing import Any
 
 from dataenvgym.agents.config import TeacherModelConfig
@@ -14,11 +12,6 @@ from dataenvgym.agents.llm.loops import per_loop
 
 TOO_MANY = 429
 MINUTE = 60.0  # seconds
-
-# The time limit of the running task's call; time spent waiting for the throttle does not count towards it.
-_bound: ContextVar[asyncio.Timeout | None] = ContextVar("_bound", default=None)
-# Estimated prompt tokens of the running task's call.
-_prompt_tokens: ContextVar[int] = ContextVar("_prompt_tokens", default=0)
 
 
 class Throttle:
@@ -51,21 +44,15 @@ class Throttle:
         """Hold a place among the calls in flight until the context ends."""
         return self._places
 
-    async def admit(self) -> float:
-        """Wait until one more request may be sent; return that time on the event loop's clock (seconds)."""
-        loop, bound = asyncio.get_running_loop(), _bound.get()
-        left = bound.when() - loop.time() if bound and bound.when() else None  # type: ignore[operator]
-        if bound and left is not None:
-            bound.reschedule(None)
+    async def admit(self, prompt_tokens: int) -> float:
+        """Wait until a request of that length may be sent; return that time by the event loop (seconds)."""
         async with self._requests or nullcontext():
-            await self._charge(_prompt_tokens.get())
-        if bound and left is not None:
-            bound.reschedule(loop.time() + left)
-        return loop.time()
+            await self._charge(prompt_tokens)
+        return asyncio.get_running_loop().time()
 
-    async def settle(self, tokens: int) -> None:
+    async def settle(self, tokens: int, prompt_tokens: int) -> None:
         """Charge the tokens of a reply beyond its prompt's estimate; wait where that exceeds the rate."""
-        await self._charge(tokens - _prompt_tokens.get())
+        await self._charge(tokens - prompt_tokens)
 
     def answered(self) -> None:
         """Raise the limit a little after a reply."""
@@ -76,18 +63,6 @@ class Throttle:
         if sent_at > self._cut_at:
             self._cut_at = asyncio.get_running_loop().time()
             self._resize(max(1.0, self._room / 2))
-
-    def hooks(self) -> dict[str, list[Callable[[Any], Awaitable[None]]]]:
-        """Return event hooks for an httpx client, so that its own retries are admitted and counted too."""
-
-        async def send(request: Any) -> None:
-            request.extensions["sent_at"] = await self.admit()
-
-        async def receive(response: Any) -> None:
-            if response.status_code == TOO_MANY:
-                self.refused(response.request.extensions["sent_at"])
-
-        return {"request": [send], "response": [receive]}
 
     def _resize(self, room: float) -> None:
         self._room = room
@@ -119,9 +94,3 @@ def throttle_of(config: TeacherModelConfig) -> Throttle:
     if key not in shared:
         shared[key] = Throttle(config)
     return shared[key]
-
-
-def call_bound(bound: asyncio.Timeout, prompt_tokens: int) -> None:
-    """Set the time limit and the prompt length of the running task's call."""
-    _bound.set(bound)
-    _prompt_tokens.set(prompt_tokens)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.agents.llm.asking import TeacherClient
+from dataenvgym.agents.llm.gateway import Items
 from dataenvgym.agents.llm.schemas import ActionItem, RequestItem
 from dataenvgym.agents.policies.budget import within
 from dataenvgym.agents.policies.forest import exploit, explore, tree_plan
@@ -37,11 +39,14 @@ async def plan_with_llm(feedback: Feedback, client: TeacherClient, seed: int) ->
             accuracy=feedback.accuracy or 0.0,
             history=_dump(feedback.history),
         )
-    answer = await client.items(prompt, RequestItem)
+
+    def useless(items: list[RequestItem]) -> str | None:
+        return None if any(item.count > 0 for item in items) else "the plan asks for no rows"
+
+    answer = await client.items(prompt, RequestItem, useless=useless)
     wanted = [item for item in answer.valid if item.count > 0]
     if not wanted:
-        reasons = "; ".join(f.reason for f in answer.failures[:3]) or "it asked for no rows"
-        raise TeacherError(f"the planner's model gave no data request after {answer.attempts} attempts: {reasons}")
+        raise TeacherError(_no_plan("data request", answer))
     counts = within(feedback.budget, [item.count for item in wanted])
     shown = {e.id for e in feedback.errors}
     requests = [
@@ -70,24 +75,46 @@ async def plan_tree_with_llm(feedback: Feedback, client: TeacherClient, seed: in
         history=_dump(feedback.history),
         max_subskills=config.max_subskills,
     )
-    answer = await client.items(prompt, ActionItem)
     by_name = {s.name: s for s in feedback.skills}
-    chosen = {item.skill: item for item in answer.valid if item.skill in by_name}
-    actions: list[SkillAction] = []
-    rows: dict[str, int] = {}
-    for name, item in chosen.items():
-        skill = by_name[name]
-        room = config.max_subskills - len(skill.subskills)
-        if item.kind == "explore" and room > 0 and item.new_subskills and item.rows_each:
-            new = min(item.new_subskills, room)
-            rows[name] = new * item.rows_each
-            actions.append(explore(name, new, rows[name], item.reason))
-        elif item.kind == "exploit":
-            deltas = {d.name: d.delta for d in item.subskills}
-            actions.append(exploit(skill, [deltas.get(s.name, 0) for s in skill.subskills], item.reason))
+
+    def taken(items: Sequence[ActionItem]) -> tuple[list[SkillAction], dict[str, int]]:
+        """The actions that can be carried out, and the rows that the explored skills get."""
+        actions: list[SkillAction] = []
+        rows: dict[str, int] = {}
+        for name, item in {item.skill: item for item in items if item.skill in by_name}.items():
+            skill = by_name[name]
+            room = config.max_subskills - len(skill.subskills)
+            if item.kind == "explore" and room > 0 and item.new_subskills and item.rows_each:
+                new = min(item.new_subskills, room)
+                rows[name] = new * item.rows_each
+                actions.append(explore(name, new, rows[name], item.reason))
+            elif item.kind == "exploit":
+                deltas = {d.name: d.delta for d in item.subskills}
+                actions.append(exploit(skill, [deltas.get(s.name, 0) for s in skill.subskills], item.reason))
+        return actions, rows
+
+    def useless(items: list[ActionItem]) -> str | None:
+        actions, rows = taken(items)
+        if not actions:
+            return "no action can be carried out: unknown skills, or explorations without room or rows"
+        short = [
+            leaf.allocation + action.deltas.get(leaf.name, 0) - leaf.rows
+            for action in actions
+            if action.kind == "exploit"
+            for leaf in by_name[action.skill].subskills
+        ]
+        return None if any(rows.values()) or max(short, default=0) > 0 else "the plan asks for no rows"
+
+    answer = await client.items(prompt, ActionItem, useless=useless)
+    actions, rows = taken(answer.valid)
     if not actions:
-        raise TeacherError(f"the planner's model chose no usable action after {answer.attempts} attempts")
+        raise TeacherError(_no_plan("usable action", answer))
     return await tree_plan("llm", actions, rows, feedback, client)
+
+
+def _no_plan(what: str, answer: Items[Any]) -> str:
+    reasons = "; ".join(dict.fromkeys(failure.reason for failure in answer.failures[-3:])) or "an empty reply"
+    return f"the planner's model gave no {what} after {answer.attempts} attempts: {reasons}"
 
 
 def _dump(models: Sequence[object]) -> list[dict[str, object]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dataenvgym.agents.llm.gateway import CHARACTERS_PER_TOKEN
+from dataenvgym.agents.llm.client import CHARACTERS_PER_TOKEN
 from dataenvgym.agents.llm.ledger import CallRecord, Ledger
 from dataenvgym.agents.llm.loops import run_now
 from dataenvgym.agents.llm.spending import cost, price_of

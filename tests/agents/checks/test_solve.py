@@ -18,7 +18,7 @@ from dataenvgym.agents.verifier import VerificationResult, verify
 from dataenvgym.envs.domains.math.curriculum import solve
 from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS, problem
-from dataenvgym.envs.errors import BudgetReachedError
+from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.types import Provenance, Row, Verdict
 
 
@@ -88,13 +88,22 @@ def test_answers_are_not_shown_and_rows_share_calls() -> None:
     assert len({a.prompt.text for a in gateway.asked}) == 6
 
 
-def test_a_call_that_may_not_be_made_vouches_for_nothing() -> None:
+def test_a_cap_ends_the_check_and_rejects_no_row() -> None:
     def reply(asked: Request) -> list[Any]:
         raise BudgetReachedError("budget of 3 calls used")
 
     client, _ = fake_client(reply, config())
+    with pytest.raises(BudgetReachedError, match="budget of 3 calls used"):
+        asyncio.run(solve_rows([row("2 + 3?", "5")], client))
+
+
+def test_a_call_that_fails_vouches_for_nothing() -> None:
+    def reply(asked: Request) -> list[Any]:
+        raise TeacherError("status 500")
+
+    client, _ = fake_client(reply, config())
     (verdict,) = asyncio.run(solve_rows([row("2 + 3?", "5")], client))
-    assert not verdict.passed and "budget of 3 calls used" in verdict.reason
+    assert not verdict.passed and "status 500" in verdict.reason
 
 
 def check(rows: list[Row], teacher: TeacherConfig) -> VerificationResult:

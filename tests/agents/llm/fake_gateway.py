@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from dataenvgym.agents.config import TeacherConfig
 from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.llm.gateway import Gateway, Items, Usage
-from dataenvgym.agents.llm.salvage import ItemFailure
+from dataenvgym.agents.llm.reply import ItemFailure
 from dataenvgym.agents.prompts import Prompt
 from dataenvgym.envs.domains.math.domain import MATH
 
@@ -27,7 +27,14 @@ class FakeGateway:
         self.asked: list[Request] = []
 
     async def items(
-        self, prompt: Prompt, item: type[BaseModel], *, node: str, iteration: int = 0, sample: int = 0
+        self,
+        prompt: Prompt,
+        item: type[BaseModel],
+        *,
+        node: str,
+        iteration: int = 0,
+        sample: int = 0,
+        useless: Callable[[list[Any]], str | None] | None = None,
     ) -> Items[Any]:
         self.asked.append(Request(prompt, item, sample))
         valid, failures = [], []
@@ -36,6 +43,8 @@ class FakeGateway:
                 valid.append(item.model_validate(value))
             except ValueError as error:
                 failures.append(ItemFailure(str(value), str(error)))
+        if valid and useless and (reason := useless(valid)):
+            valid, failures = [], [*failures, ItemFailure(str(valid), reason)]
         return Items(valid, failures, 1, False, Usage())
 
 

@@ -25,7 +25,7 @@ def test_the_second_time_nothing_is_sent(tmp_path: Path) -> None:
         assert again.valid == first.valid and again.usage == first.usage
         totals = Ledger(tmp_path / "ledger.jsonl").totals()
         assert (totals.calls, totals.cached, totals.prompt_tokens) == (1, 1, 10)
-        assert Ledger(tmp_path / "ledger.jsonl").totals("other") == (0,) * 8
+        assert Ledger(tmp_path / "ledger.jsonl").totals("other") == (0,) * 9
         # Whatever can change the reply is another entry; `cache: false` asks anew.
         other = PROMPT._replace(text="Write three rows.")
         ask(make(server.url, tmp_path, cached=True), sample=1)
@@ -36,11 +36,12 @@ def test_the_second_time_nothing_is_sent(tmp_path: Path) -> None:
         assert len(server.requests) == 6
 
 
-def test_a_reply_with_a_bad_row_is_not_cached(tmp_path: Path) -> None:
+def test_a_reply_with_a_bad_row_is_paid_for_once(tmp_path: Path) -> None:
     with OpenAIServer(lambda r: tool_reply(r, [GOOD[0], {"question": "?"}])) as server:
-        for _ in range(2):
-            assert len(ask(make(server.url, tmp_path, cached=True)).valid) == 1
-    assert len(server.requests) == 2
+        first, again = (ask(make(server.url, tmp_path, cached=True)) for _ in range(2))
+    assert len(server.requests) == 1 and again.cached
+    assert len(first.valid) == len(first.failures) == 1
+    assert (again.valid, again.failures) == (first.valid, first.failures)
 
 
 def test_a_ledger_survives_a_line_cut_by_a_kill(tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_a_cache_keeps_its_first_reply_and_refuses_another_file(tmp_path: Path) 
     cache.put("a", CachedReply([{"q": "\ud800 ü"}], 1, None))
     cache.put("a", CachedReply([], 2, 2))
     cache.close()
-    assert ResponseCache(tmp_path / "cache.sqlite").get("a") == CachedReply([{"q": "\ud800 ü"}], 1, None)
+    assert ResponseCache(tmp_path / "cache.sqlite").get("a") == CachedReply([{"q": "\ud800 ü"}], 1, None, [])
     assert cache_key(a=1, b=2) == cache_key(b=2, a=1) != cache_key(a=1, b=3)
     (tmp_path / "text").write_text("not a database " * 100)
     with pytest.raises(RunFolderError, match="text"):

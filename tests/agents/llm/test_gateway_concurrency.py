@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Iterable
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,17 @@ from openai_server import (
     OpenAIServer,
     Reply,
     Request,
+    text_reply,
     tool_reply,
 )
 
 from dataenvgym.agents.llm.gateway import Gateway, Items
 from dataenvgym.agents.llm.ledger import Ledger
+from dataenvgym.envs.errors import FruitlessError
+
+
+async def together(asking: Iterable[Awaitable[Items[QA]]]) -> list[Items[QA] | BaseException]:
+    return await asyncio.gather(*asking, return_exceptions=True)
 
 
 async def many(gateway: Gateway, count: int) -> list[Items[QA]]:
@@ -26,14 +33,31 @@ def test_calls_run_side_by_side(tmp_path: Path) -> None:
     barrier = threading.Barrier(24)  # opens only when 24 requests are in flight at once
 
     def reply(request: Request) -> Answer:
-        barrier.wait(timeout=60)
+        if len(server.requests) > 1:
+            barrier.wait(timeout=60)
         return rows(request)
 
+    async def after_a_first(gateway: Gateway) -> list[Items[QA]]:
+        await gateway.items(PROMPT, QA, node="generate_data", sample=24)
+        return await many(gateway, 24)
+
     with OpenAIServer(reply) as server:
-        found = asyncio.run(many(make(server.url, tmp_path, max_concurrency=24, timeout=90), 24))
+        found = asyncio.run(after_a_first(make(server.url, tmp_path, max_concurrency=24, timeout=90)))
     assert server.peak == 24
     assert all(len(items.valid) == 2 for items in found)
-    assert Ledger(tmp_path / "ledger.jsonl").totals().calls == 24
+    assert Ledger(tmp_path / "ledger.jsonl").totals().calls == 25
+
+
+def test_until_a_call_has_given_something_few_are_in_flight(tmp_path: Path) -> None:
+    """A model that gives nothing is known after four calls, not after all that a node makes."""
+    with OpenAIServer(lambda r: text_reply(r, "I would rather not.")) as server:
+        gateway = make(server.url, tmp_path, max_concurrency=24, content_attempts=2)
+        asking = (gateway.items(PROMPT, QA, node="generate_data", sample=i) for i in range(24))
+        found = asyncio.run(together(asking))
+    assert server.peak <= 4 and len(server.requests) == 8
+    stopped = [one for one in found if isinstance(one, FruitlessError)]
+    assert len(stopped) == 21
+    assert "not valid JSON" in str(stopped[0]) and "I would rather not" in str(stopped[0])
 
 
 def test_never_more_in_flight_than_allowed_also_over_gateways(tmp_path: Path) -> None:

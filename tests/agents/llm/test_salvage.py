@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage
 
-from dataenvgym.agents.llm.salvage import raw_items, salvage
+from dataenvgym.agents.llm.reply import raw_items
+from dataenvgym.agents.llm.salvage import salvage
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -51,7 +52,8 @@ def test_any_text_is_read_without_an_error(text: str) -> None:
         ('{"a": 1}\n{"a": 2}\n', [{"a": 1}, {"a": 2}], True),
         ('{"a": 1}\n{"a": 2', [{"a": 1}], False),
         ('see [3]: {"items": [{"a": 1}, {"a": 2}]}', [{"a": 1}, {"a": 2}], True),
-        ('[{"a": 1}, {"a": 2,}, {"a": 3}]', [{"a": 1}], False),
+        ('[{"a": 1}, {"a": 2,}, {"a": 3}]', [{"a": 1}, {"a": 2}, {"a": 3}], True),
+        ('[{"a": 1}, {"a": 2 + 3}, {"a": 3}]', [{"a": 1}, {"a": 3}], False),
         ('[{"a": 1}, 34', [{"a": 1}], False),
         ("no JSON here", [], False),
         ("", [], False),

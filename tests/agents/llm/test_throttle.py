@@ -54,7 +54,7 @@ def test_no_more_requests_a_minute_than_allowed() -> None:
         asyncio.run(stuck_at(server, config(server.url, requests_per_minute=3), calls=9, sent=3))
 
 
-def test_retries_of_the_client_count_as_requests() -> None:
+def test_what_is_sent_again_counts_as_a_request() -> None:
     with OpenAIServer(lambda request: Reply({}, 500, {"Retry-After": "0.01"})) as server:
         settings = config(server.url, requests_per_minute=3, transport_retries=9)
         asyncio.run(stuck_at(server, settings, calls=1, sent=3))
@@ -88,7 +88,6 @@ def test_waiting_for_leave_to_send_is_no_timeout(retried: bool, monkeypatch: pyt
 
     with OpenAIServer(reply) as server:
         settings = config(server.url, requests_per_minute=1, timeout=1, transport_retries=int(retried))
-        monkeypatch.setattr("dataenvgym.agents.llm.gateway._LONGEST_BACKOFF", 0.0)
         found = asyncio.run(ask(settings, calls=1 if retried else 2))
     assert all(isinstance(f, Items) and f.valid for f in found)
     assert len(server.requests) == 2
@@ -97,17 +96,17 @@ def test_waiting_for_leave_to_send_is_no_timeout(retried: bool, monkeypatch: pyt
 def test_refusals_halve_the_calls_in_flight_once_a_wave_and_replies_bring_them_back() -> None:
     async def run() -> list[int]:
         here = Throttle(config(max_concurrency=16))
-        sent = [await here.admit() for _ in range(8)]
+        sent = [await here.admit(0) for _ in range(8)]
         seen = [here.concurrency]
         for at in sent:  # one wave: all were sent before the first refusal
             here.refused(at)
         seen.append(here.concurrency)
         await asyncio.sleep(0.01)
-        here.refused(await here.admit())
+        here.refused(await here.admit(0))
         seen.append(here.concurrency)
         for _ in range(10):
             await asyncio.sleep(0.001)
-            here.refused(await here.admit())
+            here.refused(await here.admit(0))
         seen.append(here.concurrency)
         for _ in range(200):
             here.answered()
@@ -137,8 +136,8 @@ def test_a_server_that_takes_four_at_once_is_found_out() -> None:
     assert concurrency < 32
 
 
-def test_a_refusal_of_a_client_without_hooks_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other providers' clients take no hooks: what they raise at last is heard."""
+def test_a_refusal_of_another_providers_client_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other providers' clients raise is heard in the same way."""
 
     async def run() -> tuple[Any, int]:
         settings = config(server.url, max_concurrency=8, transport_retries=0)

@@ -301,7 +301,7 @@ def test_llm_requests_are_scaled_down_to_the_budget(counts: list[int], budget: i
         [], budget, errors=[ErrorExample(id="e/s0", skill="s0", question="q", text="t", gold="g")]
     )
     if not any(counts):
-        with pytest.raises(TeacherError, match="asked for no rows"):
+        with pytest.raises(TeacherError, match="the plan asks for no rows"):
             asyncio.run(policy.plan(given_feedback, client, 0))
         return
     plan = asyncio.run(policy.plan(given_feedback, client, 0))

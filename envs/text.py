@@ -1,0 +1,31 @@
+"""Text from data files and models' replies: what must not stand in it, and the text without that."""
+
+from __future__ import annotations
+
+import re
+
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
+
+def clean(text: str) -> str:
+    """The text without what `faults` names: escape sequences, controls and overrides go, surrogates become U+FFFD.
+
+    Tabs and line breaks stay.
+    """
+    text = _BIDI.sub("", _SURROGATE.sub("�", text))
+    while text != (text := _CONTROL.sub("", _ANSI.sub("", text))):
+        pass
+    return text
+
+
+def faults(text: str) -> list[str]:
+    """What must not stand in a text, an entry a kind: it breaks terminals or files, or shows what is not there."""
+    found = [f"control character U+{ord(char):04X}" for char in sorted(set(_CONTROL.findall(text)))]
+    if _SURROGATE.search(text):
+        found.append("lone surrogate")
+    if override := _BIDI.search(text):
+        found.append(f"bidirectional override U+{ord(override[0]):04X}")
+    return found
