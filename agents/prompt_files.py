@@ -70,7 +70,7 @@ class WholePrompt(NamedTuple):
     @property
     def body(self) -> str:
         """The template of the user message."""
-        return _joined(self.lines)
+        return _join(self.lines)
 
 
 def own_folder(domain: str) -> Path | None:
@@ -93,7 +93,7 @@ def list_prompts(domain: str, overlay: Path | None = None) -> list[str]:
     Raises:
         UnknownNameError: no folder has prompts of that domain.
     """
-    files = _found(domain, overlay)
+    files = _prompt_files(domain, overlay)
     return sorted(name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX) and name != MACROS)
 
 
@@ -104,7 +104,7 @@ def prompt_file(domain: str, name: str, overlay: Path | None = None) -> "Travers
         UnknownNameError: no such domain or prompt; the text names the nearest.
         TeacherError: the overlay folder is absent.
     """
-    files = _found(domain, overlay)
+    files = _prompt_files(domain, overlay)
     if f"{name}{SUFFIX}" not in files:
         raise UnknownNameError(f"{domain} prompt", name, list_prompts(domain, overlay))
     return files[f"{name}{SUFFIX}"]
@@ -141,12 +141,12 @@ def whole_prompt(domain: str, name: str, overlay: Path | None = None) -> WholePr
         head, parts = {**under, **head}, _with_blocks(_parts(text), parts, str(shared))
     lines = _without_tags(parts)
     if any(_MACROS.fullmatch(line.text) for line in lines):
-        macros = _needed(_macros(domain, overlay), _joined(lines))
+        macros = _used_macros(_macros(domain, overlay), _join(lines))
         lines = [new for old in lines for new in (macros if _MACROS.fullmatch(old.text) else [old])]
     words = _words(domain, overlay)
-    lines = [line._replace(text=_worded(line.text, words, line.place())) for line in lines]
+    lines = [line._replace(text=_fill_words(line.text, words, line.place())) for line in lines]
     if isinstance(head.get("system"), str):
-        head["system"] = _worded(head["system"], words, system_source)
+        head["system"] = _fill_words(head["system"], words, system_source)
     return WholePrompt(head, tuple(lines), source, system_source)
 
 
@@ -175,7 +175,7 @@ def split(text: str, source: str) -> tuple[dict[str, Any], list[Line]]:
             "(keys: purpose, variables, tool, version, system)."
         )
     try:
-        head = _parsed(_joined(lines[1 : marks[1]])) or {}
+        head = _parse_yaml(_join(lines[1 : marks[1]])) or {}
     except yaml.YAMLError as error:
         raise TeacherError(f"prompt file {source}: the front matter is not YAML: {error}") from error
     if not isinstance(head, dict):
@@ -197,7 +197,7 @@ def read_file(file: "Traversable") -> str:
 
 
 @lru_cache(maxsize=256)  # parsing takes some 20 ms per prompt, and each call to a model needs it
-def _parsed(text: str) -> Any:
+def _parse_yaml(text: str) -> Any:
     return yaml.safe_load(text)
 
 
@@ -213,7 +213,7 @@ def _lines(text: str, source: str) -> list[Line]:
     return [Line(line, source, number) for number, line in enumerate(StringIO(text), 1)]
 
 
-def _joined(lines: Iterable[Line]) -> str:
+def _join(lines: Iterable[Line]) -> str:
     return "".join(line.text for line in lines)
 
 
@@ -265,7 +265,7 @@ def _with_blocks(shared: Sequence[_Part], blocks: Iterable[_Part], source: str) 
     return [mine.get(part.name, part) for part in shared]
 
 
-def _worded(text: str, words: dict[str, str], place: str) -> str:
+def _fill_words(text: str, words: dict[str, str], place: str) -> str:
     def word(found: re.Match[str]) -> str:
         if found[1] not in words:
             near = get_close_matches(found[1], list(words), n=1, cutoff=0.4)
@@ -282,7 +282,7 @@ def _words(domain: str, overlay: Path | None) -> dict[str, str]:
         file = folder / WORDS
         if file.is_file():
             try:
-                words |= _parsed(read_file(file)) or {}
+                words |= _parse_yaml(read_file(file)) or {}
             except (yaml.YAMLError, TypeError, ValueError) as error:
                 raise TeacherError(f"{file} must hold keys and values in YAML: {error}") from error
     return {key: str(value) for key, value in words.items()}
@@ -299,7 +299,7 @@ def _macros(domain: str, overlay: Path | None) -> list[Line]:
     return _without_tags(parts)
 
 
-def _needed(lines: Iterable[Line], body: str) -> list[Line]:
+def _used_macros(lines: Iterable[Line], body: str) -> list[Line]:
     """Select the macros that the body calls, directly or not, in order, each with the comment above it."""
     macros: dict[str, list[Line]] = {}
     above: list[Line] = []
@@ -317,7 +317,7 @@ def _needed(lines: Iterable[Line], body: str) -> list[Line]:
     text = body
     while more := {name for name in set(macros) - kept if re.search(rf"\b{name}\(", text)}:
         kept |= more
-        text = "".join(_joined(macros[name]) for name in more)
+        text = "".join(_join(macros[name]) for name in more)
     return [line for name, lines in macros.items() if name in kept for line in lines]
 
 
@@ -346,7 +346,7 @@ def _order(domain: str, overlay: Path | None) -> "list[Traversable]":
     return [folder for folder in order if folder.is_dir()]
 
 
-def _found(domain: str, overlay: Path | None) -> "dict[str, Traversable]":
+def _prompt_files(domain: str, overlay: Path | None) -> "dict[str, Traversable]":
     order = _order(domain, overlay)
     if domain == SHARED or domain not in list_domains(overlay):
         raise UnknownNameError("prompt domain", domain, list_domains(overlay))

@@ -43,7 +43,7 @@ async def verify(rows: Sequence[Row], context: CheckContext) -> VerificationResu
         left = [j for j in judged_now if j.verdicts[-1].passed]
         rejected += [j for j in judged_now if not j.verdicts[-1].passed]
     return VerificationResult(
-        accepted=[_marked(j) for j in left],
+        accepted=[_with_marks(j) for j in left],
         rejected=[Rejected(row=j.row.model_dump(), verdicts=j.verdicts) for j in rejected],
     )
 
@@ -65,7 +65,7 @@ def _free(rows: Sequence[Row], context: CheckContext) -> tuple[list[CheckedRow],
     return passed, failed
 
 
-def _marked(judged: CheckedRow) -> Row:
+def _with_marks(judged: CheckedRow) -> Row:
     marks = {key: value for verdict in judged.verdicts for key, value in verdict.marks.items()}
     return judged.row.model_copy(update={"extra": {**judged.row.extra, **marks}}) if marks else judged.row
 

@@ -48,7 +48,7 @@ async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
         skills = await find_skills(config, run_dir, stream_reporter(write))
         await asyncio.to_thread(write_json, Path(run_dir) / SKILLS, skills)
     with measured(run_dir, "evaluate", "reset"):
-        found = await _evaluated({**state, "run_dir": run_dir}, runtime, iteration=0, student=None)
+        found = await _evaluate({**state, "run_dir": run_dir}, runtime, iteration=0, student=None)
     return {**found, "run_dir": run_dir}
 
 
@@ -94,7 +94,7 @@ async def train(state: EpisodeState, runtime: Context) -> EpisodeState:
 @timed("evaluate")
 async def evaluate(state: EpisodeState, runtime: Context) -> EpisodeState:
     """Evaluate the student on val, make the next observation, and decide whether the episode continues."""
-    return await _evaluated(state, runtime, iteration=state["iteration"], student=state.get("student"))
+    return await _evaluate(state, runtime, iteration=state["iteration"], student=state.get("student"))
 
 
 async def finish(state: EpisodeState, runtime: Context) -> EpisodeState:
@@ -177,9 +177,7 @@ def build_episode(
     return graph
 
 
-async def _evaluated(
-    state: EpisodeState, runtime: Context, *, iteration: int, student: str | None
-) -> EpisodeState:
+async def _evaluate(state: EpisodeState, runtime: Context, *, iteration: int, student: str | None) -> EpisodeState:
     """Score val, add the step, and prepare the next iteration."""
     config, run_dir = runtime.context, state["run_dir"]
     write = runtime.stream_writer

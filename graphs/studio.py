@@ -123,7 +123,7 @@ def teacher_alone(
         folder = await asyncio.to_thread(_new_folder, structure)
         if run:
             given = await asyncio.to_thread(
-                _copied, Path(run).expanduser(), number, folder, structure, runtime.context
+                _copy_input, Path(run).expanduser(), number, folder, structure, runtime.context
             )
         elif number in (0, 1):
             config = _without_student(runtime.context)
@@ -157,7 +157,7 @@ def teacher_alone(
 
 async def show_rows(state: AloneState) -> AloneState:
     """Show the plan, the first rows and the reasons for rejections as text."""
-    return {"shown": await asyncio.to_thread(_shown, state)}
+    return {"shown": await asyncio.to_thread(_preview, state)}
 
 
 def _new_folder(structure: Structure) -> Path:
@@ -165,7 +165,9 @@ def _new_folder(structure: Structure) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{time.strftime('%Y%m%d-%H%M%S')}-{structure}-", dir=FOLDER)).absolute()
 
 
-def _copied(run: Path, number: int, folder: Path, structure: Structure, context: EpisodeConfig) -> TeacherInput:
+def _copy_input(
+    run: Path, number: int, folder: Path, structure: Structure, context: EpisodeConfig
+) -> TeacherInput:
     """Copy the input of `run`'s teacher in an iteration into files of `folder`."""
     number, observation = _observation(run, number)
     if not (run / CONFIG_FILE).is_file():
@@ -181,7 +183,7 @@ def _copied(run: Path, number: int, folder: Path, structure: Structure, context:
     store = Store(folder)
     taught = {point.iteration: point.rows for point in observation.history}
     earlier = [
-        store.save(Store.iteration(i, "accepted.jsonl"), _accepted(run, i, _added(taught, i)))
+        store.save(Store.iteration(i, "accepted.jsonl"), _accepted_rows(run, i, _rows_added(taught, i)))
         for i in range(1, number)
     ]
     _copy_replies(run / RESPONSES, folder / RESPONSES)
@@ -208,14 +210,14 @@ def _observation(run: Path, number: int) -> tuple[int, Observation]:
     return number, read_jsonl(run / Store.iteration(number, "observation.jsonl"), Observation)[0]
 
 
-def _added(taught: Mapping[int, int], iteration: int) -> int | None:
+def _rows_added(taught: Mapping[int, int], iteration: int) -> int | None:
     """Count the rows that an iteration added; None where the observation does not show it."""
     if iteration not in taught:
         return None
     return taught[iteration] - taught.get(iteration - 1, 0)
 
 
-def _accepted(run: Path, iteration: int, count: int | None) -> list[Row]:
+def _accepted_rows(run: Path, iteration: int, count: int | None) -> list[Row]:
     """Read the rows accepted in an earlier iteration from the last round's file, which has those of all rounds."""
     folder = run / Store.iteration(iteration, "")
     files = sorted(
@@ -247,15 +249,15 @@ def _in_force(saved: Path, context: EpisodeConfig) -> EpisodeConfig:
     """Load a saved config and override the keys of `FREE` that the context sets."""
     config = load_config(saved)
     chosen = context.model_dump(mode="json", exclude_unset=True, include=set(FREE))
-    return _without_student(parse_config(_merged(json.loads(config.model_dump_json()), chosen), "context"))
+    return _without_student(parse_config(_merge(json.loads(config.model_dump_json()), chosen), "context"))
 
 
-def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Merge two nested mappings; `above` wins."""
     found = dict(below)
     for key, value in above.items():
         old = found.get(key)
-        found[key] = _merged(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
+        found[key] = _merge(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
     return found
 
 
@@ -280,7 +282,7 @@ def _put_plan(state: AloneState) -> None:
         Store(Path(state["folder"])).save(name, [plan])
 
 
-def _shown(state: AloneState) -> TeachingPreview:
+def _preview(state: AloneState) -> TeachingPreview:
     store = Store(Path(state["folder"]))
     plan = store.read(state["plan"], Plan)[0]
     rows = store.read(state["accepted"], Row)

@@ -7,9 +7,9 @@ from dataenvgym.envs.types import Row, Verdict
 
 @check("answer", "free", "the task's scorer reads the answer back")
 def check_answer(row: Row, context: CheckContext) -> Verdict:
-    """The text that the student would learn to write passes the task's own scorer.
+    """Check that the completion that the student would learn passes the task's own scorer.
 
-    It rejects an answer that cannot be read back; a wrong one that reads well passes, since it is its own gold.
+    It rejects an answer that cannot be read back. A wrong but readable answer passes, because it is its own gold.
     """
     text = context.domain.example(row).completion
     found, correct = context.domain.read_back(row.answer, text)

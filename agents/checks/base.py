@@ -45,7 +45,7 @@ class Check:
     row: Callable[[Row, CheckContext], Verdict] | None = None
     rows: Callable[[Sequence[Row], CheckContext], Awaitable[list[Verdict]]] | None = None
     applies: Callable[[Domain], bool] = lambda domain: True
-    """Whether it has anything to judge in a domain; where it has not, it is left out."""
+    """Tells whether the check applies to a domain; otherwise it is skipped."""
 
     def __post_init__(self) -> None:
         """Refuse an entry that could never run."""

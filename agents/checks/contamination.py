@@ -1,4 +1,4 @@
-"""`contamination`: no val or test question stands in a row, whole or in a long enough part."""
+"""`contamination`: no row contains a val or test question, whole or in a long enough part."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataenvgym.envs.types import Instance, Row, Verdict
 
 @check("contamination", "free", "no val or test question stands in it")
 def check_contamination(row: Row, context: CheckContext) -> Verdict:
-    """No val or test question, whole or in a long enough part, stands in the row."""
+    """Check that the row contains no val or test question, whole or in a long enough part."""
     match = context.held_out.match(row.question)
     if match is not None:
         return failed("contamination", f"shares {match[1]!r} with {match[0]}")
@@ -22,7 +22,7 @@ def check_contamination(row: Row, context: CheckContext) -> Verdict:
 
 
 class HeldOut:
-    """The val and test questions, indexed for contamination: whole, by what they ask, by runs of `overlap` words.
+    """An index of the val and test questions: whole, by identity, and by runs of `overlap` words.
 
     `identity`: see `Domain`.
     """

@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 @check("duplicate", "free", "no accepted row asks the same, exactly or nearly")
 def check_duplicate(row: Row, context: CheckContext) -> Verdict:
-    """Not a question that stands among the accepted rows, exactly or nearly (MinHash over word 3-grams).
+    """Check that no accepted row has the same question, exactly or nearly (MinHash over word 3-grams).
 
     Near-duplicates must also have the same numbers: "47 + 85" and "47 + 58" are two problems of one form.
     """

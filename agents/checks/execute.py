@@ -18,7 +18,7 @@ from dataenvgym.envs.types import Row, Verdict, stage_progress
     applies=lambda domain: domain.vet is not None,
 )
 async def check_execute(rows: Sequence[Row], context: CheckContext) -> list[Verdict]:
-    """The row's program passes the row's tests, and no program that solves nothing does (sandboxed)."""
+    """Check in the sandbox that the row's program passes the row's tests, and that a trivial program does not."""
     if context.domain.vet is None:
         raise ConfigError(f"the check 'execute' has nothing to run in the domain {context.domain.name!r}")
     progress = stage_progress(context.report, "programs of new rows")

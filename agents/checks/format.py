@@ -1,4 +1,4 @@
-"""`format`: the row is whole and not overlong."""
+"""`format`: the row is complete and not too long."""
 
 from dataenvgym.agents.checks.base import CheckContext, failed, passed
 from dataenvgym.agents.checks.registry import check
@@ -9,7 +9,7 @@ LONGEST = 8_000  # characters of prompt and completion together
 
 @check("format", "free", "question and answer are there, the row is not overlong")
 def check_format(row: Row, context: CheckContext) -> Verdict:
-    """Question and answer are there and the row is not overlong."""
+    """Check that question and answer are not empty and the row is not too long."""
     if not row.question.strip() or not row.answer.strip():
         return failed("format", "the question or the answer is empty")
     example = context.domain.example(row)

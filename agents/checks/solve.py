@@ -19,9 +19,9 @@ SOLUTIONS = "solutions"
 
 @check("solve", "llm", "most of several independent solutions agree with its answer")
 async def check_solve(rows: Sequence[Row], context: CheckContext) -> list[Verdict]:
-    """Most of several independent solutions agree with the answer; see `solve_rows`."""
+    """Check that most of several independent solutions agree with the answer; see `solve_rows`."""
     if context.client is None:
-        raise ConfigError("the check 'solve' needs a model to ask, and here is none")
+        raise ConfigError("the check 'solve' needs a model, and there is none")
     return await solve_rows(rows, context.client, context.report)
 
 
@@ -39,7 +39,7 @@ async def solve_rows(rows: Sequence[Row], client: TeacherClient, report: Report 
         FruitlessError: the model gives no solution at all.
     """
     config = client.config.checks
-    votes = {row.id: _stored(row)[: config.solve_samples] for row in rows}
+    votes = {row.id: _stored_votes(row)[: config.solve_samples] for row in rows}
     left = [row for row in rows if len(votes[row.id]) < config.solve_samples]
     votes |= {row.id: [] for row in left}
     groups = [left[i : i + config.solve_per_call] for i in range(0, len(left), config.solve_per_call)]
@@ -76,7 +76,7 @@ async def solve_rows(rows: Sequence[Row], client: TeacherClient, report: Report 
     return await asyncio.to_thread(_verdicts, rows, votes, faults, client.domain, report)
 
 
-def _stored(row: Row) -> list[str]:
+def _stored_votes(row: Row) -> list[str]:
     found = row.extra.get(SOLUTIONS)
     return [vote for vote in found if isinstance(vote, str)] if isinstance(found, list) else []
 

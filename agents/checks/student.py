@@ -1,4 +1,4 @@
-"""`student`: does the student answer the row already?"""
+"""`student`: check whether the student already answers the row."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dataenvgym.envs.types import Row, Verdict
 
 @check("student", "student", "marks or drops what the student answers already")
 async def check_student(rows: Sequence[Row], context: CheckContext) -> list[Verdict]:
-    """Whether the student of now already answers the row (greedy, in its own prompt, scored as on val).
+    """Check whether the current student already answers the row (greedy, in its own prompt, scored as on val).
 
     The row is marked (`extra["known"]`); with `student_known: drop` a known row fails.
     """
     if context.student is None:
-        raise ConfigError("the check 'student' needs a student to ask, and here is none")
+        raise ConfigError("the check 'student' needs a student, and there is none")
     examples = [context.domain.example(row) for row in rows]
     texts = await context.student([e.prompt for e in examples])
     scored = await asyncio.to_thread(context.domain.score, rows, texts)

@@ -90,9 +90,9 @@ class ScriptedChatModel(BaseChatModel):
 
     def _result(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> ChatResult:
         tool = _asked_tool(kwargs.get("tools") or [], kwargs.get("tool_choice"))
-        said = [(message.type, str(message.text)) for message in messages]
+        texts = [(message.type, str(message.text)) for message in messages]
         prompt = "\n".join(str(message.text) for message in messages if isinstance(message, HumanMessage))
-        key = json.dumps([self.seed, kwargs.get("seed"), tool, said])
+        key = json.dumps([self.seed, kwargs.get("seed"), tool, texts])
         digest = sha256(key.encode()).hexdigest()
         curriculum = self._curriculum()
         items = replies.items(tool, prompt, Random(digest), curriculum)
@@ -103,7 +103,7 @@ class ScriptedChatModel(BaseChatModel):
             # Errors use a separate random stream, so that the same problems are written with and without them.
             rng = Random(f"{digest}/errors")
             reply, message = self._reply(tool, self._spoil(tool, prompt, items, rng, curriculum), digest, rng)
-        shown = sum(len(text) for _, text in said) + len(json.dumps(kwargs.get("tools") or []))
+        shown = sum(len(text) for _, text in texts) + len(json.dumps(kwargs.get("tools") or []))
         sent, received = shown // 4 + 1, len(reply) // 4 + 1
         message.usage_metadata = {
             "input_tokens": sent,

@@ -53,14 +53,14 @@ def resume_asking(
         RunFolderError: `given` without a waiting plan.
         DataError: `given` is neither yes nor a valid plan; the question stays open.
     """
-    answer = None if given is None else _given(run_dir, given)
+    answer = None if given is None else _read_answer(run_dir, given)
     person = read is not None or sys.stdin.isatty()
     while True:
-        outcome, question = _until_asked(run_dir, console, answer)
+        outcome, question = _run_until_question(run_dir, console, answer)
         if question is None:
             return outcome
         if not person:
-            _say_how(run_dir, question, console)
+            _print_how_to_answer(run_dir, question, console)
             return outcome
         answer = ask(question, run_dir, console, read or input)
         if answer is None:
@@ -122,7 +122,7 @@ def show_plan(plan: Plan, observation: Observation, console: Console) -> None:
         console.print(Text(plan.notes))
 
 
-def _until_asked(run_dir: Path, console: Console, answer: Any) -> tuple[Outcome, Any]:
+def _run_until_question(run_dir: Path, console: Console, answer: Any) -> tuple[Outcome, Any]:
     """Continue until the end or the next question; return that question. `answer`: for the question open now."""
     from dataenvgym.commands.progress import live
     from dataenvgym.runs.run import resume
@@ -142,7 +142,7 @@ def _until_asked(run_dir: Path, console: Console, answer: Any) -> tuple[Outcome,
     return outcome, asked[0] if asked else None
 
 
-def _given(run_dir: Path, given: str) -> Any:
+def _read_answer(run_dir: Path, given: str) -> Any:
     from dataenvgym.envs.types import Plan
 
     question = open_question(run_dir)
@@ -156,7 +156,7 @@ def _given(run_dir: Path, given: str) -> Any:
     return read_plan(Path(given).expanduser(), latest_observation(run_dir), asked).model_dump()
 
 
-def _say_how(run_dir: Path, question: Any, console: Console) -> None:
+def _print_how_to_answer(run_dir: Path, question: Any, console: Console) -> None:
     """Print the plan and how to answer later, when there is no terminal."""
     from dataenvgym.envs.types import Plan
 

@@ -55,7 +55,7 @@ def gym_env(env: DataEnv) -> gymnasium.Env[Any, Any]:
             return self._numbers(observation), {**info, "observation": observation}
 
         def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-            observation, reward, terminated, truncated, info = env.step([_decoded(row, env) for row in action])
+            observation, reward, terminated, truncated, info = env.step([_decode(row, env) for row in action])
             return self._numbers(observation), reward, terminated, truncated, {**info, "observation": observation}
 
         def close(self) -> None:
@@ -74,7 +74,7 @@ def gym_env(env: DataEnv) -> gymnasium.Env[Any, Any]:
     return TeachingEnv()
 
 
-def _decoded(row: Mapping[str, str], env: DataEnv) -> dict[str, Any]:
+def _decode(row: Mapping[str, str], env: DataEnv) -> dict[str, Any]:
     """Parse the JSON fields of a row. Invalid JSON is passed on; the checks reject it."""
     return {name: _value(text) if env.row_fields.get(name) else text for name, text in row.items()}
 

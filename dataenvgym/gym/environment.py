@@ -102,13 +102,13 @@ class DataEnv:
         if not self._evaluations or self._ended:
             why = "the episode has ended" if self._evaluations else "the episode has not begun"
             raise DataEnvGymError(f"{why}: call reset()")
-        accepted, rejected = self._judged(list(rows))
+        accepted, rejected = self._verify(list(rows))
         student = parent = self._students[-1]
         lessons = [*(lesson.rows for lesson in self._lessons), accepted]
         try:
             student = self._env.train(lessons, parent) if accepted else parent
         except DataError as error:  # every row is too long for the student
-            rejected += [_refused(row.model_dump(), "length", str(error)) for row in accepted]
+            rejected += [_reject(row.model_dump(), "length", str(error)) for row in accepted]
             accepted = []
         self._lessons.append(Lesson(plan=_plan_of(accepted), rows=accepted))
         self._students.append(student)
@@ -172,7 +172,7 @@ class DataEnv:
         right = sum(p.correct for p in last)
         return {"accuracy": accuracy(last), "n": len(last), "interval": wilson(right, len(last))._asdict()}
 
-    def _judged(self, given: list[Row | Mapping[str, Any]]) -> tuple[list[Row], list[Rejected]]:
+    def _verify(self, given: list[Row | Mapping[str, Any]]) -> tuple[list[Row], list[Rejected]]:
         rejected: list[Rejected] = []
         rows: list[Row] = []
         for number, item in enumerate(given):
@@ -180,7 +180,7 @@ class DataEnv:
                 row = item if isinstance(item, Row) else _row(item, len(self._lessons) + 1, number)
             except (ValidationError, TypeError, ValueError) as error:
                 raw = dict(item) if isinstance(item, Mapping) else {"raw": repr(item)[:200]}
-                rejected.append(_refused(raw, "schema", str(error)))
+                rejected.append(_reject(raw, "schema", str(error)))
                 continue
             rows.append(row)
         checks = self.config.teacher.checks
@@ -195,7 +195,7 @@ class DataEnv:
         found = run_now(verify(rows, context))
         room = self._budget()
         over = [
-            _refused(row.model_dump(), "budget", f"over the iteration's budget of {room} rows")
+            _reject(row.model_dump(), "budget", f"over the iteration's budget of {room} rows")
             for row in found.accepted[room:]
         ]
         return found.accepted[:room], [*rejected, *found.rejected, *over]
@@ -255,5 +255,5 @@ def _plan_of(rows: list[Row]) -> Plan:
     return Plan(policy="by hand", requests=requests)
 
 
-def _refused(row: dict[str, Any], check: str, reason: str) -> Rejected:
+def _reject(row: dict[str, Any], check: str, reason: str) -> Rejected:
     return Rejected(row=row, verdicts=[Verdict(check=check, passed=False, reason=reason)])

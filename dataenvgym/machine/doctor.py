@@ -182,11 +182,11 @@ def _keys() -> Iterator[Check]:
     for name, provider in PROVIDERS.items():
         there = any(os.environ.get(key) for key in provider.keys)
         lacking = [key for key in provider.settings if not os.environ.get(key)]
-        said = "a key is set" if there else "no key is set"
+        detail = "a key is set" if there else "no key is set"
         if there and lacking:
-            said += f", but {', '.join(lacking)} is not"
+            detail += f", but {', '.join(lacking)} is not"
         fix = "" if there and not lacking else f"export {(lacking if there else provider.keys)[0]}=..."
-        yield Check("keys", name, "absent" if fix else "ok", said, fix)
+        yield Check("keys", name, "absent" if fix else "ok", detail, fix)
 
 
 def _tools() -> Iterator[Check]:

@@ -84,8 +84,8 @@ def gpus() -> tuple[list[Gpu], str]:
     program = shutil.which("nvidia-smi")
     if program is not None:
         query = "--query-gpu=name,memory.total,memory.free,driver_version"
-        said = run([program, query, "--format=csv,noheader,nounits"])
-        found = [gpu for line in (said or "").splitlines() if (gpu := _gpu(line)) is not None]
+        output = run([program, query, "--format=csv,noheader,nounits"])
+        found = [gpu for line in (output or "").splitlines() if (gpu := _gpu(line)) is not None]
         if found:
             return found, "nvidia-smi"
     if not torch_build() or torch_build() == "cpu":

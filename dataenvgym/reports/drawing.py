@@ -152,15 +152,15 @@ def _without_warnings() -> Iterator[None]:
     """Filter stderr: the wheel's fontconfig warns about samples of a newer version, which it does not use."""
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         finally:
             os.dup2(kept, 2)
             os.close(kept)
-            said.seek(0)
-            lines = said.read().decode(errors="replace").splitlines(keepends=True)
+            captured.seek(0)
+            lines = captured.read().decode(errors="replace").splitlines(keepends=True)
             sys.stderr.write("".join(line for line in lines if not line.startswith("Fontconfig warning")))
 
 

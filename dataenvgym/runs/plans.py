@@ -74,7 +74,7 @@ def read_plan(path: Path, observation: Observation, asked: Plan | None = None) -
     from dataenvgym.envs.errors import TeacherError
     from dataenvgym.graphs.teacher import approved
 
-    data = _completed(_parse(path), asked)
+    data = _complete(_parse(path), asked)
     try:
         plan = approved({"plan": data})
     except TeacherError as error:
@@ -87,7 +87,7 @@ def read_plan(path: Path, observation: Observation, asked: Plan | None = None) -
     faults_found = list(_faults(plan, observation, asked))
     if faults_found:
         raise DataError("\n".join([f"{path} cannot be generated:", *(f"  {fault}" for fault in faults_found)]))
-    return plan if plan == asked else _aligned(plan, observation)
+    return plan if plan == asked else _align(plan, observation)
 
 
 def write_editable(plan: Plan, observation: Observation, run_dir: Path) -> Path:
@@ -100,7 +100,7 @@ def write_editable(plan: Plan, observation: Observation, run_dir: Path) -> Path:
     if not path.is_file():
         skills = ", ".join(_skills(observation, plan) or ["any, written freely"])
         head = f"# The plan of iteration {observation.iteration}. At most {observation.budget} rows in total.\n"
-        # The actions of the skill tree follow from the requests: see _aligned.
+        # The actions of the skill tree follow from the requests: see _align.
         text = yaml.safe_dump(plan.model_dump(exclude={"actions"}), sort_keys=False, allow_unicode=True, width=110)
         write_bytes(path, f"{head}# Skills: {skills}\n{text}".encode())
     return path
@@ -122,7 +122,7 @@ def _parse(path: Path) -> Any:
         raise DataError(f"{path}: neither YAML nor JSON: {error}") from error
 
 
-def _completed(data: Any, asked: Plan | None) -> Any:
+def _complete(data: Any, asked: Plan | None) -> Any:
     """Add the parts that a person may leave out; the schema check rejects anything that is not a plan."""
     rest = {"policy": "edited"} if asked is None else asked.model_dump(exclude={"requests"})
     if isinstance(data, dict) and "plan" in data:
@@ -171,7 +171,7 @@ def _skills(observation: Observation, asked: Plan | None) -> list[str]:
     return sorted({*(skill.name for skill in observation.skills), *named})
 
 
-def _aligned(plan: Plan, observation: Observation) -> Plan:
+def _align(plan: Plan, observation: Observation) -> Plan:
     """Adapt the actions of the skill tree to the edited requests.
 
     The forest is computed from the actions (envs/observation.py), the rows from the requests. If they differed,

@@ -24,11 +24,11 @@ from dataenvgym.sweeps.results import (
     Difference,
     Record,
     SweepResult,
+    format_settings,
+    format_value,
     means,
-    settings_said,
     short_names,
-    shown,
-    varied,
+    varying_keys,
 )
 
 LOOK = 1.0  # seconds between two looks into the run folders
@@ -108,14 +108,14 @@ def show_episodes(episodes: Sequence[Episode], keys: Sequence[str], console: Con
     table = _table(["run", *(names[key] for key in keys)], left=1 + len(keys))
     for episode in episodes:
         values = values_of(episode, keys)
-        table.add_row(*map(Text, (episode.name, *(shown(values[key]) for key in keys))))
+        table.add_row(*map(Text, (episode.name, *(format_value(values[key]) for key in keys))))
     console.print(table)
     console.print(f"{_count(episodes)}, all configs valid; nothing was run")
 
 
 def show_results(found: SweepResult, out: Path, console: Console) -> None:
     """Print the runs, the means over seeds, the differences, and the reasons of failures."""
-    keys = varied(found.records)
+    keys = varying_keys(found.records)
     wide = console.width >= WIDE
     console.print(_runs(found.records, keys, wide))
     rest = [key for key in keys if key != SEED]
@@ -151,7 +151,7 @@ def _runs(records: Sequence[Record], keys: Sequence[str], wide: bool) -> Table:
             cells += [_interval(f["gain_low"], f["gain_high"]), f"{f['val_area']:.3f}"]
             cost = "?" if f["cost"] is None else f"${f['cost']:.2f}"
             cells += [str(f["rows"]), str(f["calls"]), cost, f"{f['seconds']:.0f}"] if wide else []
-        settings = [shown(record["settings"][key]) for key in keys]
+        settings = [format_value(record["settings"][key]) for key in keys]
         table.add_row(*map(Text, (*settings, *cells, *(record["status"] for _ in ended))))
     return table
 
@@ -168,7 +168,7 @@ def _means(records: Sequence[Record], keys: Sequence[str]) -> Table:
     table.title = "means over seeds"
     for group in means(records):
         deviation = "-" if group["best_deviation"] is None else f"{group['best_deviation']:.3f}"
-        settings = [shown(group["settings"][key]) for key in keys]
+        settings = [format_value(group["settings"][key]) for key in keys]
         figures = [f"{group[name]:.3f}" for name in ("base", "best")]
         figures += [deviation, f"{group['gain']:+.3f}", f"{group['val_area']:.3f}", f"{group['rows']:.0f}"]
         table.add_row(*map(Text, (*settings, str(group["runs"]), *figures)))
@@ -180,11 +180,11 @@ def _differences(differences: Sequence[Difference], keys: Sequence[str], wide: b
     table = _table(columns, left=2)
     table.title = "paired differences against a key's first value"
     for d in differences:
-        values = f"{shown(d['value'])} - {shown(d['first'])}"
+        values = f"{format_value(d['value'])} - {format_value(d['first'])}"
         name = "" if isinstance(d["value"], str) else f"{short_names(keys)[d['key']]}: "
         each = " ".join(f"{value:+.2f}" for value in d["each"]).replace("0.", ".")
         figures = (f"{d['best']:+.3f}", _interval(d["low"], d["high"]), d["over"], f"{d['val_area']:+.3f}")
-        where = settings_said(d["settings"], keys) or "all"
+        where = format_settings(d["settings"], keys) or "all"
         table.add_row(*map(Text, (name + values, where, str(d["pairs"]), *figures, *([each] if wide else []))))
     return table
 

@@ -46,7 +46,7 @@ def run_local(episodes: Sequence[Episode], out: Path, jobs: int, stop: Stop) -> 
             for name, one in list(running.items()):
                 if one.process.poll() is not None:
                     del running[name]
-                    yield name, _ended(one, bool(stop()))
+                    yield name, _read_status(one, bool(stop()))
             if stop() and not asked:
                 asked = True
                 for one in running.values():
@@ -101,7 +101,7 @@ def _close(one: _Running) -> None:
             one.process.stdin.close()
 
 
-def _ended(one: _Running, stopped: bool) -> EpisodeStatus:
+def _read_status(one: _Running, stopped: bool) -> EpisodeStatus:
     _close(one)
     try:
         ended: EpisodeStatus = json.loads(one.result.read_text())
@@ -111,10 +111,10 @@ def _ended(one: _Running, stopped: bool) -> EpisodeStatus:
         pass
     if stopped:
         return {"status": "interrupted", "reason": ""}
-    return {"status": "failed", "reason": f"its process {_death(one.process.returncode)}"}
+    return {"status": "failed", "reason": f"its process {_describe_death(one.process.returncode)}"}
 
 
-def _death(code: int) -> str:
+def _describe_death(code: int) -> str:
     if code >= 0:
         return f"ended with status {code} and no result; see its log"
     try:

@@ -139,7 +139,7 @@ def expand(sweep: Sweep) -> list[Episode]:
         try:
             config = _config(sweep, settings)
         except (ConfigError, UnknownNameError) as error:
-            faults.append(f"{_said(settings)}: {error}")
+            faults.append(f"{_format_settings(settings)}: {error}")
             continue
         configs.setdefault(config.model_dump_json(), (settings, config))
     if faults:
@@ -204,7 +204,7 @@ def values_of(episode: Episode, keys: Sequence[str]) -> dict[str, Any]:
     return {key: value_at(dumped, key) for key in keys}
 
 
-def _said(settings: Mapping[str, Any]) -> str:
+def _format_settings(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={json.dumps(value)}" for key, value in settings.items())
 
 

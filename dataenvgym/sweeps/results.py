@@ -116,7 +116,7 @@ def write_results(out: Path, records: Sequence[Record], differences: Sequence[Di
 def means(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Compute means over seeds: finished runs and mean figures for each combination of the other settings."""
     found = []
-    for rest, group in _grouped(records, without=(SEED,)):
+    for rest, group in _group(records, without=(SEED,)):
         figures: dict[str, Any] = {
             name: mean(r["figures"][name] for r in group) for name in ("base", "best", "gain", "val_area", "rows")
         }
@@ -134,7 +134,7 @@ def differences(records: Sequence[Record], out: Path) -> list[Difference]:
         values = _distinct(r["settings"][key] for r in records)
         if key == SEED or len(values) < 2:
             continue
-        for rest, group in _grouped(records, without=(SEED, key)):
+        for rest, group in _group(records, without=(SEED, key)):
             firsts = {r["settings"].get(SEED): r for r in group if r["settings"][key] == values[0]}
             for value in values[1:]:
                 others = [r for r in group if r["settings"][key] == value and r["settings"].get(SEED) in firsts]
@@ -185,7 +185,7 @@ def _right(run_dir: Path) -> dict[str, bool]:
     return {p.id: p.correct for p in read_jsonl(run_dir / "test" / "best.jsonl", Prediction)}
 
 
-def _grouped(records: Sequence[Record], without: Sequence[str]) -> Iterable[tuple[dict[str, Any], list[Record]]]:
+def _group(records: Sequence[Record], without: Sequence[str]) -> Iterable[tuple[dict[str, Any], list[Record]]]:
     """Group finished records by their settings without the given keys."""
     groups: dict[str, tuple[dict[str, Any], list[Record]]] = {}
     for found in records:
@@ -209,20 +209,20 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
     return {key: end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)}
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Format a setting for a table."""
     if value is None:
         return "-"
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def varied(records: Sequence[Record]) -> list[str]:
+def varying_keys(records: Sequence[Record]) -> list[str]:
     """List the keys with more than one value."""
     keys = records[0]["settings"] if records else {}
     return [key for key in keys if len(_distinct(r["settings"][key] for r in records)) > 1]
 
 
-def settings_said(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
+def format_settings(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
     """Format the given keys of the settings: `structure=skill_tree state=true`."""
     names = short_names(keys)
-    return " ".join(f"{names[key]}={shown(settings[key])}" for key in keys if key in settings)
+    return " ".join(f"{names[key]}={format_value(settings[key])}" for key in keys if key in settings)

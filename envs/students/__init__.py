@@ -78,7 +78,7 @@ def make_student(config: StudentConfig, report: Report | None = None, folder: Pa
     """
     check_name(config.name)
     known = STUDENTS.get(config.name)
-    make = partial(_made, known.make if known else _plain, folder=folder)
+    make = partial(_make_with_engine, known.make if known else _plain, folder=folder)
     if config.replicas.count:
         from dataenvgym.envs.students.replicas import ReplicatedStudent
 
@@ -94,7 +94,7 @@ def _plain(config: StudentConfig, report: Report | None) -> Student:
     return TransformersStudent(config.name, model_identity(config.name, report), config)
 
 
-def _made(
+def _make_with_engine(
     make: Callable[[StudentConfig, Report | None], Student],
     config: StudentConfig,
     report: Report | None,

@@ -178,7 +178,7 @@ class ReplicatedStudent:
         for last in (False, True):
             trainer = self._replica(0) if own else self._start(self._settings.train_gpus or 0)
             try:
-                return self._trained(trainer, given, progress)
+                return self._await_training(trainer, given, progress)
             except _DiedError as error:
                 if last:
                     raise TrainingError(f"the Ray actor that trains the student died twice: {error}") from None
@@ -190,7 +190,7 @@ class ReplicatedStudent:
                     self._ray.kill(trainer)
         raise TrainingError("the training did not begin")
 
-    def _trained(self, trainer: Any, given: tuple[Any, ...], progress: Progress | None) -> TrainSummary:
+    def _await_training(self, trainer: Any, given: tuple[Any, ...], progress: Progress | None) -> TrainSummary:
         training = trainer.train.options(concurrency_group=WORK).remote(*given)
         while not self._ray.wait([training], timeout=POLL)[0]:
             if progress is not None:

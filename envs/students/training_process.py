@@ -109,7 +109,7 @@ def train_in_subprocess(
         return TrainSummary(**last["summary"])
     if last.get("event") == "error" and last["kind"] in ERRORS:
         raise ERRORS[last["kind"]](last["message"])
-    raise TrainingError(_death(status, work / LOG))
+    raise TrainingError(_describe_death(status, work / LOG))
 
 
 def _starter(launch: str | None) -> list[str]:
@@ -147,7 +147,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             pipe.close()
 
 
-def _death(status: int, log: Path) -> str:
+def _describe_death(status: int, log: Path) -> str:
     how = f"exit status {status}"
     if status < 0:
         how = f"signal {signal.Signals(-status).name}"

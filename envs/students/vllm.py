@@ -150,10 +150,10 @@ class VllmStudent:
         adapter = self._adapter
         whole = adapter is not None and weights.is_whole(adapter)
         stamp = weights.fingerprint(adapter)
-        wanted = self._served(adapter if whole else None), stamp if whole else None
+        wanted = self._server_spec(adapter if whole else None), stamp if whole else None
         if self._server is None or self._serving != wanted:
             self._end_server()
-            self._server, self._serving = self._started(wanted[0]), wanted
+            self._server, self._serving = self._start_server(wanted[0]), wanted
         if self._asleep:
             self._server.wake()
             self._asleep = False
@@ -166,12 +166,12 @@ class VllmStudent:
             self._named = stamp, name
         return self._server, self._named[1]
 
-    def _served(self, whole: Path | None) -> ServerSpec:
+    def _server_spec(self, whole: Path | None) -> ServerSpec:
         train, plain = self._config.train, self._trained.plain_model()
         rank = room_for(train.lora_rank) if train.adapter == "lora" else 0
         return ServerSpec(str(whole or plain), plain, self._trained.dtype, self._trained.device, rank)
 
-    def _started(self, served: ServerSpec) -> VllmServer:
+    def _start_server(self, served: ServerSpec) -> VllmServer:
         if self._settings.address is not None:
             if self._config.train.adapter == "full":
                 raise StudentError(

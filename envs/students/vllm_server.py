@@ -133,9 +133,9 @@ class VllmServer:
             except httpx.TransportError:
                 pass
             if self._process is not None and self._process.poll() is not None:
-                raise StudentError(f"vLLM has ended instead of starting{self._said()}")
+                raise StudentError(f"vLLM has ended instead of starting{self._log_end()}")
             if time.monotonic() > until:
-                raise StudentError(f"vLLM at {self.url} does not answer after {seconds:g} s{self._said()}")
+                raise StudentError(f"vLLM at {self.url} does not answer after {seconds:g} s{self._log_end()}")
             time.sleep(0.25)
         self.name = self._base()["id"]
 
@@ -158,21 +158,21 @@ class VllmServer:
         _running.discard(self)
 
     def _base(self) -> dict[str, Any]:
-        response = self._sent("GET", f"{self.url}/models", None, CALL_SECONDS)
+        response = self._send("GET", f"{self.url}/models", None, CALL_SECONDS)
         return next(card for card in response.json()["data"] if not card.get("parent"))
 
     def _post(self, url: str, body: Any = None, seconds: float = CALL_SECONDS) -> httpx.Response:
-        return self._sent("POST", url, body, seconds)
+        return self._send("POST", url, body, seconds)
 
-    def _sent(self, method: str, url: str, body: Any, seconds: float) -> httpx.Response:
+    def _send(self, method: str, url: str, body: Any, seconds: float) -> httpx.Response:
         import httpx
 
         try:
             response = self._http.request(method, url, json=body, timeout=httpx.Timeout(seconds, connect=10))
         except httpx.TransportError as error:
-            raise LostError(f"vLLM at {self.url} is gone ({type(error).__name__}){self._said()}") from error
+            raise LostError(f"vLLM at {self.url} is gone ({type(error).__name__}){self._log_end()}") from error
         if response.status_code >= 500:
-            raise LostError(f"vLLM failed ({response.status_code}: {_message(response)}){self._said()}")
+            raise LostError(f"vLLM failed ({response.status_code}: {_message(response)}){self._log_end()}")
         if response.status_code == 401:
             raise ConfigError(f"the vLLM server at {self.url} refuses the key in {KEY}")
         if response.status_code == 404:
@@ -185,7 +185,7 @@ class VllmServer:
             raise DataError(f"vLLM refuses a request ({response.status_code}): {_message(response)}")
         return response
 
-    def _said(self) -> str:
+    def _log_end(self) -> str:
         if self._log is None or not self._log.is_file():
             return ""
         lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]

@@ -119,7 +119,7 @@ def test_a_teacher_that_keeps_the_contract(name: str, node: str, check: Check) -
     ("name", "says"),
     [
         ("unknown_key", ["critic", "'pland'", "Did you mean 'plan'?"]),
-        ("never_ends", ["verify_data", "not ended", "`missing`"]),
+        ("never_ends", ["verify_data", "did not end within", "`missing`"]),
         ("no_rows", ["verify_data", "'accepted'", "plan, accepted, rejected"]),
         ("too_many", ["verify_data", "24 rows", "asks for 12"]),
         ("wrong_schema", ["verify_data", "accepted", "not a valid Row"]),
