@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.agents.llm.asking import TeacherClient, gather_with_progress
+from dataenvgym.agents.llm.gateway import fruitless
 from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.errors import BudgetReachedError, FruitlessError, TeacherError
 from dataenvgym.envs.types import DataRequest, Instance, Progress, Provenance, Rejected, Row, Verdict
@@ -67,6 +68,7 @@ async def generate(
 
     Raises:
         TeacherError: every call failed, because the server cannot be reached or refuses.
+        FruitlessError: no call of an iteration gave a valid row.
     """
     calls = calls_for(requests, client.config.rows_per_call)
     errors: list[TeacherError] = []
@@ -86,6 +88,11 @@ async def generate(
     results = await gather_with_progress([one(call) for call in calls], progress)
     if errors and len(errors) == len(calls):
         raise errors[0]
+    if calls and not written and not any(r.rows or r.stopped for r in results):
+        last = next((f for r in results for f in r.failed), None)
+        reason = last.verdicts[-1].reason if last else "empty replies"
+        sample = str(last.row.get("raw", "")) if last else ""
+        raise FruitlessError(fruitless(client.gateway.config.model, client.node, len(calls), reason, sample))
     return GenerationResult(
         rows=[row for r in results for row in r.rows],
         failed=[f for r in results for f in r.failed],

@@ -266,8 +266,8 @@ async def find_skills(config: EpisodeConfig, run_dir: str, report: Report | None
             return await discover_skills(task.val, client, config.max_skills, report)
         except BudgetReachedError as reached:
             raise BudgetReachedError(
-                f"{reached} before the skills of the val instances were found. What came is kept: raise the cap with "
-                f"`dataenvgym resume {run_dir} --set budget.max_calls=...` (or max_tokens, max_cost)"
+                f"{reached} before the skills of the val instances were found. What came is kept: raise the cap "
+                f"with `dataenvgym resume {run_dir} --set budget.max_calls=...` (or max_tokens, max_cost)"
             ) from None
     saved = await asyncio.to_thread(_read_skills, Path(config.skills))
     lacking = [item.id for item in task.val if item.id not in saved]

@@ -65,7 +65,7 @@ class _Yield:
     fruitful: bool = False
     reasons: set[str] = field(default_factory=set)
     sample: str = ""
-    stopped: FruitlessError | None = None
+    stopped: str = ""
 
 
 class Items(NamedTuple, Generic[M]):
@@ -167,7 +167,7 @@ class Gateway:
                 seen = self._yields.setdefault((node, iteration), _Yield())
                 async with self._turn(seen):
                     if seen.stopped:
-                        raise seen.stopped
+                        raise FruitlessError(seen.stopped)
                     result = await self._ask(prompt, tool, item, sample, key, tally, useless)
                     self._judge(node, seen, result)
             else:
@@ -355,10 +355,8 @@ class Gateway:
         seen.reasons.add(last.reason)
         seen.sample = last.raw or seen.sample
         if seen.failed >= (_FRUITLESS if len(seen.reasons) == 1 else 3 * _FRUITLESS):
-            seen.stopped = FruitlessError(
-                fruitless(self.config.model, node, seen.failed, last.reason, seen.sample)
-            )
-            raise seen.stopped
+            seen.stopped = fruitless(self.config.model, node, seen.failed, last.reason, seen.sample)
+            raise FruitlessError(seen.stopped)
 
 
 def fruitless(model: str, node: str, calls: int, reason: str, sample: str) -> str:

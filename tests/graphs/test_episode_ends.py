@@ -9,10 +9,12 @@ import pytest
 from episode_files import summary_of
 
 from dataenvgym.agents.data_generator import NO_ROW
+from dataenvgym.agents.llm.ledger import Ledger
+from dataenvgym.envs.errors import FruitlessError
 from dataenvgym.graphs.episode import stop_reason
 from dataenvgym.graphs.resources import task_of
 from dataenvgym.graphs.state import Step
-from dataenvgym.runs.run import run
+from dataenvgym.runs.run import resume, run
 
 
 def test_test_is_scored_once_and_last(stub: Any, stub_config: Any, tmp_path: Path) -> None:
@@ -97,14 +99,26 @@ def test_a_base_that_meets_the_target_is_not_taught(stub: Any, stub_config: Any,
 
 
 def test_a_teacher_that_delivers_nothing_leaves_the_student_as_it_was(stub_config: Any, tmp_path: Path) -> None:
-    settings = ("teacher.llm.scripted.drop=1", "teacher.llm.content_attempts=1", "teacher.refill_rounds=0")
+    settings = ("teacher.llm.scripted.wrong_answer=1", "teacher.checks.names=[solve]", "teacher.refill_rounds=0")
     found = summary_of(run(stub_config(*settings), tmp_path / "run"))
     assert [v["rows"] for v in found["val"]] == [0, 0, 0]
     assert not (tmp_path / "run/students").exists()
     assert found["rows_rejected"] == 24
     assert [(r["asked"], r["received"], r["rejected"], r["diversity"]) for r in found["rows"]] == [
-        (12, 0, {"schema": 12}, None)
+        (12, 12, {"solve": 12}, None)
     ] * 2
+
+
+def test_a_model_that_gives_nothing_ends_the_run_with_the_reason_and_can_be_replaced(
+    stub_config: Any, tmp_path: Path
+) -> None:
+    config = stub_config("teacher.llm.scripted.drop=1", "teacher.rows_per_call=1")
+    with pytest.raises(FruitlessError, match="first 4 calls of generate_data: an empty reply"):
+        run(config, tmp_path / "run")
+    paid = sum(record.attempts for record in Ledger(tmp_path / "run/ledger.jsonl").records())
+    assert paid == 4 * config.teacher.llm.content_attempts and not (tmp_path / "run/summary.json").exists()
+    with pytest.raises(FruitlessError):
+        resume(tmp_path / "run")
 
 
 def test_every_row_of_an_iteration_is_accounted_for(stub_config: Any, tmp_path: Path) -> None:

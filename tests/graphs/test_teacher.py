@@ -104,13 +104,11 @@ def test_faulty_rows_are_refilled_and_kept_with_the_reason(tmp_path: Path) -> No
 
 
 def test_refills_end_after_the_rounds_allowed(tmp_path: Path) -> None:
-    settings = ("teacher.llm.scripted.drop=1", "teacher.llm.content_attempts=1", "teacher.refill_rounds=1")
+    settings = ("teacher.llm.scripted.wrong_answer=1", "teacher.checks.names=[solve]", "teacher.refill_rounds=1")
     teach = Teaching(tmp_path, "structure=skill_list", *settings)
     found = teach()
     assert teach.rows(found) == []
-    assert len(teach.store.read(found["rejected"], Rejected)) == 24, (
-        "12 calls in the first round and in one refill"
-    )
+    assert len(teach.store.read(found["rejected"], Rejected)) == 24, "12 rows in the first round and in one refill"
 
 
 def test_broken_replies_are_recorded_beside_the_rows(tmp_path: Path) -> None:
