@@ -131,7 +131,8 @@ class ModelClient:
     async def _invoke(self, prompt: Prompt, tool: dict[str, Any], draw: int) -> AIMessage:
         from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-        model, way, extra = await self._model(), self.structured, {}
+        model, way = await self._model(), self.structured
+        extra: dict[str, Any] = {}
         if takes_seed(self.config) and "seed" not in self.left_out:
             extra["seed"] = draw
         text = prompt.text if way == TOOLS else f"{prompt.text}\n\n{_in_words(tool)}"
@@ -144,7 +145,7 @@ class ModelClient:
         if way == SCHEMA:
             schema = {"name": tool["function"]["name"], "schema": tool["function"]["parameters"]}
             extra["response_format"] = {"type": "json_schema", "json_schema": schema}
-        message: AIMessage = await (model.bind(**extra) if extra else model).ainvoke(messages)  # type: ignore[assignment]
+        message: AIMessage = await (model.bind(**extra) if extra else model).ainvoke(messages)
         return message
 
     def _learns(self, error: Exception, tool: dict[str, Any]) -> bool:
@@ -216,7 +217,8 @@ def _tokens(into: Received, message: AIMessage | None, prompt: Prompt) -> tuple[
         return (reported["input_tokens"], reported["output_tokens"]), False
     if message is None:
         return (_estimate(prompt.system + prompt.text), 0), True
-    calls = "".join(json.dumps(call.get("args"), default=str) for call in message.tool_calls)
+    parsed = [json.dumps(call["args"], default=str) for call in message.tool_calls]
+    calls = "".join([call["function"]["arguments"] for call in into.calls] or parsed)
     return (_estimate(prompt.system + prompt.text), _estimate(message.text + calls)), True
 
 

@@ -320,7 +320,8 @@ class Gateway:
             tally.salvaged = len(valid)
         if valid and self._cache:
             good = [one.model_dump(mode="json") for one in valid]
-            cached = CachedReply(good, *(reply.tokens or (None, None)), [list(one) for one in failures])
+            prompt, completion = reply.tokens or (None, None)
+            cached = CachedReply(good, prompt, completion, [list(one) for one in failures])
             await asyncio.to_thread(self._cache.put, key, cached)
         return valid
 

@@ -12,7 +12,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 from openai import DefaultAsyncHttpxClient
 
 _SAMPLE = 200  # characters of a body that is no reply
@@ -43,7 +42,7 @@ class TidyClient(DefaultAsyncHttpxClient):
         # A redirect would carry the prompts, and elsewhere the key, to an address that nobody gave.
         super().__init__(**{**settings, "follow_redirects": False})
 
-    async def send(self, request: httpx.Request, **settings: Any) -> httpx.Response:
+    async def send(self, request: Any, **settings: Any) -> Any:
         """Send a request; see `httpx.AsyncClient.send`."""
         response = await super().send(request, **settings)
         into = received.get()
@@ -51,7 +50,8 @@ class TidyClient(DefaultAsyncHttpxClient):
             return response
         body = tidy(response.content, response.headers.get("content-type", ""), into)
         headers = {"content-type": "application/json"}
-        return httpx.Response(response.status_code, headers=headers, json=body, request=request)
+        # OpenAI's client may bring an httpx of its own, so the reply is of the class that it knows.
+        return type(response)(response.status_code, headers=headers, json=body, request=request)
 
 
 def tidy(content: bytes, content_type: str, into: Received) -> dict[str, Any]:
@@ -85,7 +85,10 @@ def tidy(content: bytes, content_type: str, into: Received) -> dict[str, Any]:
     into.calls = _calls(message)
     tidied: dict[str, Any] = {"role": "assistant", "content": _text(message.get("content"))}
     if into.calls:
-        tidied["tool_calls"] = into.calls
+        # LangChain wants arguments to be an object and refuses the whole reply where they are not.
+        tidied["tool_calls"] = [
+            {**call, "function": {**call["function"], "arguments": "{}"}} for call in into.calls
+        ]
     body["choices"] = [
         {"index": 0, "finish_reason": reason if isinstance(reason, str) else None, "message": tidied}
     ]
@@ -133,7 +136,8 @@ def _calls(message: dict[str, Any]) -> list[dict[str, Any]]:
         found = [{"function": message["function_call"]}]
     calls = []
     for number, call in enumerate(found):
-        function = call.get("function") if isinstance(call.get("function"), dict) else call
+        inner = call.get("function")
+        function: dict[str, Any] = inner if isinstance(inner, dict) else call
         arguments = function.get("arguments", function.get("parameters"))
         text = arguments if isinstance(arguments, str) else "" if arguments is None else json.dumps(arguments)
         named = {"name": str(function.get("name") or "call"), "arguments": text}

@@ -41,10 +41,10 @@ def read_value(text: str, start: int) -> Value | None:
         return Value(value, start, end)
     except (ValueError, RecursionError):
         pass
-    end = closed_at(text, start)
-    if end is None:
+    closed = closed_at(text, start)
+    if closed is None:
         return None
-    return next((Value(value, start, end) for value in _readings(text[start:end])), None)
+    return next((Value(value, start, closed) for value in _readings(text[start:closed])), None)
 
 
 def _readings(text: str) -> Iterator[Any]:

@@ -27,10 +27,10 @@ _SENTENCE_ENDS = ".:;!?,)\n\r"
 
 
 class Restored(NamedTuple):
-    """`text` with its commands, of which `count` were restored; `doubt`: a place that can be read either way."""
+    """`text` with its commands, of which `repaired` were restored; `doubt`: a place with two readings."""
 
     text: str
-    count: int
+    repaired: int
     doubt: str = ""
 
 
@@ -47,7 +47,8 @@ def restore(text: str) -> Restored:
         return Restored(text, 0)
     found = [one for one in _FOUND.finditer(text) if _LETTER[one[1]] + one[2] in _commands()]
     sure = [one for one in found if one[1] in "\b\f\r" or not _WORDS.fullmatch(one[2])]
-    parts, at, count, doubt = [], 0, 0, ""
+    parts: list[str] = []
+    at, count, doubt = 0, 0, ""
     for one in found:
         done = "".join([*parts, text[at : one.start()]])
         verdict = True if one in sure else _is_command(done, one, text[one.end() :], bool(sure))

@@ -257,7 +257,7 @@ def _chosen(parts: list[_Part], text: str, shape: Shape) -> list[_Part]:
             groups.append([part])
     fitting = [group for group in groups if any(shape.fits(value) for part in group for value in part.values)]
     if not fitting:
-        return groups[-1] if groups else []
+        return _without_examples(groups[-1] if groups else [])
     last = fitting[-1]
     kept: list[list[_Part]] = [last]
     if last[0].fence is not None:
@@ -265,10 +265,13 @@ def _chosen(parts: list[_Part], text: str, shape: Shape) -> list[_Part]:
             later = {_first_text(value) for one in kept for part in one for value in part.values}
             if not any(_first_text(value) in later for part in group for value in part.values):
                 kept.insert(0, group)  # else a later block writes it anew
-    chosen = [part for group in kept for part in group]
-    for part in chosen:
+    return _without_examples([part for group in kept for part in group])
+
+
+def _without_examples(parts: list[_Part]) -> list[_Part]:
+    for part in parts:
         part.values = [value for value in part.values if not _is_placeholder(value)]
-    return chosen
+    return parts
 
 
 def _is_beside(before: _Part, after: _Part, text: str) -> bool:

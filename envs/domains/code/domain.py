@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
@@ -70,6 +70,8 @@ class CodeRow(BaseModel):
     """One training row as the teacher's model writes it. The descriptions are part of what it is shown."""
 
     model_config = ConfigDict(extra="ignore")
+    code_fields: ClassVar[frozenset[str]] = frozenset({"starter", "tests", "answer"})
+    """Where a line break is never the beginning of a LaTeX command."""
 
     question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=6_000)] = Field(
         description="The full problem statement in words: what goes in, what comes out, and the limits."
