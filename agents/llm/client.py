@@ -58,6 +58,14 @@ class Reply(NamedTuple):
     estimated: bool
 
 
+class _PassingError(Exception):
+    """A fault of the transport, and the seconds after which the request may be sent again."""
+
+    def __init__(self, cause: Exception, wait: float) -> None:
+        super().__init__(str(cause))
+        self.cause, self.wait = cause, wait
+
+
 class ModelClient:
     """The model of a config. It serves several event loops, each with connections of its own."""
 
@@ -86,36 +94,57 @@ class ModelClient:
         Raises:
             TeacherError: the server refused or stayed out of reach; the text says how to fix it.
         """
-        throttle, tries = throttle_of(self.config), 0
+        from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
+
+        throttle, length = throttle_of(self.config), _estimate(prompt.system + prompt.text)
+        again = AsyncRetrying(
+            retry=retry_if_exception_type(_PassingError),
+            stop=stop_after_attempt(self.config.transport_retries + 1),
+            wait=lambda state: state.outcome.exception().wait,  # type: ignore[union-attr]
+            reraise=True,
+        )
         async with throttle.place():
-            while True:
-                begin()
-                into = Received()
-                received.set(into)
-                sent_at = await throttle.admit(_estimate(prompt.system + prompt.text))
-                try:
-                    async with asyncio.timeout(self.config.timeout):
-                        message = await self._invoke(prompt, tool, draw)
-                    reply = _reply(message, into, prompt)
-                except DataEnvGymError:
-                    raise
-                except Exception as error:
-                    wait = None if tries >= self.config.transport_retries else _wait(error, tries)
-                    if getattr(error, "status_code", None) == TOO_MANY:
-                        throttle.refused(sent_at)
-                    if self._learns(error, tool):
-                        continue
-                    if wait is not None:
-                        tries += 1
-                        await asyncio.sleep(wait)
-                        continue
-                    if is_provider_error(error) or not isinstance(error, _CONTENT_ERRORS):
-                        raise TeacherError(explain(error, self.config, tries + 1)) from None  # may show the key
-                    fault = into.fault or f"unreadable reply: {type(error).__name__}: {str(error)[:300]}"
-                    return Reply(None, fault, into.refusal, *_tokens(into, None, prompt))
-                throttle.answered()
-                await throttle.settle(sum(reply.tokens or ()), _estimate(prompt.system + prompt.text))
-                return reply
+            try:
+                reply: Reply = await again(self._send, prompt, tool, draw, begin, length)
+            except _PassingError as error:
+                requests = again.statistics["attempt_number"]
+                raise TeacherError(explain(error.cause, self.config, requests)) from None  # may show the key
+            throttle.answered()
+            await throttle.settle(sum(reply.tokens or ()), length)
+        return reply
+
+    async def _send(
+        self, prompt: Prompt, tool: dict[str, Any], draw: int, begin: Callable[[], None], length: int
+    ) -> Reply:
+        """One request, and another where that one was refused for what it holds.
+
+        Raises:
+            _PassingError: a fault that may be over in a while.
+        """
+        throttle = throttle_of(self.config)
+        while True:
+            begin()
+            into = Received()
+            received.set(into)
+            sent_at = await throttle.admit(length)
+            try:
+                async with asyncio.timeout(self.config.timeout):
+                    message = await self._invoke(prompt, tool, draw)
+                return _reply(message, into, prompt)
+            except DataEnvGymError:
+                raise
+            except Exception as error:
+                if getattr(error, "status_code", None) == TOO_MANY:
+                    throttle.refused(sent_at)
+                if self._learns(error):
+                    continue
+                wait = _wait(error)
+                if wait is not None:
+                    raise _PassingError(error, wait) from None
+                if is_provider_error(error) or not isinstance(error, _CONTENT_ERRORS):
+                    raise TeacherError(explain(error, self.config, 1)) from None  # its cause may show the key
+                fault = into.fault or f"unreadable reply: {type(error).__name__}: {str(error)[:300]}"
+                return Reply(None, fault, into.refusal, *_tokens(into, None, prompt))
 
     async def ready(self) -> None:
         """Build the client; see `build_chat_model` for what is raised. Makes no request."""
@@ -148,7 +177,7 @@ class ModelClient:
         message: AIMessage = await (model.bind(**extra) if extra else model).ainvoke(messages)
         return message
 
-    def _learns(self, error: Exception, tool: dict[str, Any]) -> bool:
+    def _learns(self, error: Exception) -> bool:
         """Note what a refused request may not hold; whether that leaves something to try."""
         if not speaks_openai(self.config):
             return False
@@ -232,7 +261,7 @@ def _in_words(tool: dict[str, Any]) -> str:
     return f"Answer with JSON alone, with no word around it. It fits this JSON schema:\n{schema}"
 
 
-def _wait(error: Exception, tries: int) -> float | None:
+def _wait(error: Exception) -> float | None:
     """Seconds until a request may be sent again; None for a fault that does not pass."""
     import openai
 
@@ -248,7 +277,7 @@ def _wait(error: Exception, tries: int) -> float | None:
     asked = _retry_after(headers)
     if asked is not None and asked <= _LONGEST_WAIT:
         return asked
-    return min(0.5 * 2.0**tries, 8.0) * (1 - 0.25 * random.random())
+    return random.uniform(0.5, 2.0)
 
 
 def _retry_after(headers: Any) -> float | None:

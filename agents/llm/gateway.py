@@ -265,26 +265,32 @@ class Gateway:
         useless: Callable[[list[M]], str | None] | None,
     ) -> Items[M]:
         """Ask until a reply has a valid item, at most `content_attempts` times."""
+        from tenacity import AsyncRetrying, retry_if_result, stop_after_attempt
 
         def begin() -> None:
             self.spending.begin()
             tally.attempts += 1
 
-        valid: list[M] = []
-        for attempt in range(1, self.config.content_attempts + 1):
-            before = tally.attempts
-            try:
-                # Another attempt needs another seed, or a deterministic server repeats its fault.
-                reply = await self._client.send(prompt, tool, _draw(self.seed, sample, attempt), begin)
-            except BudgetReachedError:
-                if not tally.attempts:
-                    raise
-                if tally.attempts > before:
-                    tally.failures.append(failure("", "the cap was reached while the server put the request off"))
-                break
-            valid = await self._read(reply, item, key, tally, useless)
-            if valid:
-                break
+        async def attempt() -> list[M]:
+            nonlocal number
+            number += 1
+            # Another attempt needs another seed, or a deterministic server repeats its fault.
+            reply = await self._client.send(prompt, tool, _draw(self.seed, sample, number), begin)
+            return await self._read(reply, item, key, tally, useless)
+
+        number = 0
+        again = AsyncRetrying(
+            retry=retry_if_result(lambda valid: not valid),
+            stop=stop_after_attempt(self.config.content_attempts),
+            retry_error_callback=lambda state: [],
+        )
+        try:
+            valid: list[M] = await again(attempt)
+        except BudgetReachedError as reached:
+            if not tally.attempts:
+                raise
+            valid = []
+            tally.failures.append(failure("", f"{reached} before a reply with a valid item came"))
         return Items(valid, tally.failures, tally.attempts, False, tally.usage)
 
     async def _read(
