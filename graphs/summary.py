@@ -17,6 +17,9 @@ from dataenvgym.graphs.config import EpisodeConfig
 from dataenvgym.graphs.state import Step
 from dataenvgym.graphs.timing import totals
 
+REASONS = 5
+"""Reasons why replies failed that a summary tells."""
+
 
 def best_step(steps: Sequence[Step]) -> Step:
     """Find the step with the best validation accuracy; of equals the earliest (fewer rows)."""
@@ -61,6 +64,8 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
         "tokens": {"prompt": calls.prompt_tokens, "completion": calls.completion_tokens},
         "unmetered_calls": calls.unmetered,
         "cost": calls.cost,
+        "unpriced_calls": calls.unpriced,
+        **_replies(ledger),
         "stop_reason": reason,
         "val": [_val(run_dir, step) for step in steps],
         "val_area": curve_area(curve),
@@ -71,6 +76,18 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
         "lost": [name for name, s in skills.items() if s["best"] < s["base"]],
         "test": {"base": _scored(base), "best": _scored(best), "gain": gain._asdict()},
         "seconds": totals(run_dir),
+    }
+
+
+def _replies(ledger: Ledger) -> dict[str, Any]:
+    """What was amiss in the replies: why items failed (the commonest reasons with counts), how many LaTeX commands
+    were repaired, and which parameters the model refuses."""
+    records = list(ledger.records())
+    reasons = Counter(reason for record in records for reason in record.reasons)
+    return {
+        "failed_replies": dict(reasons.most_common(REASONS)),
+        "repaired": sum(record.repaired for record in records),
+        "left_out": records[-1].left_out if records else [],
     }
 
 

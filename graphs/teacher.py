@@ -11,6 +11,7 @@ A node reads its files, calls a plain function of `dataenvgym.agents`, and write
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -24,12 +25,13 @@ from dataenvgym.agents.checks import CheckContext
 from dataenvgym.agents.checks.duplicate import AcceptedQuestions
 from dataenvgym.agents.data_generator import generate
 from dataenvgym.agents.feedback_reader import READERS
+from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.policies import Policy, find_policy
 from dataenvgym.agents.skill_planner import make_plan, no_plan, rows_asked
 from dataenvgym.agents.verifier import missing, verify
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.store import Store, read_jsonl
-from dataenvgym.envs.types import Plan, stage_progress
+from dataenvgym.envs.types import Plan, Rejected, stage_progress
 from dataenvgym.graphs.config import EpisodeConfig, Structure, config_for
 from dataenvgym.graphs.files import (
     accepted_of,
@@ -147,20 +149,34 @@ async def generate_data(state: TeacherState, runtime: Context) -> TeacherState:
     plan = await asyncio.to_thread(plan_of, state)
     accepted = await asyncio.to_thread(accepted_of, state)
     rejected = await asyncio.to_thread(rejected_of, state) if turn else []
+    client = await client_of(config, state, "generate_data")
     result = await generate(
         missing(plan.requests, accepted),
         feedback,
-        await client_of(config, state, "generate_data"),
+        client,
         round_number=turn,
         written=accepted,
         seed=config.seed,
         progress=stage_progress(stream_reporter(runtime.stream_writer), "calls"),
     )
+    for event in [*_news(client), *_failed(result.failed)]:
+        runtime.stream_writer(event)
     return {
         "generated": await asyncio.to_thread(save, state, f"generated-{turn}", result.rows),
         "rejected": await asyncio.to_thread(save, state, f"rejected-{turn}-reply", [*rejected, *result.failed]),
         "stopped": result.stopped,
     }
+
+
+def _news(client: TeacherClient) -> list[dict[str, Any]]:
+    """Events that tell what the model has refused so far."""
+    return [{"event": "note", "text": text} for text in client.gateway.news()]
+
+
+def _failed(records: Sequence[Rejected]) -> list[dict[str, Any]]:
+    """An event that tells how many items and calls gave no row, and the commonest reason."""
+    reasons = Counter(record.verdicts[-1].reason for record in records)
+    return [{"event": "failed", "count": len(records), "reason": reasons.most_common(1)[0][0]}] if reasons else []
 
 
 @timed("teach")

@@ -117,7 +117,16 @@ class Gateway:
         self._yields: dict[tuple[str, int], _Yield] = {}
         self._turns: dict[AbstractEventLoop, asyncio.Condition] = {}
         self._inside = 0
+        self._said = len(self.left_out)
         self._fruitful = False
+
+    def news(self) -> list[str]:
+        """What the requests have shown of the model since this was asked last, to be said once."""
+        fresh, self._said = self.left_out[self._said :], len(self.left_out)
+        ways = {"tools": "no tools", "json_schema": "no JSON schema"}
+        return [
+            f"{self.config.model} takes {ways.get(name, f'no {name}')}: left out from now on" for name in fresh
+        ]
 
     @property
     def left_out(self) -> list[str]:
@@ -271,6 +280,8 @@ class Gateway:
             self.spending.begin()
             tally.attempts += 1
 
+        number = 0
+
         async def attempt() -> list[M]:
             nonlocal number
             number += 1
@@ -278,7 +289,6 @@ class Gateway:
             reply = await self._client.send(prompt, tool, _draw(self.seed, sample, number), begin)
             return await self._read(reply, item, key, tally, useless)
 
-        number = 0
         again = AsyncRetrying(
             retry=retry_if_result(lambda valid: not valid),
             stop=stop_after_attempt(self.config.content_attempts),

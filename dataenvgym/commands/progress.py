@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -103,6 +104,10 @@ def _line(event: Event) -> str:
     if event["event"] == "verified":
         short = f", {event['missing']} missing" if event["missing"] else ""
         return f"  rows: {event['accepted']} accepted, {event['rejected']} rejected{short}"
+    if event["event"] == "failed":
+        return f"  no row from {event['count']} items or calls, most often: {escape(event['reason'][:200])}"
+    if event["event"] == "note":
+        return f"[yellow]{escape(event['text'])}[/yellow]"
     if event["event"] == "trained":
         return _trained(event)
     if event["event"] == "evaluated":

@@ -58,7 +58,8 @@ def facts(summary: Mapping[str, Any]) -> list[str]:
     test, seconds, teacher = summary["test"], summary["seconds"], summary["teacher"]
     gain = test["gain"]
     sure = "excludes zero" if gain["low"] > 0 or gain["high"] < 0 else "includes zero"
-    lines = [
+    lines = [] if summary["rows_accepted"] else ["no row was accepted, so nothing was trained"]
+    lines += [
         f"gain on the private test: {gain['value']:+.3f}, 95% interval {gain['low']:+.3f} to {gain['high']:+.3f} "
         f"({sure}), best of val: iteration {summary['best_iteration']}",
         f"area under the validation curve: {summary['val_area']:.3f}",
@@ -75,16 +76,31 @@ def facts(summary: Mapping[str, Any]) -> list[str]:
         f"and {summary['cached_calls']} from the cache{scripted}",
         _spent(summary),
         f"rows: {summary['rows_accepted']} accepted, {summary['rows_rejected']} rejected",
+        *_replies(summary),
         "seconds: " + ", ".join(f"{phase} {value:.0f}" for phase, value in seconds.items()),
         f"stopped: {summary['stop_reason']}",
     ]
     return lines
 
 
+def _replies(summary: Mapping[str, Any]) -> list[str]:
+    """What was amiss in the replies of the teacher's model."""
+    lines = [
+        f"replies that failed: {count} x {reason}" for reason, count in summary.get("failed_replies", {}).items()
+    ]
+    if summary.get("repaired"):
+        lines.append(f"LaTeX commands given back their backslash: {summary['repaired']}")
+    if summary.get("left_out"):
+        lines.append(f"the model takes no {', no '.join(summary['left_out'])}: left out of requests")
+    return lines
+
+
 def _spent(summary: Mapping[str, Any]) -> str:
     tokens, cost = summary["tokens"], summary["cost"]
-    unmetered = f" ({summary['unmetered_calls']} calls reported none)" if summary["unmetered_calls"] else ""
+    unmetered = f" ({summary['unmetered_calls']} calls estimated)" if summary["unmetered_calls"] else ""
     price = "cost unknown: set teacher.llm.price" if cost is None else f"${cost:.4f}"
+    if cost is not None and (unpriced := summary.get("unpriced_calls")):
+        price += f" and {unpriced} calls of unknown cost"
     return f"tokens: {tokens['prompt']} prompt, {tokens['completion']} completion{unmetered}, {price}"
 
 

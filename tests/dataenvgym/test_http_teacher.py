@@ -20,7 +20,10 @@ AT_ONCE = 20
 
 
 def held_back(at_once: int) -> Callable[[dict[str, Any]], Any]:
-    """Scripted replies; those with rows wait until so many requests are in flight at the same time."""
+    """Scripted replies; those with rows wait until so many requests are in flight at the same time.
+
+    The first are answered at once: until one has given a row, no more than four are sent.
+    """
     scripted, lock, enough = scripted_replies(), threading.Lock(), threading.Event()
     waiting = []
 
@@ -28,9 +31,11 @@ def held_back(at_once: int) -> Callable[[dict[str, Any]], Any]:
         if request["tools"][0]["function"]["name"] == "submit_rows":
             with lock:
                 waiting.append(1)
-                if len(waiting) >= at_once:
+                first = len(waiting) <= 4
+                if len(waiting) >= at_once + 4:
                     enough.set()
-            enough.wait(120)
+            if not first:
+                enough.wait(120)
         return scripted(request)
 
     return reply
