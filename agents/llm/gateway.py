@@ -181,6 +181,10 @@ class Gateway:
                     self._judge(node, seen, result)
             else:
                 result = found
+                if not self._fruitful:  # it has given something before
+                    self._fruitful = True
+                    async with (turn := per_loop(self._turns, asyncio.Condition)):
+                        turn.notify_all()
         except DataEnvGymError as problem:
             error = str(problem)
             raise

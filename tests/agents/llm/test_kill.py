@@ -1,64 +1,70 @@
-"""A process killed in the middle of a fan-out: what was paid for is not paid again."""
+"""A process killed in the middle of a fan-out: what was paid for, whole or in part, is not paid again."""
 
-import os
-import signal
-import subprocess
-import sys
+import multiprocessing
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 
+import kill_program
+import pytest
 from openai_server import Answer, OpenAIServer, Reply, Request, tool_reply
 
-CALLS, FINISHED = 40, 24
-PROGRAM = """
-import asyncio, sys
-from pathlib import Path
-from pydantic import BaseModel
-from dataenvgym.agents.config import TeacherModelConfig
-from dataenvgym.agents.llm.gateway import Gateway
-from dataenvgym.agents.llm.ledger import Ledger
-from dataenvgym.agents.prompts import Prompt
-from dataenvgym.agents.llm.response_cache import ResponseCache
+from dataenvgym.agents.llm.ledger import CallRecord, Ledger
 
-class Item(BaseModel):
-    text: str
-
-async def main(url, folder):
-    config = TeacherModelConfig(model="openai:test", base_url=url, max_concurrency=40, timeout=60)
-    cache, ledger = ResponseCache(folder / "c.sqlite"), Ledger(folder / "ledger.jsonl")
-    gateway = Gateway(config, seed=0, cache=cache, ledger=ledger)
-    prompts = [Prompt("math/rows", "", f"call {n}", "submit_rows", str(n)) for n in range(40)]
-    found = await asyncio.gather(*(gateway.items(p, Item, node="generate_data") for p in prompts))
-    print(sum(bool(f.valid) for f in found), sum(f.cached for f in found))
-
-asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
-"""
+KILLS, EACH = 20, 3
+CALLS = KILLS * EACH + 3
 
 
-def test_a_kill_in_a_fan_out_sends_no_finished_call_again(tmp_path: Path) -> None:
-    asked: Counter[int] = Counter()
-    killed, lock = threading.Event(), threading.Lock()
+class Server:
+    """It answers the first `released` calls and hangs on the others; a third of its replies are cut."""
 
-    def reply(request: Request) -> Answer:
+    def __init__(self) -> None:
+        self.released = EACH
+        self.answered: set[int] = set()
+        self.again: list[int] = []
+        self._lock = threading.Lock()
+
+    def __call__(self, request: Request) -> Answer:
         number = int(request["messages"][-1]["content"].split()[1])
-        with lock:
-            asked[number] += 1
-        answer = tool_reply(request, [{"text": "a"}])
-        return answer if number < FINISHED or killed.is_set() else Reply(answer, delay=30)
+        cut = number % 3 == 0
+        text = '{"items": [{"text": "a"}, {"text": "b' if cut else '{"items": [{"text": "a"}]}'
+        answer = tool_reply(request, text, "length" if cut else "tool_calls")
+        with self._lock:
+            if number >= self.released:
+                return Reply(answer, delay=600)
+            (self.again.append if number in self.answered else self.answered.add)(number)
+            return answer
 
-    environment = {**os.environ, "OPENAI_API_KEY": "sk-none"}
+
+def paid(folder: Path) -> list[CallRecord]:
+    return [record for record in Ledger(folder / "ledger.jsonl").records() if not record.cached]
+
+
+def test_twenty_kills_ask_for_no_reply_again_that_had_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each life gets three more replies, then hangs and is killed; the last one gets all."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
+    processes = multiprocessing.get_context("forkserver")  # the imports are made once for all lives
+    processes.set_forkserver_preload(["langchain_openai", "dataenvgym.agents.llm.gateway"])
+    found = processes.SimpleQueue()
+    reply = Server()
     with OpenAIServer(reply) as server:
-        command = [sys.executable, "-c", PROGRAM, server.url, str(tmp_path)]
-        first = subprocess.Popen(command, env=environment)
-        ledger = tmp_path / "ledger.jsonl"
-        while not ledger.exists() or len(ledger.read_text().splitlines()) < FINISHED or len(asked) < CALLS:
-            assert first.poll() is None
-            time.sleep(0.05)
-        first.send_signal(signal.SIGKILL)
-        assert first.wait() == -signal.SIGKILL
-        killed.set()
-        second = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert second.stdout.split() == [str(CALLS), str(FINISHED)]
-    assert all(asked[n] == (1 if n < FINISHED else 2) for n in range(CALLS))
+        for kill in range(1, KILLS + 1):
+            life = processes.Process(target=kill_program.run, args=(server.url, tmp_path, CALLS, found))
+            life.start()
+            while len(paid(tmp_path)) < EACH * kill:
+                assert life.is_alive()
+                time.sleep(0.02)
+            life.kill()
+            life.join()
+            reply.released += EACH
+        reply.released = CALLS
+        last = processes.Process(target=kill_program.run, args=(server.url, tmp_path, CALLS, found))
+        last.start()
+        assert found.get() == (CALLS, EACH * KILLS)
+        last.join()
+    assert reply.again == [] and reply.answered == set(range(CALLS))
+    records = paid(tmp_path)
+    assert len(records) == CALLS and sum(record.salvaged for record in records) == CALLS / 3
+    assert sum(record.prompt_tokens or 0 for record in records) == 10 * CALLS, "as the server counts them"
