@@ -13,10 +13,9 @@ from dataenvgym.envs.errors import RunFolderError, TeacherError
 from dataenvgym.envs.observation import Observation
 from dataenvgym.envs.store import Store
 from dataenvgym.envs.types import Plan, Ref, Rejected, Row
-from dataenvgym.graphs.state import TeacherOutput
 
 M = TypeVar("M", bound=BaseModel)
-DELIVERS = tuple(TeacherOutput.__annotations__)
+DELIVERS = ("plan", "accepted", "rejected")
 
 
 def check_delivery(

@@ -200,6 +200,7 @@ async def _evaluate(state: EpisodeState, runtime: Context, *, iteration: int, st
             plan=state.get("plan") if iteration else None,
             accepted=state.get("accepted") if iteration else None,
             rejected=state.get("rejected") if iteration else None,
+            stopped=state.get("stopped") if iteration else None,
         )
         steps = [*state.get("steps", []), step]
         observation = env.observe(

@@ -23,6 +23,8 @@ class Step(TypedDict):
     plan: Ref | None
     accepted: Ref | None
     rejected: Ref | None
+    stopped: NotRequired[str | None]
+    """The cap for whose sake rows of this iteration are missing."""
 
 
 class EpisodeState(TypedDict, total=False):
@@ -35,6 +37,7 @@ class EpisodeState(TypedDict, total=False):
     plan: Ref
     accepted: Ref
     rejected: Ref
+    stopped: str | None
     student: str | None
     steps: Annotated[list[Step], operator.add]
     stop_reason: str | None
@@ -61,11 +64,15 @@ class TeacherInput(TypedDict):
 
 
 class TeacherOutput(TypedDict, total=False):
-    """Output of a teacher: its plan, the rows to train on, and the rejected rows."""
+    """Output of a teacher: its plan, the rows to train on, and the rejected rows.
+
+    `stopped`: the cap that kept it from asking for all rows; None or absent: none did.
+    """
 
     plan: Ref
     accepted: Ref
     rejected: Ref
+    stopped: str | None
 
 
 class TeacherState(TypedDict, total=False):

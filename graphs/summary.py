@@ -67,6 +67,7 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
         "unpriced_calls": calls.unpriced,
         **_replies(ledger),
         "stop_reason": reason,
+        "budget": config.budget.model_dump(mode="json"),
         "val": [_val(run_dir, step) for step in steps],
         "val_area": curve_area(curve),
         "rows_to_target": None if config.budget.target is None else rows_to_target(curve, config.budget.target),

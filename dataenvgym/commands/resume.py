@@ -24,11 +24,12 @@ def add_parser(commands: Commands) -> None:
 
 
 def _command(arguments: argparse.Namespace) -> int:
-    from dataenvgym.runs.extend import extend
+    from dataenvgym.runs.extend import extended
 
-    if arguments.set:
-        extend(arguments.run, arguments.set)
-    return go_on(arguments.run, arguments.plan)
+    if not arguments.set:
+        return go_on(arguments.run, arguments.plan)
+    with extended(arguments.run, arguments.set):
+        return go_on(arguments.run, arguments.plan)
 
 
 def go_on(run_dir: Path, answer: str | None = None) -> int:

@@ -7,7 +7,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,18 @@ def extensions(run_dir: Path) -> list[str]:
     except ValueError as error:
         raise RunFolderError(f"{path} is damaged ({error}); delete it to use the first budget") from error
     return [str(text) for text in found]
+
+
+def progress(run_dir: Path) -> int:
+    """How far a run is: the number of its checkpoints."""
+    path = run_dir / CHECKPOINTS
+    if not path.is_file():
+        return 0
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            return int(database.execute("SELECT count(*) FROM checkpoints").fetchone()[0])
+    except sqlite3.DatabaseError:
+        return 0
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from dataenvgym.agents.llm.loops import run_now
 from dataenvgym.envs.errors import RunFolderError
-from dataenvgym.envs.store import write_json
+from dataenvgym.envs.store import write_bytes, write_json
 from dataenvgym.graphs.config import EpisodeConfig
 from dataenvgym.runs.folder import (
     CHECKPOINTS,
@@ -20,10 +20,13 @@ from dataenvgym.runs.folder import (
     create,
     locked,
     open_run,
+    progress,
     read_manifest,
     read_summary,
     readable,
 )
+from dataenvgym.runs.relocation import relocate
+from dataenvgym.runs.reopening import reopen
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
@@ -95,7 +98,9 @@ def _execute(
     from dataenvgym.reports.report import REPORT
 
     with locked(run_dir), readable(run_dir / CHECKPOINTS):
-        going = not (run_dir / SUMMARY).is_file()
+        ended = read_summary(run_dir)
+        budget = config.budget.model_dump(mode="json")
+        going = ended is None or ended.get("budget", budget) != budget  # it ended under another one
         if going:
             run_now(_drive(run_dir.absolute(), config, on_event or (lambda _: None), approve, teacher))
         summary = read_summary(run_dir)
@@ -133,26 +138,22 @@ async def _drive(
         loop.call_soon_threadsafe(on_event, event)
 
     part: Any
+    await asyncio.to_thread(relocate, run_dir / CHECKPOINTS, run_dir)
     async with episode_graph(run_dir / CHECKPOINTS, config, teacher) as graph:
         snapshot = await graph.aget_state(THREAD)
         # Not snapshot.next, which leaves out a node that ended with the process killed before the next checkpoint.
         open_nodes = [task.name for task in snapshot.tasks]
-        begun = Path(snapshot.values.get("run_dir", run_dir))
-        if open_nodes and not _same(begun, run_dir):
-            raise RunFolderError(
-                f"{run_dir} was started as {begun} and continues only there; `fork` can start from it"
-            )
         if snapshot.created_at and open_nodes in ([], ["finish"]):  # ended, under the budget it had
             values = snapshot.values
             spent = gateway_of(config, str(run_dir)).spending.reached()
             reason = stop_reason(config, values["steps"], spent)
             if reason is None:
-                await graph.aupdate_state(THREAD, {"stop_reason": None}, as_node="evaluate")
+                await reopen(graph, THREAD, snapshot, config, run_dir)
             elif not open_nodes:
                 write_json(run_dir / SUMMARY, summarise(config, run_dir, values["steps"], reason))
                 return
         step: Any = None if snapshot.created_at else {"run_dir": str(run_dir)}
-        with _drained_by_signals(control, on_event_soon):
+        with _set_aside(run_dir / SUMMARY), _drained_by_signals(control, on_event_soon):
             try:
                 while True:
                     async for part in graph.astream(
@@ -181,8 +182,20 @@ async def _drive(
                 await gateway_of(config, str(run_dir)).aclose()
 
 
-def _same(one: Path, other: Path) -> bool:
-    return one.exists() and one.samefile(other)
+@contextmanager
+def _set_aside(summary: Path) -> Iterator[None]:
+    """Hold no summary while the run goes on; it is back where the run fails before its first new checkpoint."""
+    if not summary.is_file():
+        yield
+        return
+    text, before = summary.read_bytes(), progress(summary.parent)
+    summary.unlink()
+    try:
+        yield
+    except BaseException:
+        if progress(summary.parent) == before:
+            write_bytes(summary, text)
+        raise
 
 
 @contextmanager

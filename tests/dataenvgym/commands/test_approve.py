@@ -301,10 +301,12 @@ def test_from_python_none_leaves_the_question_open(small: Small, tmp_path: Path)
     assert open_question(run_dir) is not None
 
 
-def test_a_copied_run_does_not_go_on_in_the_folder_of_the_first(cli: Cli, own: Path) -> None:
-    status, _, err = cli("resume", own, "--plan", "yes")
-    assert status == 1
-    assert "continues only there" in err
+def test_a_copied_run_goes_on_in_its_own_folder(cli: Cli, own: Path, waiting: Any) -> None:
+    first = waiting("skill_list")
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    assert cli("resume", own, "--plan", "yes")[0] == 0
+    assert (own / "summary.json").is_file()
+    assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.slow
