@@ -275,7 +275,8 @@ def _write_config(config: EpisodeConfig, folder: Path) -> None:
 def _put_plan(state: AloneState) -> None:
     """Write the given plan where the planner finds it; remove that of another branch."""
     name = Store.iteration(state["given"]["iteration"], GIVEN_PLAN)
-    plan = approved({"plan": state["given_plan"]}) if state.get("given_plan") else None
+    seen = Store(Path(state["folder"])).read(state["given"]["observation"], Observation)[0]
+    plan = approved({"plan": state["given_plan"]}, seen.budget) if state.get("given_plan") else None
     if plan is None:
         Path(state["folder"], name).unlink(missing_ok=True)
     else:

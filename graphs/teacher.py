@@ -113,8 +113,15 @@ def given_plan(state: TeacherState) -> Plan | None:
 async def approve_plan(state: TeacherState, runtime: Context) -> TeacherState:
     """Ask a person to accept the plan or to edit it, before any row is generated."""
     plan = await asyncio.to_thread(plan_of, state)
-    answer: Any = interrupt({"question": "Generate this plan?", "plan": plan.model_dump()})
-    edited = approved(answer)
+    budget = (await asyncio.to_thread(observation_of, state)).budget
+    question = {"question": "Generate this plan?", "plan": plan.model_dump(), "budget": budget}
+    while True:  # an answer that cannot be carried out leaves the question open
+        answer: Any = interrupt(question)
+        try:
+            edited = approved(answer, budget)
+            break
+        except TeacherError as error:
+            question = {**question, "refused": str(error)}
     if edited is None:
         return {}
     return {
@@ -124,21 +131,31 @@ async def approve_plan(state: TeacherState, runtime: Context) -> TeacherState:
     }
 
 
-def approved(answer: Any) -> Plan | None:
+def approved(answer: Any, budget: int | None = None) -> Plan | None:
     """Read the edited plan in a person's answer to `approve_plan`; None for a plain yes.
 
+    Args:
+        answer: "yes", an edited plan as a mapping, or a mapping with one under `plan`.
+        budget: the most rows that the plan may ask for; None: no limit.
+
     Raises:
-        TeacherError: a refusal, or an answer that is not a plan. LangGraph would repeat such an answer on every
-            resume, so callers check the answer with this function before they pass it on.
+        TeacherError: a refusal, an answer that is not a plan, or a plan over the budget. `approve_plan` asks
+            again then.
     """
     if not isinstance(answer, dict):
         if answer in (True, "yes", "y"):
             return None
         raise TeacherError("approve_plan: the plan was refused. Answer 'yes' or an edited plan to continue.")
     try:
-        return Plan.model_validate(answer.get("plan", answer))
+        plan = Plan.model_validate(answer.get("plan", answer))
     except ValidationError as error:
         raise TeacherError(f"approve_plan: the edited plan is not a plan: {error}") from error
+    rows = sum(request.count for request in plan.requests)
+    if budget is not None and rows > budget:
+        raise TeacherError(
+            f"approve_plan: the edited plan asks for {rows} rows; this iteration may have {budget}."
+        )
+    return plan
 
 
 @timed("teach")

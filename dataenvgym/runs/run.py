@@ -174,7 +174,7 @@ async def _drive(
                     if answer is None:
                         on_event({"event": "waiting"})
                         break
-                    approved(answer)  # a refusal raises here; the question stays open
+                    approved(answer, question.get("budget"))  # a refusal raises; the question stays open
                     step = Command(resume=answer)
             except GraphDrained:
                 on_event({"event": "interrupted"})

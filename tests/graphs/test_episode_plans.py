@@ -84,6 +84,21 @@ def test_a_refused_plan_ends_the_run_and_is_asked_for_again(stub_config: Any, tm
     assert summary_of(outcome)["rows_accepted"] == 12
 
 
+def test_an_edited_plan_over_the_budget_is_refused_before_anything_is_paid(
+    stub_config: Any, tmp_path: Path
+) -> None:
+    from dataenvgym.runs.run import resume
+
+    def too_much(question: Any) -> Any:
+        return {**question["plan"], "requests": [{**question["plan"]["requests"][0], "count": 25}]}
+
+    config = stub_config("approve=true", "budget.iterations=1")
+    with pytest.raises(TeacherError, match="asks for 25 rows; this iteration may have 12"):
+        run(config, tmp_path / "run", approve=too_much)
+    assert not list((tmp_path / "run").glob("iterations/001/generated*"))
+    assert summary_of(resume(tmp_path / "run", approve=lambda _: "yes"))["rows_accepted"] == 12
+
+
 def test_without_anyone_to_ask_the_run_stops_and_can_go_on(stub_config: Any, tmp_path: Path) -> None:
     from dataenvgym.runs.run import resume
 

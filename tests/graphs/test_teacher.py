@@ -8,7 +8,6 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from dataenvgym.envs.errors import TeacherError
 from dataenvgym.envs.evaluation import score
 from dataenvgym.envs.store import Store
 from dataenvgym.envs.types import Plan, Rejected, Row
@@ -79,7 +78,7 @@ def test_each_structure_has_its_module_with_the_episode_and_the_teacher() -> Non
 def test_rows_follow_the_plan_and_tell_where_they_come_from(tmp_path: Path) -> None:
     teach = Teaching(tmp_path, "structure=skill_list")
     found = teach()
-    assert set(found) == {"plan", "accepted", "rejected"}
+    assert set(found) == {"plan", "accepted", "rejected", "stopped"} and found["stopped"] is None
     plan, rows = teach.plan(found), teach.rows(found)
     wanted = {r.id: (r.skill, r.count) for r in plan.requests}
     assert sum(count for _, count in wanted.values()) == len(rows) == 12
@@ -160,10 +159,15 @@ def test_an_edit_leaves_the_planners_own_plan_as_it_was(tmp_path: Path) -> None:
     assert (tmp_path / "iterations/001/plan.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("answer", ["no", False, "", {"requests": "all"}, {"plan": {"policy": "x"}}])
-def test_a_refusal_or_a_plan_that_is_none_ends_the_teaching(answer: object, tmp_path: Path) -> None:
+TOO_MUCH = {"policy": "x", "requests": [{"id": "r0", "skill": "rounding", "count": 25}]}
+
+
+@pytest.mark.parametrize("answer", ["no", False, "", {"requests": "all"}, {"plan": {"policy": "x"}}, TOO_MUCH])
+def test_an_answer_that_cannot_be_carried_out_leaves_the_question_open(answer: object, tmp_path: Path) -> None:
     teach = Teaching(tmp_path, "structure=skill_list", "approve=true")
-    teach()
-    with pytest.raises(TeacherError, match="approve_plan"):
-        teach(Command(resume=answer))
+    first = teach()["__interrupt__"][0].value
+    again = teach(Command(resume=answer))["__interrupt__"][0].value
+    assert again["refused"].startswith("approve_plan: ") and again["plan"] == first["plan"]
+    assert ("asks for 25 rows; this iteration may have 12" in again["refused"]) == (answer == TOO_MUCH)
     assert not list(tmp_path.glob("iterations/001/generated*"))
+    assert len(teach.rows(teach(Command(resume="yes")))) == 12
