@@ -69,7 +69,7 @@ def main() -> None:
         model = TeacherModelConfig(scripted=TEACHER.model_copy(update={"wrong_solution": solver}))
         config = TeacherConfig(llm=model, checks={"names": names})  # type: ignore[arg-type]
         asker = Asker(Gateway(config.llm, seed=0, cache=None, ledger=None), task.domain, config, "bench", 1)
-        held_out = HeldOut([*task.val, *task.test], config.checks.overlap)
+        held_out = HeldOut([*task.val, *task.test], config.checks.overlap, task.domain.identity)
         context = CheckContext(task.domain, config.checks, held_out, SeenRows(0.9), asker)
         made, kept = asyncio.run(taught(requests, feedback, asker, context))
         kinds = kinds_of(made.rows, held)
