@@ -130,6 +130,7 @@ def normal_form(text: str) -> str:
     # Runs of spaces first: the patterns below would otherwise take quadratic time on them.
     s = _GROUPED.sub(_ungrouped, re.sub(r"[ \t\n]+", " ", text))
     s = re.sub(r"\s+", " ", s)
+    s = re.sub("(?:[0-9]\u0305)+", lambda m: rf"\overline{{{m[0].replace(chr(0x305), '')}}}", s)
     s = re.sub("[¼-¾⅐-⅞]", lambda m: " " + unicodedata.normalize("NFKC", m[0]), s)
     s = re.sub(f"[{_SUPERSCRIPTS}]+", lambda m: "^{" + unicodedata.normalize("NFKC", m[0]) + "}", s)
     s = unicodedata.normalize("NFKC", s.translate(_TABLE)).translate(_TABLE).replace("⁄", "/")

@@ -13,15 +13,18 @@ from dataenvgym.envs.domains.math.scoring.forms import FUNCTIONS, quantity, quic
 
 Same = Callable[[str, str], bool]
 
+_COMMAND = rf"\\(?!(?:{'|'.join(sorted(FUNCTIONS))})(?![A-Za-z]))[a-z]+"
+_MARKED = r"\\(?:overline|bar|vec|hat|tilde|widehat|overrightarrow)\s*\{?\s*[A-Za-z]{1,2}\s*\}?"
 _SYMBOL = (
-    rf"(?:[A-Z]{{2}}|[A-Za-z]|\\(?!(?:{'|'.join(sorted(FUNCTIONS))})(?![A-Za-z]))[a-z]+)(?:_\{{?[\w+-]+\}}?)?'?"
+    rf"(?:(?:m\s*)?\\(?:angle|triangle)\s*[A-Z]{{1,3}}|{_MARKED}|[A-Z]{{2}}|[A-Za-z]|{_COMMAND})"
+    r"(?:_\{?[\w+-]+\}?)?'{0,3}"
 )
 _FUNCTION = r"(?:\s*\^\s*\{\s*-1\s*\})?\s*\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])*\s*\)"
 _NAME = (
-    rf"(?:{_SYMBOL}(?:{_FUNCTION})?|[fghpqFGHPQ]\s*\(\s*-?[0-9]+\s*\)"
+    rf"(?:{_SYMBOL}(?:{_FUNCTION})?|[fghpqFGHPQ]\s*\([^()]*(?:\([^()]*\)[^()]*)?\)"
     rf"|\(\s*{_SYMBOL}(?:\s*,\s*{_SYMBOL})+\s*\))"
 )
-"""`x`, `x_1`, `AB`, `\\theta`, `f(x)`, `f^{-1}(x)`, `f(3)`, `(x, y)`."""
+"""`x`, `x_1`, `AB`, `\\theta`, `\\angle A`, `\\vec{v}`, `f(x)`, `f^{-1}(x)`, `f(3)`, `(x, y)`."""
 _MATRIX = re.compile(r"\\begin\s*\{([pbB]?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\s*\{\1\}", re.DOTALL)
 _OPEN, _CLOSE = "([{", ")]}"
 
