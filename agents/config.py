@@ -111,6 +111,12 @@ class CheckConfig(Section):
     overlap: int = Field(
         13, ge=3, description="contamination: so many words in a row shared with a val or test question."
     )
+    overlap_action: Literal["mark", "drop"] = Field(
+        "mark",
+        description="contamination: rows that share that many words, whatever the numbers in them, are marked "
+        "(`extra.overlap`, the reason) and kept, or dropped. Rows with a whole question, or with all of its "
+        "numbers, are dropped in any case; a procedural task knows its problems and has that rule alone.",
+    )
 
 
 def _policy_names(schema: dict[str, Any]) -> None:

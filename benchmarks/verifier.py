@@ -71,7 +71,7 @@ def main() -> None:
         client = TeacherClient(
             Gateway(config.llm, seed=0, cache=None, ledger=None), task.domain, config, "bench", 1
         )
-        held_out = HeldOut([*task.val, *task.test], config.checks.overlap)
+        held_out = HeldOut([*task.val, *task.test], config.checks.overlap, task.domain.identity)
         context = CheckContext(task.domain, config.checks, held_out, AcceptedQuestions(0.9), client)
         made, kept = asyncio.run(taught(requests, feedback, client, context))
         kinds = kinds_of(made.rows, held)

@@ -33,10 +33,23 @@ LONG = (
 
 
 def row(
-    question: str, answer: str = "132", solution: str = "47 + 85 = 132", name: str = "r", request: str = "r0"
+    question: str,
+    answer: str = "132",
+    solution: str = "47 + 85 = 132",
+    name: str = "r",
+    request: str = "r0",
+    **extra: object,
 ) -> Row:
     made = Provenance(iteration=1, request=request, model="m", prompt="p", prompt_hash="0")
-    return Row(id=name, question=question, solution=solution, answer=answer, skill="addition", provenance=made)
+    return Row(
+        id=name,
+        question=question,
+        solution=solution,
+        answer=answer,
+        skill="addition",
+        provenance=made,
+        extra=extra,
+    )
 
 
 def context(*held_out: str, **config: object) -> CheckContext:
@@ -120,6 +133,103 @@ def test_a_copy_within_other_words_is_found_and_shown() -> None:
     for question in (f"Read this with care. {LONG}", f"{LONG} Give the total.", f"{LONG} And what is 5 + 6?"):
         reason = contaminated(question, "What is 3 + 4?", LONG)
         assert reason is not None and "val/1" in reason and "sold half as many clips in may" in reason
+
+
+SHORT = "What is the capital of Peru?"  # fewer words than a run
+DOCSTRING = """Return the largest number of words that a sentence of the given list of sentences has in it.
+>>> most_words(["a b c", "d e"])
+3
+"""
+
+
+def overlap_of(judged: Row, *held_out: str) -> str:
+    """What a kept row is marked with; "" for nothing."""
+    verdict = one("contamination", judged, context(*held_out))
+    assert verdict.passed and verdict.marks == ({"overlap": verdict.reason} if verdict.reason else {})
+    dropped = one("contamination", judged, context(*held_out, overlap_action="drop"))
+    assert (dropped.passed, dropped.reason) == (not verdict.reason, verdict.reason)
+    return verdict.reason
+
+
+def test_a_question_with_one_number_changed_is_marked_or_dropped() -> None:
+    reason = overlap_of(row(LONG.replace("48", "46")), "What is 3 + 4?", LONG)
+    assert "with val/1" in reason and "sold half as many clips in may" in reason
+    assert overlap_of(row("What is 47 + 85?"), LONG) == ""
+    result = verify([row(LONG.replace("48", "46"))], context(LONG))
+    assert result.accepted[0].extra["overlap"].startswith("shares 'of her friends")
+    assert verify([row("What is 47 + 85?")], context(LONG)).accepted[0].extra == {}
+
+
+def test_a_docstring_with_other_examples_is_marked_or_dropped() -> None:
+    other = DOCSTRING.replace('["a b c", "d e"]', '["one", "two three"]').replace("\n3\n", "\n2\n")
+    assert "largest number of words" in overlap_of(row(f"Complete this. {other}"), DOCSTRING)
+    assert "starter shares" in overlap_of(
+        row("Complete it.", starter=f'def most(x):\n    """{other}"""'), DOCSTRING
+    )
+    assert "tests shares" in overlap_of(row("Complete it.", tests=[{"input": other, "output": "2"}]), DOCSTRING)
+
+
+def test_signs_are_no_words_of_a_run() -> None:
+    brackets = "[ ( ) , ( ) , ( ) , ( ) ]"
+    held = f"Say how long the list {brackets} of pairs is, which a friend of ours has drawn with chalk on a wall."
+    assert overlap_of(row(f"What is the kind of thing that {brackets} stands for?"), held) == ""
+
+
+@pytest.mark.parametrize("held", [LONG, SHORT])
+@pytest.mark.parametrize("field", ["question", "solution", "answer", "starter"])
+def test_a_held_out_question_is_found_in_every_text_of_a_row(held: str, field: str) -> None:
+    for text in (f"First of all: {held} That we ask.", f"{held.rstrip('?')} and why", held.upper()):
+        bad = row(**{"question": "What is 1 + 1?", field: text})  # type: ignore[arg-type]
+        verdict = one("contamination", bad, context("What is 3 + 4?", held))
+        assert not verdict.passed and "with val/1" in verdict.reason
+        assert (field in verdict.reason.split("shares")[0]) is (field != "question")
+
+
+def test_a_short_question_is_whole_where_its_formula_does_not_go_on() -> None:
+    held = "What is 47 + 85?"
+    assert contaminated("Tell me quickly, what is 47 + 85, my friend?", held)
+    for other in (
+        "What is 47 + 85 + 3?",
+        "What is 47 + 85.5 in words?",
+        "So what is 47 + 850?",
+        "47 + 85 is what?",
+    ):
+        assert contaminated(other, held) is None
+    assert contaminated("47 + 85 and 3 + 4", "3 + 4?") is None, "too short to tell anything"
+
+
+SHORT_WORDS = st.lists(st.sampled_from(["red", "green", "blue", "one", "two", "three"]), min_size=5, max_size=12)
+
+
+@given(SHORT_WORDS, st.lists(st.sampled_from(["so", "then", "why"])), st.lists(st.sampled_from(["so", "then"])))
+def test_a_short_question_inside_any_words_is_found(held: list[str], before: list[str], after: list[str]) -> None:
+    text = " ".join([*before, *held, *after])
+    assert contaminated(text, " ".join(held) + "?") is not None
+    assert contaminated(" ".join([*before, *held[:-1], "other", *after]), " ".join(held) + "?") is None
+
+
+def arithmetic(*held_out: str) -> CheckContext:
+    domain = load_task(TaskConfig(name="arithmetic", val_size=1, test_size=1)).domain
+    checks = CheckConfig(overlap_action="drop")
+    instances = [Instance(id=f"val/{n}", question=q, answer="1") for n, q in enumerate(held_out)]
+    return CheckContext(domain, checks, HeldOut(instances, checks.overlap, domain.identity), SeenRows(0.9))
+
+
+def test_a_problem_of_the_arithmetic_task_is_known_in_any_phrasing_and_another_is_not() -> None:
+    for skill in SKILLS:
+        drawn = [problem(skill, seed, 0) for seed in range(60)]
+        given_context = arithmetic(*(held.question for held in drawn[:30]))
+        taken = {held.key for held in drawn[:30]}
+        for held in drawn[:30]:
+            variant, values = SKILLS[skill].read(held.question) or ("", {})
+            sentences = SKILLS[skill].phrasings[SKILLS[skill].variants.index(variant)]
+            again = [sentence.format(**values) for sentence in sentences]
+            assert len(again) > 1 and held.question in again
+            assert not any(one("contamination", row(question), given_context).passed for question in again)
+        for other in drawn[30:]:
+            if other.key not in taken:
+                verdict = one("contamination", row(other.question), given_context)
+                assert verdict.passed and not verdict.marks, "the number rule alone, whatever the action"
 
 
 def test_thirteen_words_in_a_row_are_found_and_twelve_are_not() -> None:

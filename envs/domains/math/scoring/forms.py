@@ -86,11 +86,51 @@ _QUANTITY = re.compile(
 )
 
 
+_TEXT = (
+    r"\\(?:text(?:normal|[a-z]{2})?|emph|[hm]box|math(?:rm|bf|it|sf|tt|normal)|boldsymbol|bm|pmb|operatorname\*?)"
+    r"\s*\{([^{}]*)\}"
+)
+"""Commands around words."""
+_THIN = r"(?:\\,|\{\\,\}|\\thinspace(?![A-Za-z])\s?|[\u2008\u2009\u202f\u00a0~])"
+_GROUP = rf"(?:{_THIN}|(?:\s?\\!)*\s?(?:,|\{{,\}})\s?(?:\\!\s?)+)"
+_GROUPED = re.compile(
+    rf"(?<![0-9.,])[0-9]{{1,3}}(?:{_GROUP}[0-9]{{3}})+(?![0-9])|(?<=\.)(?:[0-9]{{3}}{_THIN})+[0-9]{{1,3}}(?![0-9])"
+)
+_ELLIPSIS = r"\\[lcd]?dots(?![A-Za-z])|\.\.\.+"
+_REPEATING = re.compile(
+    r"(?<![0-9.,])(?P<whole>[0-9]{0,30})\.(?:(?P<first>[0-9]{0,30})"
+    r"(?:\\(?:overline|bar)\s*(?:\{\s*(?P<block>[0-9]{1,30})\s*\}|(?P<digit>[0-9]))"
+    r"|\\dot\s*\{?\s*(?P<dot>[0-9])\s*\}?(?:(?P<between>[0-9]{0,30})\\dot\s*\{?\s*(?P<dot2>[0-9])\s*\}?)?)"
+    rf"\s?(?:{_ELLIPSIS})?|\((?P<bracket>[0-9]{{1,30}})\)"
+    rf"|(?P<start>[0-9]{{0,30}}?)(?:(?P<one>[0-9])(?P=one){{2,30}}|(?P<many>[0-9]{{2,15}}?)(?P=many){{1,9}})\s?(?:{_ELLIPSIS}))"
+    r"(?!\s*_|[0-9])"
+)
+
+
+def _ungrouped(match: re.Match[str]) -> str:
+    return re.sub(r"[^0-9]|thinspace", "", match[0])
+
+
+def _as_fraction(match: re.Match[str]) -> str:
+    """A repeating decimal as the fraction that it is."""
+    g = {name: value or "" for name, value in match.groupdict().items()}
+    first = g["first"] + g["start"]
+    block = (
+        g["block"] or g["digit"] or g["bracket"] or g["one"] or g["many"] or g["dot"] + g["between"] + g["dot2"]
+    )
+    value = int(g["whole"] or "0") + Fraction(
+        int(first + block) - int(first or "0"), 10 ** len(first + block) - 10 ** len(first)
+    )
+    return str(value) if value.denominator == 1 else rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
+
+
 def normal_form(text: str) -> str:
     """An answer in one spelling: ASCII operators, plain LaTeX fractions and roots, no spacing commands,
     no formula delimiters, `\\text{...}` opened, money marked, trailing punctuation dropped."""
     # Runs of spaces first: the patterns below would otherwise take quadratic time on them.
-    s = re.sub(r"\s+", " ", text)
+    s = _GROUPED.sub(_ungrouped, re.sub(r"[ \t\n]+", " ", text))
+    s = re.sub(r"\s+", " ", s)
+    s = re.sub("(?:[0-9]\u0305)+", lambda m: rf"\overline{{{m[0].replace(chr(0x305), '')}}}", s)
     s = re.sub("[¼-¾⅐-⅞]", lambda m: " " + unicodedata.normalize("NFKC", m[0]), s)
     s = re.sub(f"[{_SUPERSCRIPTS}]+", lambda m: "^{" + unicodedata.normalize("NFKC", m[0]) + "}", s)
     s = unicodedata.normalize("NFKC", s.translate(_TABLE)).translate(_TABLE).replace("⁄", "/")
@@ -105,7 +145,10 @@ def normal_form(text: str) -> str:
     # A row break of a matrix is no spacing command, though "\\ " ends like "\ ".
     s = re.sub(r"(?<!\\)\\[,;: ]|\\q?quad(?![A-Za-z])|~", " ", s)
     s = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", s)
-    s = re.sub(r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf|operatorname)\s*\{([^{}]*)\}", r" \1 ", s)
+    s = re.sub(r"\{\s*\\(?:rm|bf|it|sf|tt)(?![A-Za-z])([^{}]*)\}", r" \1 ", s)
+    for _ in range(3):  # one within the other
+        s = re.sub(_TEXT, r" \1 ", s)
+    s = _REPEATING.sub(_as_fraction, s)
     s = re.sub(r"\\frac\s*([0-9])\s*([0-9])", r"\\frac{\1}{\2}", s)
     s = re.sub(r"\\frac\s*\{([^{}]*)\}\s*([0-9A-Za-z])", r"\\frac{\1}{\2}", s)
     s = re.sub(r"\\frac\s*([0-9A-Za-z])\s*\{", r"\\frac{\1}{", s)

@@ -1,4 +1,4 @@
-"""The costly part of comparing two final answers: their structure, and last the algebra of `math_verify`.
+"""The costly part of comparing two final answers: their structure, and last their algebra (`algebra`).
 
 Structure is equations, lists, sets, pairs, intervals, unions, matrices and formulas with a unit. Nothing
 here has a limit on time: `worker` runs it in a child process that is stopped when it takes too long.
@@ -6,19 +6,27 @@ here has a limit on time: `worker` runs it in a child process that is stopped wh
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from dataenvgym.envs.domains.math.scoring.algebra import symbolic
 from dataenvgym.envs.domains.math.scoring.forms import FUNCTIONS, quantity, quick
 
 Same = Callable[[str, str], bool]
 
-_NAME = r"(?:[A-Za-z][A-Za-z]?|\\[a-z]+)(?:_\{?\w+\}?)?'?(?:\s*\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])*\s*\))?"
+_COMMAND = rf"\\(?!(?:{'|'.join(sorted(FUNCTIONS))})(?![A-Za-z]))[a-z]+"
+_MARKED = r"\\(?:overline|bar|vec|hat|tilde|widehat|overrightarrow)\s*\{?\s*[A-Za-z]{1,2}\s*\}?"
+_SYMBOL = (
+    rf"(?:(?:m\s*)?\\(?:angle|triangle)\s*[A-Z]{{1,3}}|{_MARKED}|[A-Z]{{2}}|[A-Za-z]|{_COMMAND})"
+    r"(?:_\{?[\w+-]+\}?)?'{0,3}"
+)
+_FUNCTION = r"(?:\s*\^\s*\{\s*-1\s*\})?\s*\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])*\s*\)"
+_NAME = (
+    rf"(?:{_SYMBOL}(?:{_FUNCTION})?|[fghpqFGHPQ]\s*\([^()]*(?:\([^()]*\)[^()]*)?\)"
+    rf"|\(\s*{_SYMBOL}(?:\s*,\s*{_SYMBOL})+\s*\))"
+)
+"""`x`, `x_1`, `AB`, `\\theta`, `\\angle A`, `\\vec{v}`, `f(x)`, `f^{-1}(x)`, `f(3)`, `(x, y)`."""
 _MATRIX = re.compile(r"\\begin\s*\{([pbB]?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\s*\{\1\}", re.DOTALL)
 _OPEN, _CLOSE = "([{", ")]}"
-
-
-MAX_SYMBOLIC = 300
-"""Longest text given to the computer algebra; the longest gold answers of MATH have fewer characters."""
 
 
 def same(a: str, b: str, depth: int = 0) -> bool:
@@ -52,23 +60,37 @@ def compare_parts(a: str, b: str, same: Same) -> bool | None:
 
 
 def _equations(a: str, b: str, same: Same) -> bool | None:
-    first, second = _assignment(a), _assignment(b)
-    if first is None and second is None:
+    """An equation is the value of the bare symbol on one of its sides, and of nothing else."""
+    if not _is_equation(a) and not _is_equation(b):
         return None
-    if first is None or second is None:
-        if "=" in (b if second is None else a):
-            return None
-        return same(first[1] if first else a, second[1] if second else b)
-    # y = x + 1 and x = y - 1 are one line: that is for the algebra.
-    return same(first[1], second[1]) if first[0] == second[0] else None
+    first, second = _assignment(a), _assignment(b)
+    if _is_equation(a) and _is_equation(b):
+        # y = x + 1 and x = y - 1 are one line: that is for the algebra.
+        return same(first[1], second[1]) if first and second and first[0] == second[0] else None
+    named, other = (first, b) if _is_equation(a) else (second, a)
+    return named is not None and same(named[1], other)
+
+
+def _is_equation(form: str) -> bool:
+    """Whether an equals sign (or that of a set's member) stands outside all brackets of a single formula."""
+    single = len(_split(form, ",")) == 1 and not re.search(r"\s(?:and|or)\s", form)
+    return single and (len(_split(form, "=")) > 1 or _member(form) is not None)
 
 
 def _assignment(form: str) -> tuple[str, str] | None:
-    """(name, value) of `x = 5`, `f(x) = 2x`, `x \\in S` or a chain `x = 2 + 3 = 5`."""
-    match = re.fullmatch(rf"\s*({_NAME})\s*(?:=|\\in(?![A-Za-z]))(.*)", form, re.DOTALL)
-    if match is None or len(_split(form, ",")) > 1 or re.search(r"\s(?:and|or)\s", form):
-        return None
-    return match[1].replace(" ", ""), match[2].rpartition("=")[2]
+    """(name, value) of `x = 5`, `5 = x`, `f(x) = 2x`, `x \\in S` or a chain `x = 2 + 3 = 5`."""
+    sides = [side.strip().removesuffix(":") for side in _split(form, "=")]
+    if len(sides) == 1:
+        return _member(form)
+    for name, value in ((sides[0], sides[-1]), (sides[-1], sides[0])):
+        if re.fullmatch(rf"{_NAME}\s*", name):
+            return name.replace(" ", ""), value
+    return None
+
+
+def _member(form: str) -> tuple[str, str] | None:
+    match = re.fullmatch(rf"\s*({_NAME})\s*\\in(?![A-Za-z])(.*)", form, re.DOTALL)
+    return (match[1].replace(" ", ""), match[2]) if match else None
 
 
 def _plus_minus(a: str, b: str, same: Same) -> bool | None:
@@ -229,50 +251,6 @@ def _unwrapped(a: str, b: str, same: Same) -> bool | None:
 
 def _bare(form: str) -> str:
     s = form.replace("\\{", "{").replace("\\}", "}")
-    if len(s) >= 2 and s[0] + s[-1] in ("()", "{}") and _closes_at_end(s):
+    if len(s) >= 2 and s[0] + s[-1] in ("()", "{}") and _closes_at_end(s) and len(_split(s[1:-1], ",")) == 1:
         return s[1:-1].strip()
     return form
-
-
-def symbolic(a: str, b: str) -> bool:
-    """`math_verify` in both directions on two formulas; False for what is no formula.
-
-    Text with plain words, two numbers side by side or a tower of powers is not given to it: it would
-    pick a number out of the words, add the numbers, or never return.
-    """
-    if not (_is_formula(a) and _is_formula(b)):
-        return False
-    from latex2sympy2_extended import NormalizationConfig
-    from math_verify import LatexExtractionConfig, parse, verify
-
-    # Its own reading of units would take the m of 5m for metres and drop it.
-    normal = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True)
-    config = [LatexExtractionConfig(boxed_match_priority=-1, normalization_config=normal)]
-    # The limit on time is the child process's: the library's own needs the main thread.
-    first, second = (
-        [_with_imaginary_unit(e) for e in parse(f"${s}$", config, "no_fallback", parsing_timeout=None)]
-        for s in (a, b)
-    )
-    if not first or not second:
-        return False
-    options = {"timeout_seconds": None, "allow_set_relation_comp": True}
-    return bool(verify(first, second, **options) or verify(second, first, **options))
-
-
-def _with_imaginary_unit(expression: Any) -> Any:
-    """The parser takes i for a variable; an answer that has it means the imaginary unit."""
-    from sympy import I
-
-    symbols = [s for s in getattr(expression, "free_symbols", ()) if s.name == "i"]
-    return expression.subs(dict.fromkeys(symbols, I)) if symbols else expression
-
-
-def _is_formula(form: str) -> bool:
-    if len(form) > MAX_SYMBOLIC or re.search(r"[0-9]\s+[0-9]", form):
-        return False
-    words = re.findall(r"(?<![A-Za-z\\])[A-Za-z]{3,}", form)
-    if any(word.lower() not in FUNCTIONS for word in words):
-        return False
-    # 9^9^9, 9^{9^9}, (9^9)^9 and exponents of five digits cannot be computed and are no one's answer.
-    tower = r"\^\s*(?:[0-9A-Za-z]+|[({][^)}]*)\s*\^\s*[({]*\s*[0-9]|\^\s*[({]*[0-9]{5}|[0-9]{4,}\s*!|!\s*!"
-    return re.search(tower, form) is None

@@ -1,10 +1,11 @@
 """The embedded benchmark: three splits drawn from twelve procedural skills, no download."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.math.domain import MATH
-from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SCHOOLED, SKILLS, problem
+from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SCHOOLED, SKILLS, identity, problem
 from dataenvgym.envs.tasks import task
 from dataenvgym.envs.tasks.base import Task
 from dataenvgym.envs.tasks.procedural import Problem, UsedProblems, draw_split, take_all
@@ -29,7 +30,7 @@ def load(config: TaskConfig) -> Task:
     test = _split("test", config.seed, config.test_size or TEST_SIZE, SKILLS, taken)
     val = _split("val", config.seed, config.val_size or VAL_SIZE, SKILLS, taken)
     train = _split("train", config.seed, TRAIN_SIZE, SKILLS, taken)
-    return Task("arithmetic", MATH, tuple(train), tuple(val), tuple(test))
+    return Task("arithmetic", replace(MATH, identity=identity), tuple(train), tuple(val), tuple(test))
 
 
 def schooling_rows(seed: int, per_skill: int, task: Task) -> list[Instance]:

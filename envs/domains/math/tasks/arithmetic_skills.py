@@ -6,7 +6,7 @@ distinct questions, and a question's text tells its skill.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from random import Random
@@ -373,3 +373,19 @@ def problem(skill: str, seed: int, index: int, variant: str | None = None) -> Pr
 def recognise(question: str) -> str | None:
     """The skill that asks a question, told from its text; None for text that no skill writes."""
     return next((name for name, skill in SKILLS.items() if skill.read(question)), None)
+
+
+def identity(question: str) -> str | None:
+    """The problem that a question asks, in any phrasing: its skill, and the same numbers in the same roles.
+
+    Names and things do not matter. None for text that no skill writes.
+    """
+    for name, skill in SKILLS.items():
+        if read := skill.read(question):
+            variant, values = read
+            return f"{name}: {variant}: {_key(values)}"
+    return None
+
+
+def _key(values: Mapping[str, int | str]) -> str:
+    return "/".join(f"{name}={values[name]}" for name in sorted(values) if name not in ("name", "thing"))

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from scoring_pairs import PAIRS
 
 from dataenvgym.envs.domains.math.domain import MATH, render_answer
+from dataenvgym.envs.domains.math.scoring import algebra
+from dataenvgym.envs.domains.math.scoring.algebra import symbolic
 from dataenvgym.envs.domains.math.scoring.answers import boxed, equal, extract_answer
 
 
@@ -112,3 +114,69 @@ def test_integers_are_equal_exactly_when_they_are_the_same(n: int, m: int) -> No
 def test_fractions_are_equal_exactly_when_their_values_are(p: Fraction, q: Fraction) -> None:
     assert equal(f"{p.numerator}/{p.denominator}", f"\\frac{{{q.numerator}}}{{{q.denominator}}}") is (p == q)
     assert equal(f"{p.numerator}/{p.denominator}", f"\\dfrac{{{3 * p.numerator}}}{{{3 * p.denominator}}}")
+
+
+names, small = st.sampled_from("xyab"), st.integers(2, 9)
+linear = st.tuples(small, names, st.integers(-9, 9)).map(lambda t: f"{t[0]}{t[1]} + ({t[2]})")
+shapes = [
+    "{}",
+    "({})^{{7}}",
+    "\\sqrt{{{}}}",
+    "\\frac{{1}}{{{}}}",
+    "\\sin({})",
+    "\\log({})",
+    "({})^{{99}}",
+    "({})^{{999}}",
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(shapes), linear, linear)
+def test_different_formulas_are_settled_by_calculation(shape: str, one: str, other: str) -> None:
+    """`simplify` takes up to seconds for each of these: the reason why short pairs were slow."""
+    a, b = shape.format(one), shape.format(other)
+
+    def slow(first: object, second: object) -> bool:
+        raise AssertionError(f"{first} and {second} were given to math_verify")
+
+    with pytest.MonkeyPatch.context() as patch:
+        if one != other:
+            patch.setattr(algebra, "_verified", slow)
+        assert symbolic(a, b) is (one == other)
+        assert symbolic(f"{a} = y^3", f"{b} = y^3") is (one == other)
+
+
+@settings(max_examples=60, deadline=None)
+@given(linear, st.integers(-9, 9), st.integers(2, 9))
+def test_an_equation_is_itself_in_other_forms_and_none_of_its_sides(left: str, right: int, factor: int) -> None:
+    equation = f"{left} = {right}"
+    assert equal(equation, f"{right} = {left}")
+    assert equal(equation, f"{factor}({left}) = {factor * right}")
+    assert equal(equation, f"{left} - ({right}) = 0")
+    assert not equal(equation, f"{left} = {right + 1}")
+    for side in (left, str(right)):
+        assert not equal(equation, side) and not equal(side, equation)
+        assert equal(f"z = {side}", side) and equal(side, f"g(t) = {side}") and equal(f"{side} = z", side)
+
+
+@given(
+    st.integers(0, 10**15),
+    st.sampled_from([",\\!", ",\\! ", "\\,", "{,}\\!", "{\\,}", "~", "\u2009"]),
+    st.sampled_from(["", "-"]),
+)
+def test_digit_groups_are_one_number(number: int, separator: str, sign: str) -> None:
+    written = sign + f"{number:,}".replace(",", separator)
+    assert equal(written, f"{sign}{number}")
+    assert not equal(written, f"{sign}{number + 1}")
+    assert equal(f"({written}, 7)", f"({sign}{number}, 7)")
+
+
+@given(st.integers(0, 99), st.text("0123456789", max_size=4), st.text("0123456789", min_size=1, max_size=6))
+def test_a_repeating_decimal_is_its_fraction(whole: int, first: str, block: str) -> None:
+    value = Fraction(
+        int(f"{whole}{first}{block}") - int(f"{whole}{first}"), 10 ** len(first + block) - 10 ** len(first)
+    )
+    for written in (f"{whole}.{first}\\overline{{{block}}}", f"{whole}.{first}\\bar{{{block}}}"):
+        assert equal(written, str(value))
+        assert equal(f"-{written}", str(-value))
+        assert not equal(written, str(value + Fraction(1, 10**7)))
