@@ -44,7 +44,9 @@ async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
 
     with measured(run_dir, "setup", "reset"):
         await (await asyncio.to_thread(gateway_of, config, run_dir)).ready()
-        await in_student_thread(lambda: env_of(config, run_dir, stream_reporter(write)))
+        env = await in_student_thread(lambda: env_of(config, run_dir, stream_reporter(write)))
+        for note in env.task.all_notes():
+            write({"event": "note", "text": note})
         skills = await find_skills(config, run_dir, stream_reporter(write))
         await asyncio.to_thread(write_json, Path(run_dir) / SKILLS, skills)
     with measured(run_dir, "evaluate", "reset"):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from dataenvgym.envs.config import ANSWER_TOKENS, ROW_TOKENS, TaskConfig
 from dataenvgym.envs.errors import ConfigError
 from dataenvgym.envs.explain import explain
+from dataenvgym.envs.stats import wilson
 from dataenvgym.envs.types import Instance
 
 if TYPE_CHECKING:
@@ -28,6 +29,32 @@ class Task:
     train: tuple[Instance, ...]
     val: tuple[Instance, ...]
     test: tuple[Instance, ...]
+    notes: tuple[str, ...] = ()
+    """What was noticed when it was loaded, e.g. how many questions were left out and why."""
+
+    def all_notes(self) -> list[str]:
+        """`notes`, and a word on splits that are too small to tell much."""
+        return [*self.notes, *filter(None, (_small("val", len(self.val)), _small("test", len(self.test))))]
+
+
+WIDEST = 0.4
+"""A 95% interval that is wider at an accuracy of one half tells little."""
+
+
+def _small(split: str, n: int) -> str | None:
+    """What to say of a split of n instances whose accuracies have a wide interval; None where they have not."""
+
+    def width(size: int) -> float:
+        found = wilson(size // 2, size)
+        return found.high - found.low
+
+    if n == 0 or width(n) <= WIDEST:
+        return None
+    enough = next(size for size in range(n, 1000) if width(size) <= WIDEST)
+    return (
+        f"{split} has {n} instances: the 95% interval of an accuracy of one half is {width(n):.2f} wide. It is "
+        f"narrower than {WIDEST:g} from {enough} instances on (task.{split}_size)"
+    )
 
 
 class NoOptions(BaseModel):

@@ -1,15 +1,21 @@
 """Records of a benchmark from local files."""
 
+import csv
 import gzip
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dataenvgym.envs.errors import DataError
+from dataenvgym.envs.text import clean
 
-SUFFIXES = (".jsonl", ".json", ".parquet", ".jsonl.gz")
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+"""Of the files that are read; all but Parquet may be compressed by gzip, under any name."""
+GZIP = b"\x1f\x8b"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 SPLITS = ("train", "test")
@@ -27,6 +33,8 @@ class Record:
     where: str
     file: Path | None = None
     offset: int = 0
+    cleaned: list[str] = field(default_factory=list, compare=False)
+    """The columns whose text was cleaned (see `envs.text.clean`)."""
 
     def text(self, column: str, columns: Sequence[str]) -> str:
         """The text in a column.
@@ -35,8 +43,10 @@ class Record:
             DataError: it is missing, is no text, or is empty; `columns` are those expected.
         """
         value = self.data.get(column)
-        if isinstance(value, str) and value.strip():
-            return value
+        if isinstance(value, str) and (text := clean(value)).strip():
+            if text != value:
+                self.cleaned.append(column)
+            return text
         if column in self.data:
             problem = f"column {column!r} holds no text: {value!r:.80}"
         else:
@@ -85,7 +95,8 @@ def local_files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise DataError(f"task.path: no file or folder {str(path)!r}. Expected {', '.join(SUFFIXES)} files.")
-    files = sorted(p for p in path.rglob("*") if p.name.endswith(SUFFIXES) and p.is_file())
+    names = (*SUFFIXES, *(f"{suffix}.gz" for suffix in SUFFIXES if suffix != ".parquet"))
+    files = sorted(p for p in path.rglob("*") if p.name.endswith(names) and p.is_file())
     if not files:
         raise DataError(f"task.path: no {', '.join(SUFFIXES)} file in the folder {str(path)!r}.")
     return files
@@ -103,39 +114,100 @@ def records(files: Iterable[Path]) -> Iterator[Record]:
             where = f"{file}, row {line}"
             if not isinstance(data, dict):
                 raise DataError(f"{where}: expected an object with columns, found {type(data).__name__}.")
-            yield Record(data, number, where, file if file.suffix == ".jsonl" else None, offset)
+            yield Record(data, number, where, file if offset is not None else None, offset or 0)
             number += 1
 
 
-def _rows(file: Path) -> Iterator[tuple[int, Any, int]]:
-    """(row number from 1, row, where its line begins in bytes) of a file."""
+def _rows(file: Path) -> Iterator[tuple[int, Any, int | None]]:
+    """(row number from 1, row, where its line begins in bytes, None if it is no plain line) of a file."""
+    suffix = Path(file.name.removesuffix(".gz")).suffix
     try:
-        if file.suffix == ".parquet":
+        if suffix == ".parquet":
             import pyarrow.parquet as pq
 
-            yield from ((number, row, 0) for number, row in enumerate(pq.read_table(file).to_pylist(), 1))
-        elif file.suffix == ".json":
-            data = json.loads(file.read_text(encoding="utf-8"))
-            yield from (
-                (number, row, 0) for number, row in enumerate(data if isinstance(data, list) else [data], 1)
-            )
+            yield from ((number, row, None) for number, row in enumerate(pq.read_table(file).to_pylist(), 1))
+        elif suffix in (".csv", ".tsv"):
+            yield from _table(file, "\t" if suffix == ".tsv" else ",")
+        elif suffix == ".json":
+            data = json.loads(_text(file))
+            rows = data if isinstance(data, list) else [data]
+            yield from ((number, row, None) for number, row in enumerate(rows, 1))
         else:
             yield from _lines(file)
     except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not readable as UTF-8 text ({error}).") from error
-    except (OSError, EOFError, ValueError) as error:
-        kind = "JSON" if file.suffix == ".json" else file.suffix.removeprefix(".")
-        raise DataError(f"{file}: not a readable {kind} file ({error}).") from error
+        raise DataError(f"{file}: not readable as UTF-8 text ({error}). Save it as UTF-8.") from error
+    except RecursionError as error:
+        raise DataError(f"{file}: JSON that is nested too deep.") from error
+    except (OSError, EOFError, ValueError, csv.Error) as error:
+        kind = {".json": "JSON", ".csv": "CSV", ".tsv": "TSV"}.get(suffix, suffix.removeprefix("."))
+        raise DataError(f"{file}: not a readable {kind} file ({error}).{_hint(file)}") from error
 
 
-def _lines(file: Path) -> Iterator[tuple[int, Any, int]]:
+def _open(file: Path) -> Any:
+    """The bytes of a file, unpacked where they are gzip, whatever its name says.
+
+    Raises:
+        DataError: it is empty, of another encoding, or named `.gz` and no gzip.
+    """
+    with file.open("rb") as raw:
+        start = raw.read(2)
+    if start == GZIP:
+        return gzip.open(file)
+    if file.suffix == ".gz":
+        raise DataError(f"{file}: its name ends in .gz, and it is no gzip file. Rename it, or compress it.")
+    if not start:
+        raise DataError(f"{file}: the file is empty.")
+    if start in UTF_16:
+        raise DataError(f"{file}: UTF-16 text. Save it as UTF-8.")
+    return file.open("rb")
+
+
+def _text(file: Path) -> str:
+    with _open(file) as opened:
+        return str(opened.read().decode("utf-8-sig"))
+
+
+def _table(file: Path, delimiter: str) -> Iterator[tuple[int, Any, int | None]]:
+    """The rows of a table; its first line names the columns."""
+    before = csv.field_size_limit(2**31 - 1)
+    try:
+        rows = csv.DictReader(io.StringIO(_text(file), newline=""), delimiter=delimiter, strict=True)
+        for row in rows:
+            extra = row.pop(None, None)  # type: ignore[call-overload]
+            if extra:
+                raise DataError(f"{file}, row {rows.line_num}: {len(extra)} more fields than columns.")
+            yield rows.line_num, row, None
+    finally:
+        csv.field_size_limit(before)
+
+
+def _lines(file: Path) -> Iterator[tuple[int, Any, int | None]]:
     offset = 0
     # As bytes, which end a line at \n alone: JSON text may hold U+2028 and the like.
-    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as lines:
+    with _open(file) as lines:
+        plain = not isinstance(lines, gzip.GzipFile)
         for number, line in enumerate(lines, 1):
             if line.strip():
                 try:
-                    yield number, json.loads(line.decode("utf-8")), offset
+                    yield (
+                        number,
+                        json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8")),
+                        offset if plain else None,
+                    )
                 except json.JSONDecodeError as error:
-                    raise DataError(f"{file}, row {number}: not valid JSON ({error}).") from error
+                    raise DataError(f"{file}, row {number}: not valid JSON ({error}).{_hint(file)}") from error
+                except RecursionError as error:
+                    raise DataError(f"{file}, row {number}: JSON that is nested too deep.") from error
             offset += len(line)
+
+
+def _hint(file: Path) -> str:
+    """What the file may be instead, by its beginning."""
+    try:
+        with _open(file) as opened:
+            first = opened.readline(10_000).decode("utf-8-sig", errors="replace").strip()
+    except (OSError, EOFError, DataError):
+        return ""
+    if first.startswith(("{", "[")):
+        return " It begins as JSON: one object a line is .jsonl, one list or object is .json."
+    return " It looks like a table: name it .csv (or .tsv)." if "," in first or "\t" in first else ""

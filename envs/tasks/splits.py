@@ -40,16 +40,18 @@ def make_task(
     def instances(split: str) -> list[Instance]:
         return [to_instance(f"{config.name}/{split}/{r.number:05d}", r) for r in splits[split]]
 
+    seen: dict[str, Instance] = {}
+    dropped: list[tuple[Instance, Instance]] = []
     if "all" in splits:
-        pool = _unique(instances("all"), set())
+        pool = _unique(instances("all"), seen, dropped)
         count = config.test_size if config.test_size is not None else max(1, round(len(pool) / 5))
         test = _draw(pool, min(count, len(pool) // 2), _random(config, "test"))
     else:
         official = instances("test")
-        held = {_question(i) for i in official}
-        # `_unique` adds what it keeps to `held`, so that train avoids val as well.
-        official_val = _unique(instances("val"), held) if "val" in splits else []
-        pool = _unique(instances("train"), held)
+        seen |= {_question(i): i for i in official}
+        # `_unique` adds what it keeps to `seen`, so that train avoids val as well.
+        official_val = _unique(instances("val"), seen, dropped) if "val" in splits else []
+        pool = _unique(instances("train"), seen, dropped)
         test = _sample(official, config.test_size, _random(config, "test"))
     tested = {i.id for i in test}
     pool = [i for i in pool if i.id not in tested]
@@ -64,7 +66,33 @@ def make_task(
             f"task {config.name!r}: too few rows for three splits: {len(train)} train, {len(val)} val, "
             f"{len(test)} test. Expected at least 5 different questions, or 2 in train and 1 in test."
         )
-    return Task(config.name, domain, tuple(train), tuple(val), tuple(test))
+    notes = [*_dropped_notes(dropped), *_cleaned_notes(splits)]
+    return Task(config.name, domain, tuple(train), tuple(val), tuple(test), tuple(notes))
+
+
+def _dropped_notes(dropped: list[tuple[Instance, Instance]]) -> list[str]:
+    """What is said of questions that were left out: (the one left out, the equal one that stays)."""
+    if not dropped:
+        return []
+    other = [(gone, kept) for gone, kept in dropped if gone.answer.strip() != kept.answer.strip()]
+    notes = [f"{len(dropped)} questions are in the data more than once; the first of each stays"]
+    if other:
+        gone, kept = other[0]
+        notes.append(
+            f"{len(other)} of them have another answer than the one that stays, e.g. {gone.id} "
+            f"({gone.answer!r:.60}) and {kept.id} ({kept.answer!r:.60})"
+        )
+    return notes
+
+
+def _cleaned_notes(splits: Splits) -> list[str]:
+    cleaned = [record for records in splits.values() for record in records if record.cleaned]
+    if not cleaned:
+        return []
+    return [
+        f"{len(cleaned)} rows held control characters, lone surrogates or bidirectional overrides, which were "
+        f"taken out, e.g. {cleaned[0].where}, column {cleaned[0].cleaned[0]!r}"
+    ]
 
 
 def _random(config: TaskConfig, purpose: str) -> Random:
@@ -76,12 +104,17 @@ def _question(instance: Instance) -> str:
     return " ".join(instance.question.split()).casefold()
 
 
-def _unique(instances: Iterable[Instance], seen: set[str]) -> list[Instance]:
+def _unique(
+    instances: Iterable[Instance], seen: dict[str, Instance], dropped: list[tuple[Instance, Instance]]
+) -> list[Instance]:
+    """Those whose question is not in `seen`, which grows by them; the others go to `dropped`, with their twin."""
     kept = []
     for instance in instances:
         question = _question(instance)
-        if question not in seen:
-            seen.add(question)
+        if question in seen:
+            dropped.append((instance, seen[question]))
+        else:
+            seen[question] = instance
             kept.append(instance)
     return kept
 

@@ -212,7 +212,9 @@ def arithmetic(*held_out: str) -> CheckContext:
     domain = load_task(TaskConfig(name="arithmetic", val_size=1, test_size=1)).domain
     checks = CheckConfig(overlap_action="drop")
     instances = [Instance(id=f"val/{n}", question=q, answer="1") for n, q in enumerate(held_out)]
-    return CheckContext(domain, checks, HeldOut(instances, checks.overlap, domain.identity), AcceptedQuestions(0.9))
+    return CheckContext(
+        domain, checks, HeldOut(instances, checks.overlap, domain.identity), AcceptedQuestions(0.9)
+    )
 
 
 def test_a_problem_of_the_arithmetic_task_is_known_in_any_phrasing_and_another_is_not() -> None:

@@ -1,0 +1,128 @@
+"""Files of data as people have them: read where their content can be told, else one line says what is wrong."""
+
+import codecs
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataenvgym.envs.config import TaskConfig
+from dataenvgym.envs.domains.math.tasks.gsm8k import load
+from dataenvgym.envs.errors import DataError
+from dataenvgym.envs.tasks.base import Task
+from dataenvgym.envs.tasks.records import read_local
+from dataenvgym.envs.text import clean, faults
+
+ROWS = [{"question": f"What is {n} + {n}?", "answer": f"It is.\n#### {2 * n}"} for n in range(10)]
+JSONL = "\n".join(map(json.dumps, ROWS)).encode()
+
+
+def read(folder: Path, name: str, content: bytes) -> list[object]:
+    file = folder / name
+    file.write_bytes(content)
+    return [record.data for record in read_local(file)["all"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", JSONL),
+        ("a.jsonl", codecs.BOM_UTF8 + JSONL),
+        ("a.jsonl", JSONL.replace(b"\n", b"\r\n")),
+        ("a.jsonl", JSONL + b"\n\n"),
+        ("a.json", json.dumps(ROWS).encode()),
+        ("a.json", codecs.BOM_UTF8 + json.dumps(ROWS).encode()),
+        ("a.jsonl.gz", gzip.compress(JSONL)),
+        ("a.json.gz", gzip.compress(json.dumps(ROWS).encode())),
+        ("a.jsonl", gzip.compress(JSONL)),
+    ],
+)
+def test_what_can_be_read_is_read(name: str, content: bytes, tmp_path: Path) -> None:
+    assert read(tmp_path, name, content) == ROWS
+
+
+@pytest.mark.parametrize(("name", "comma"), [("a.csv", ","), ("a.tsv", "\t"), ("a.csv.gz", ",")])
+def test_a_table_is_read_by_its_first_line(name: str, comma: str, tmp_path: Path) -> None:
+    table = f'question{comma}answer\n"1 + 1?"{comma}"It is{comma}\n#### 2"\n'.encode()
+    content = gzip.compress(table) if name.endswith(".gz") else codecs.BOM_UTF8 + table
+    assert read(tmp_path, name, content) == [{"question": "1 + 1?", "answer": f"It is{comma}\n#### 2"}]
+
+
+def test_a_line_of_five_megabytes_is_read(tmp_path: Path) -> None:
+    row = {"question": "x" * 5_000_000, "answer": "#### 1"}
+    assert read(tmp_path, "a.jsonl", json.dumps(row).encode()) == [row]
+    assert read(tmp_path, "a.csv", f"question,answer\n{row['question']},#### 1\n".encode()) == [row]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.jsonl", b"", "the file is empty"),
+        ("a.jsonl.gz", JSONL, "no gzip file"),
+        ("a.jsonl.gz", gzip.compress(JSONL)[:-9], "not a readable jsonl file"),
+        ("a.jsonl", JSONL.decode().encode("utf-16"), "UTF-16 text. Save it as UTF-8"),
+        ("a.jsonl", b'{"question": "caf\xe9"}', "not readable as UTF-8"),
+        ("a.jsonl", b"question,answer\n1+1?,2\n", r"row 1: not valid JSON.*name it \.csv"),
+        ("a.json", b"question,answer\n1+1?,2\n", r"not a readable JSON file.*name it \.csv"),
+        ("a.json", JSONL, r"not a readable JSON file.*one object a line is \.jsonl"),
+        ("a.jsonl", b"[1, 2]", "row 1: expected an object with columns, found list"),
+        ("a.jsonl", b"[" * 100_000, "nested too deep"),
+        ("a.json", b'{"a":' * 100_000, "nested too deep"),
+        ("a.csv", b'question,answer\n"1 + 1', "not a readable CSV file"),
+        ("a.csv", b"question,answer\n1,2,3\n", "row 2: 1 more fields than columns"),
+        ("a.parquet", b"PAR1", "not a readable parquet file"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_with_the_place(
+    name: str, content: bytes, says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=f"(?s){says}") as caught:
+        read(tmp_path, name, content)
+    assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def task(folder: Path, rows: list[dict[str, str]]) -> Task:
+    (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "test.jsonl").write_text(
+        "\n".join(json.dumps({**row, "question": f"Test: {row['question']}"}) for row in ROWS)
+    )
+    return load(TaskConfig(name="gsm8k", path=str(folder), val_size=2))
+
+
+def test_questions_that_are_left_out_are_counted_with_an_example(tmp_path: Path) -> None:
+    other = {**ROWS[1], "answer": "#### 99"}
+    found = task(tmp_path, [*ROWS, ROWS[0], {**ROWS[2], "question": ROWS[2]["question"].upper()}, other])
+    assert len(found.train) + len(found.val) == 10
+    first, second = found.notes
+    assert first == "3 questions are in the data more than once; the first of each stays"
+    assert second.startswith("1 of them have another answer") and "'99'" in second and "'2'" in second
+
+
+def test_texts_are_cleaned_once_and_said(tmp_path: Path) -> None:
+    bad = {"question": "A \ud800 \x1b[31mred\x00 \u202eone?", "answer": "#### 1"}
+    found = task(tmp_path, [*ROWS, bad])
+    (question,) = (item.question for item in (*found.train, *found.val) if "one?" in item.question)
+    assert question == "A \ufffd red one?"
+    (note,) = found.notes
+    assert note.startswith("1 rows held control characters") and "train.jsonl, row 11, column 'question'" in note
+
+
+def test_a_split_that_tells_little_is_said(tmp_path: Path) -> None:
+    notes = task(tmp_path, ROWS).all_notes()
+    assert [note.split(" has ")[0] for note in notes] == ["val", "test"]
+    assert "val has 2 instances" in notes[0] and "from 21 instances on (task.val_size)" in notes[0]
+
+
+@given(st.text())
+def test_clean_text_has_no_faults_and_stays(text: str) -> None:
+    cleaned = clean(text)
+    assert faults(cleaned) == [] and clean(cleaned) == cleaned
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")) | st.sampled_from("\t\n\r")))
+def test_ordinary_text_is_left_alone(text: str) -> None:
+    plain = "".join(char for char in text if char not in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+    assert clean(plain) == plain and faults(plain) == []
