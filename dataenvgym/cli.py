@@ -17,7 +17,7 @@ from dataenvgym.commands import (
     show,
     verify,
 )
-from dataenvgym.envs.errors import DataEnvGymError
+from dataenvgym.envs.errors import DataEnvGymError, is_full
 from dataenvgym.machine import doctor
 from dataenvgym.sweeps import sweep
 
@@ -37,6 +37,15 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except Exception as error:
+        if not is_full(error):
+            raise
+        print(  # noqa: T201
+            f"error: the disk is full ({error}). What is finished is kept: make room, then go on with `dataenvgym "
+            "resume RUN`.",
+            file=sys.stderr,
+        )
+        return 1
     return status
 
 

@@ -1,5 +1,6 @@
 """Exceptions for users. Each says what was wrong, what was expected and the nearest valid name."""
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -59,3 +60,10 @@ class TeacherError(DataEnvGymError):
 
 class FruitlessError(TeacherError):
     """The model gives no valid item, whatever it is asked: asking on would only cost."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk is full or a quota is used up. SQLite and safetensors say it in words."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return any(words in str(error) for words in ("No space left on device", "database or disk is full"))

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
 from dataenvgym.envs.config import TrainConfig
+from dataenvgym.envs.errors import RunFolderError
 from dataenvgym.envs.evaluation import accuracy, by_skill, predict_cached, score
 from dataenvgym.envs.observation import CurvePoint, Lesson, Observation, SkillState, subskills
 from dataenvgym.envs.store import write_json
 from dataenvgym.envs.students.base import Student
+from dataenvgym.envs.students.weights import damage
 from dataenvgym.envs.tasks.base import Task
 from dataenvgym.envs.types import Example, Instance, Prediction, Progress, Report, Row, stage_progress
 
@@ -56,14 +59,16 @@ class TeacherEnv:
         if not (folder / TRAINED).is_file():
             partial = folder.with_name(key + ".partial")
             rmtree(partial, ignore_errors=True)
-            self.student.train(
-                examples,
-                partial,
-                config=self.train_config,
-                seed=self._seed,
-                start=None if start is None else self._students / start,
-                progress=stage_progress(report, "training steps"),
-            )
+            before = None if start is None else self._students / start
+            with self._reading(before):
+                self.student.train(
+                    examples,
+                    partial,
+                    config=self.train_config,
+                    seed=self._seed,
+                    start=before,
+                    progress=stage_progress(report, "training steps"),
+                )
             if self.train_config.method == "dpo":  # only the answers above show which rows were known
                 summary = json.loads((partial / TRAINED).read_text())
                 known = [example is None for lesson in learnt for example in lesson]
@@ -139,8 +144,28 @@ class TeacherEnv:
 
     def texts(self, key: str | None, prompts: Sequence[str], progress: Progress | None = None) -> list[str]:
         """Generate answers, reusing cached predictions. `key=None` selects the base model."""
-        self.student.load(None if key is None else self._students / key)
+        folder = None if key is None else self._students / key
+        with self._reading(folder):
+            self.student.load(folder)
         return predict_cached(self.student, key or self.student.base_key, prompts, progress)
+
+    @contextmanager
+    def _reading(self, folder: Path | None) -> Iterator[None]:
+        """Read a student of the run.
+
+        Raises:
+            RunFolderError: it cannot be read, because its files are damaged.
+        """
+        try:
+            yield
+        except Exception:
+            fault = None if folder is None else damage(folder)
+            if fault is None:
+                raise
+            raise RunFolderError(
+                f"{folder} is damaged ({fault}). Restore it from a copy, or start anew before it was trained: "
+                f"dataenvgym fork {self._students.parent} --at ITERATION"
+            ) from None
 
     def observe(
         self,

@@ -45,13 +45,21 @@ async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
     with measured(run_dir, "setup", "reset"):
         await (await asyncio.to_thread(gateway_of, config, run_dir)).ready()
         env = await in_student_thread(lambda: env_of(config, run_dir, stream_reporter(write)))
-        for note in env.task.all_notes():
+        for note in [*_config_notes(config), *env.task.all_notes()]:
             write({"event": "note", "text": note})
         skills = await find_skills(config, run_dir, stream_reporter(write))
         await asyncio.to_thread(write_json, Path(run_dir) / SKILLS, skills)
     with measured(run_dir, "evaluate", "reset"):
         found = await _evaluate({**state, "run_dir": run_dir}, runtime, iteration=0, student=None)
     return {**found, "run_dir": run_dir}
+
+
+def _config_notes(config: EpisodeConfig) -> list[str]:
+    """What the config asks for and does not get."""
+    wanted, used = config.teacher.policy, config.policy_name()
+    if config.state or wanted in (None, used):
+        return []
+    return [f"state: false has a policy of its own, {used!r}; teacher.policy {wanted!r} is not used"]
 
 
 def _keep_config(config: EpisodeConfig, run_dir: Path) -> None:

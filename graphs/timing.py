@@ -47,7 +47,7 @@ def totals(run_dir: Path) -> dict[str, float]:
     """Sum the seconds per phase and in total; skip a line cut by a kill."""
     sums = {"teach": 0.0, "train": 0.0, "evaluate": 0.0, "setup": 0.0}
     path = run_dir / FILE
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         try:
             entry = json.loads(line)
             sums[entry["phase"]] += entry["seconds"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dataenvgym.envs.errors import RunFolderError
+from dataenvgym.envs.errors import RunFolderError, is_full
 
 
 class CachedReply(NamedTuple):
@@ -57,6 +57,8 @@ class ResponseCache:
             with self._lock:
                 row: tuple[str, ...] | None = self._db.execute(statement, values).fetchone()
         except sqlite3.DatabaseError as error:
+            if is_full(error):
+                raise
             raise _damaged(self._path, error) from error
         return row
 

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from dataenvgym.envs.errors import ConfigError, RunFolderError
+from dataenvgym.envs.errors import ConfigError, RunFolderError, is_full
 from dataenvgym.envs.store import Store, write_bytes, write_json
 from dataenvgym.envs.types import Plan
 from dataenvgym.graphs.config import CONFIG_FILE, EpisodeConfig, dump_config, load_config
@@ -128,6 +128,8 @@ def readable(checkpoints: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
+        if is_full(error):
+            raise
         raise RunFolderError(f"{checkpoints} is damaged ({error}); the run cannot be resumed") from error
 
 
@@ -146,4 +148,8 @@ def read_summary(run_dir: Path) -> dict[str, Any] | None:
         raise RunFolderError(
             f"{path} is damaged ({error}). Delete it and write it again: dataenvgym resume {run_dir}"
         ) from error
+    if not isinstance(summary, dict):
+        raise RunFolderError(
+            f"{path} is damaged: it is no object. Delete it and resume: dataenvgym resume {run_dir}"
+        )
     return summary

@@ -16,6 +16,7 @@ from dataenvgym.runs.plans import read_plan
 
 if TYPE_CHECKING:
     from dataenvgym.envs.observation import Observation
+    from dataenvgym.envs.types import Plan
     from dataenvgym.graphs.config import EpisodeConfig
 
 LEDGER = "ledger.jsonl"
@@ -43,7 +44,8 @@ def fork(
     Args:
         parent: the run to start from.
         at: the first iteration that the fork runs itself, 1 or more.
-        plan: a YAML or JSON file with a plan, which replaces the planner's in that iteration.
+        plan: a YAML or JSON file with a plan, which replaces the planner's in that iteration. None: a plan that a
+            person wrote for it in the parent stays, unless `overrides` change the teacher or the rows.
         overrides: `key=value` changes from that iteration on: `budget.*`, `teacher.*` and `approve`.
         out: the new folder; None: beside the parent, `<parent>-at<iteration>`.
 
@@ -78,7 +80,7 @@ def fork(
         with _unused(parent):
             values = run_now(_values_before(parent, before, at))
             observation = _observation(parent, config, values)
-            edited = None if plan is None else read_plan(plan, observation)
+            edited = _edited(parent, at, overrides) if plan is None else read_plan(plan, observation)
             _share(parent, partial, at)
         _check_budget(config, values, at, partial)
         store = Store(partial)
@@ -101,6 +103,21 @@ def fork(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
+
+
+def _edited(parent: Path, at: int, overrides: Sequence[str]) -> Plan | None:
+    """The plan that a person wrote for that iteration of the parent, unless the fork changes the teacher."""
+    from dataenvgym.envs.store import Store, read_jsonl
+    from dataenvgym.envs.types import Plan
+    from dataenvgym.graphs.teacher import GIVEN_PLAN
+
+    if any(override.startswith(("teacher.", "budget.rows")) for override in overrides):
+        return None
+    for name in ("plan-approved.jsonl", GIVEN_PLAN):
+        file = parent / Store.iteration(at, name)
+        if file.is_file():
+            return read_jsonl(file, Plan)[0]
+    return None
 
 
 def _check_changes(changed: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,24 @@ def fingerprint(folder: Path | None) -> tuple[int, int] | None:
     names = WHOLE if is_whole(folder) else (ADAPTER,)
     found = next(folder / name for name in names if (folder / name).is_file() or name == names[-1]).stat()
     return found.st_ino, found.st_mtime_ns
+
+
+def damage(folder: Path) -> str | None:
+    """What is damaged in a folder of weights, such as a file that was cut; None where all can be read."""
+    from safetensors import safe_open
+
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(str(file), "np") as weights:
+                weights.keys()
+        except Exception as error:  # its own error, or one of the operating system
+            return f"{file.name}: {error}"
+    for file in sorted(folder.glob("*.json")):
+        try:
+            json.loads(file.read_text())
+        except ValueError as error:
+            return f"{file.name}: {error}"
+    return None if folder.is_dir() else "the folder is missing"
 
 
 def read_model(path: str | Path, dtype: str, device: str, adapter: Path | None = None, **options: Any) -> Any:

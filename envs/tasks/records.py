@@ -173,7 +173,7 @@ def _table(file: Path, delimiter: str) -> Iterator[tuple[int, Any, int | None]]:
     try:
         rows = csv.DictReader(io.StringIO(_text(file), newline=""), delimiter=delimiter, strict=True)
         for row in rows:
-            extra = row.pop(None, None)  # type: ignore[call-overload]
+            extra = row.pop(None, None)
             if extra:
                 raise DataError(f"{file}, row {rows.line_num}: {len(extra)} more fields than columns.")
             yield rows.line_num, row, None

@@ -299,3 +299,20 @@ def test_a_taken_folder_a_run_in_other_hands_and_what_is_no_run(parent: Path, tm
     with pytest.raises(RunFolderError, match=r"checkpoints\.sqlite is damaged"):
         fork(made, 1, out=tmp_path / "fork")
     assert not (tmp_path / "fork").exists()
+
+
+def test_a_plan_that_a_person_wrote_in_the_parent_stays_in_a_fork(
+    registered: None, small: Small, tmp_path: Path
+) -> None:
+    def edit(question: dict[str, Any]) -> dict[str, Any]:
+        first = question["plan"]["requests"][0]
+        return {**question["plan"], "requests": [{**first, "count": 3}]}
+
+    changes = {"student.name": "pupil", "structure": "skill_list", "approve": "true", "budget.iterations": 1}
+    run(load_config(None, small(**changes)[1::2]), tmp_path / "run", approve=edit)
+    kept = fork(tmp_path / "run", 1, out=tmp_path / "kept")
+    assert resume(kept, approve=lambda _: "yes").summary is not None
+    assert len(rows_of(kept, 1)) == 3
+    anew = fork(tmp_path / "run", 1, overrides=["teacher.policy=llm"], out=tmp_path / "anew")
+    assert resume(anew, approve=lambda _: "yes").summary is not None
+    assert len(rows_of(anew, 1)) == 12
