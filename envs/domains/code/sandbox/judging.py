@@ -136,6 +136,7 @@ class _Run:
 
     def __init__(self, servers: dict[int, Server], program: Program, limits: Limits) -> None:
         self._servers, self._program, self._limits = servers, program, limits
+        self._idle = max(1.0, limits.cpu_seconds)
         self._names: list[str] | None = None
         self._broken: TestResult | None = None
 
@@ -190,7 +191,7 @@ class _Run:
         clock = clock or Clock(self._limits)
         wall = clock.wall()
         output = max(self._limits.output_kb * 1024, *(4 * _size(test) + SLACK_BYTES for test in tests), 0)
-        within = {"cpu": clock.cpu, "wall": wall, "output": output}
+        within = {"cpu": clock.cpu, "wall": wall, "idle": self._idle, "output": output}
         server, most = self._servers[job["id"]], self._limits.processes
         header, answer = server.ask({**job, **within}, body, wall + GRACE, most)
         clock.cpu -= header.get("used", 0.0)
@@ -296,6 +297,10 @@ class _Run:
         code = header.get("code")
         if why == "timeout" or code == -signal.SIGXCPU:
             return TestResult(status="timeout", detail=f"more than {limits.cpu_seconds:g} s of processor time")
+        if why == "idle":
+            return TestResult(
+                status="timeout", detail=f"it waited for {self._idle:g} s, without using the processor"
+            )
         if why == "wall":
             return TestResult(status="timeout", detail=f"not done after {limits.wall_seconds:g} s by the clock")
         if why == "output":

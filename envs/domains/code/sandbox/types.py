@@ -57,7 +57,12 @@ class Limits(Section):
     """What one test of a program may use."""
 
     cpu_seconds: float = Field(5.0, gt=0, description="Processor time per test.")
-    wall_seconds: float = Field(60.0, gt=0, description="Clock time per test, for programs that wait.")
+    wall_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="Clock time per test. A program that waits, and uses no processor, ends after `cpu_seconds` "
+        "by the clock (at least 1).",
+    )
     memory_mb: int = Field(1024, ge=64, description="Address space.")
     output_kb: int = Field(
         1024, ge=1, description="Printed text, or a returned value as text; more where more is expected."

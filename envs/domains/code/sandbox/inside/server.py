@@ -24,6 +24,8 @@ MOST_FILES = 256
 """More than a server ever has open."""
 TICK = 0.05
 """Seconds between two looks at a process's clock."""
+IDLE_SHARE = 0.005
+"""A process that gets less than this share of a processor waits. One that a busy machine slows down gets more."""
 BATCH_SECONDS = 0.05
 """After which the rest of a batch waits: the parent may find an answer wrong and need no more."""
 
@@ -180,18 +182,25 @@ def ask(job: Job, body: bytes) -> Reply:
 
 
 def wait(child: Child, job: Job) -> Reply:
-    """The next frame of a process and the processor seconds it took, or its end: exit, timeout, wall, output.
+    """The next frame of a process and the processor seconds it took, or its end: exit, a limit, or idle.
 
     What is still to be sent to it is sent meanwhile; a process need not read.
     """
     began, buffer = time.monotonic(), bytearray()
+    since, then = began, child.used()
     fds = [child.inbox, *([child.stdout] if child.stdout is not None else [])]
     while fds:
         left = job["cpu"] - (child.used() - child.clock)
         if left <= 0:
             return end(child, "timeout")
-        if time.monotonic() - began > job["wall"]:
+        now = time.monotonic()
+        if now - began > job["wall"]:
             return end(child, "wall")
+        if now - since > job["idle"]:
+            used = child.used()
+            if used - then < IDLE_SHARE * (now - since):
+                return end(child, "idle")
+            since, then = now, used
         readable, writable, _ = select.select(fds, [child.outbox] if child.unsent else [], [], min(TICK, left))
         if writable:
             try:

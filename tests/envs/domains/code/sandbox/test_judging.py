@@ -280,6 +280,17 @@ def test_the_same_verdicts_under_load(isolation: Isolation) -> None:
     assert [j.results[0].status for j in alone] == ["passed", "passed", "timeout", "passed"] * 15
 
 
+@pytest.mark.parametrize(
+    "wait", ["time.sleep(3000)", "threading.Event().wait()", "[time.sleep(0.5) for _ in range(9000)]"]
+)
+def test_a_program_that_waits_holds_no_place_for_long(wait: str, isolation: Isolation) -> None:
+    """Its clock limit is an hour; that it uses no processor ends it."""
+    code = f"import threading, time\ndef f(x):\n    {wait}\n    return x + 1"
+    program = Program(code=code, tests=(call([1], 2),), entry="f")
+    (found,) = judge([program], isolation=isolation, limits=Limits(cpu_seconds=0.5, wall_seconds=3600))
+    assert found.results[0].status == "timeout" and "it waited for 1 s" in found.results[0].detail
+
+
 def test_where_bubblewrap_is_missing_the_choice_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataenvgym.envs.domains.code.sandbox import servers
 
