@@ -13,7 +13,7 @@ from dataenvgym.envs.types import Frozen, Instance, Prediction
 
 
 class ErrorExample(Frozen):
-    """A val instance that the student got wrong; without state a train instance with an empty `text`."""
+    """A val instance that the student got wrong, with what it wrote."""
 
     id: str
     skill: str
@@ -33,20 +33,26 @@ class Feedback(Frozen):
     accuracy: float | None
     n: int
     correct: int
-    errors: list[ErrorExample] = Field(description="A sample of the errors; without state, of train instances.")
+    errors: list[ErrorExample] = Field(description="A sample of the errors; without state there are none.")
     skills: list[SkillState]
     history: list[CurvePoint]
     exemplars: list[Instance]
+    examples: list[Instance] = Field(
+        default_factory=list, description="Without state: train instances from which the model plans."
+    )
 
 
 def read_open_ended(observation: Observation, config: TeacherConfig, seed: int) -> Feedback:
     """Select a random sample of the errors, without skills.
 
-    Without state, select random exemplars instead (paper, section 3: the no-state baseline).
+    Without state, select random train instances to plan from (paper, section 3: the no-state baseline). They are
+    examples of the benchmark, and nothing is said of the student.
     """
     rng = random.Random(f"feedback/{seed}/{observation.iteration}")
     if not observation.state:
-        return _feedback(observation, _exemplars(observation, config.errors_shown, rng), skills=[])
+        count = min(config.errors_shown, len(observation.exemplars))
+        examples = rng.sample(observation.exemplars, count)
+        return _feedback(observation, [], skills=[]).model_copy(update={"examples": examples})
     errors = [p for p in observation.predictions if not p.correct]
     chosen = rng.sample(errors, min(config.errors_shown, len(errors)))
     return _feedback(observation, [_error(p) for p in chosen], skills=[])
@@ -82,11 +88,6 @@ def _errors_by_skill(observation: Observation, config: TeacherConfig, seed: int)
         errors = [p for p in observation.predictions if p.skill == skill.name and not p.correct]
         shown += [_error(p) for p in rng.sample(errors, min(config.errors_per_skill, len(errors)))]
     return shown
-
-
-def _exemplars(observation: Observation, count: int, rng: random.Random) -> list[ErrorExample]:
-    chosen = rng.sample(observation.exemplars, min(count, len(observation.exemplars)))
-    return [ErrorExample(id=i.id, skill="", question=i.question, text="", gold=i.answer) for i in chosen]
 
 
 def _error(prediction: Prediction) -> ErrorExample:

@@ -18,8 +18,14 @@ from dataenvgym.envs.types import DataRequest, Plan, SkillAction
 
 @policy("llm", "open_ended", "skill_list", summary="the model reads the errors and writes the requests")
 async def plan_with_llm(feedback: Feedback, client: TeacherClient, seed: int) -> Plan:
-    """The model writes data requests from the errors (open_ended) or per skill (skill_list)."""
-    if feedback.skills:
+    """The model writes data requests from the errors (open_ended) or per skill (skill_list).
+
+    Without state it plans from problems of the benchmark, and hears nothing of the student.
+    """
+    if not feedback.state:
+        examples = [{"id": i.id, "question": i.question, "answer": i.answer} for i in feedback.examples]
+        prompt = client.prompt("plan_without_state", budget=feedback.budget, examples=examples)
+    elif feedback.skills:
         prompt = client.prompt(
             "plan_skill_list",
             budget=feedback.budget,
@@ -48,7 +54,7 @@ async def plan_with_llm(feedback: Feedback, client: TeacherClient, seed: int) ->
     if not wanted:
         raise TeacherError(_no_plan("data request", answer))
     counts = within(feedback.budget, [item.count for item in wanted])
-    shown = {e.id for e in feedback.errors}
+    shown = {e.id for e in (*feedback.errors, *feedback.examples)}
     requests = [
         DataRequest(
             id=f"r{number}",

@@ -203,6 +203,13 @@ _SAMPLES: dict[str, Sample] = {
         {"budget": 72, "skills": [_SKILL], "history": _HISTORY, "max_subskills": 6},
         {"budget": 72, "skills": [_NEW_SKILL], "history": [], "max_subskills": 6},
     ),
+    "plan_without_state": Sample(
+        "plan_data",
+        "submit_requests",
+        RequestItem,
+        {"budget": 72, "examples": [_question(answer="42")]},
+        {"budget": 72, "examples": []},
+    ),
     "propose_subskills": Sample(
         "plan_data",
         "submit_subskills",

@@ -68,7 +68,7 @@ def test_why_an_answer_is_wrong_is_passed_on(structure: str) -> None:
     errors = READERS[structure](seen.model_copy(update={"predictions": told}), CONFIG, 0).errors
     assert errors
     assert all(e.detail == f"why {e.id}" for e in errors)
-    assert not any(e.detail for e in READERS[structure](withheld(structure), CONFIG, 0).errors)
+    assert READERS[structure](withheld(structure), CONFIG, 0).errors == []
 
 
 @pytest.mark.parametrize("structure", ["skill_list", "skill_tree"])
@@ -88,11 +88,11 @@ def test_the_sample_comes_from_the_seed_and_the_iteration(structure: str) -> Non
 
 
 @pytest.mark.parametrize("structure", ["open_ended", "skill_list"])
-def test_without_state_train_instances_stand_in_for_errors(structure: str) -> None:
+def test_without_state_train_instances_are_examples_and_there_are_no_errors(structure: str) -> None:
     seen = READERS[structure](withheld(structure), CONFIG, 0)
-    assert len(seen.errors) == 7
-    assert all(e.id.startswith("train/") and e.text == "" and e.skill == "" for e in seen.errors)
-    assert seen.skills == []
+    assert seen.errors == [] and seen.skills == []
+    assert len(seen.examples) == 7 and all(e.id.startswith("train/") for e in seen.examples)
+    assert not READERS[structure](observed(structure), CONFIG, 0).examples
 
 
 @pytest.mark.parametrize("structure", list(READERS))
@@ -100,7 +100,7 @@ def test_without_state_nothing_measured_is_shown(structure: str) -> None:
     seen = READERS[structure](withheld(structure), CONFIG, 0)
     assert (seen.accuracy, seen.n, seen.correct, seen.history) == (None, 0, 0, [])
     assert not seen.state
-    assert not [e for e in seen.errors if e.id.startswith("val/")]
+    assert seen.errors == []
     for skill in seen.skills:
         assert (skill.accuracy, skill.n, skill.reward, skill.rewards) == (None, 0, None, [])
         assert all(leaf.accuracy is None for leaf in skill.subskills)

@@ -85,6 +85,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "accuracy": 0.5,
         "history": HISTORY,
     },
+    "plan_without_state": {"budget": 100, "examples": [exemplar("addition"), exemplar("chain")]},
     "plan_skill_list": {
         "budget": 100,
         "skills": [
@@ -146,6 +147,7 @@ BARE: dict[str, dict[str, Any]] = {
         "avoid": [],
     },
     "plan_open_ended": {**SAMPLES["plan_open_ended"], "errors": [], "history": [], "n": 0, "accuracy": 0.0},
+    "plan_without_state": {**SAMPLES["plan_without_state"], "examples": []},
     "plan_skill_list": {**SAMPLES["plan_skill_list"], "history": []},
     "plan_skill_tree": {**SAMPLES["plan_skill_tree"], "history": []},
     "propose_subskills": {**SAMPLES["propose_subskills"], "existing": [], "exemplars": []},

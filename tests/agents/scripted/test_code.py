@@ -65,6 +65,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         **MATH_SAMPLES["plan_open_ended"],
         "errors": [error("loops", i) for i in range(3)] + [error("counting")],
     },
+    "plan_without_state": {"budget": 100, "examples": [exemplar("loops"), exemplar("counting")]},
     "plan_skill_list": {
         "budget": 100,
         "skills": [listed("loops", 0.2, [error("loops")]), listed("counting", 0.8, []), listed("other", None, [])],

@@ -130,7 +130,12 @@ def test_the_open_ended_plan_follows_the_errors_and_spends_the_budget() -> None:
     assert all(1 <= len(request["exemplars"]) <= 3 and set(request["exemplars"]) <= ids for request in plan)
 
 
-def test_the_open_ended_plan_works_from_exemplars_without_student_text_or_from_nothing() -> None:
+def test_the_plan_without_state_works_from_examples() -> None:
+    plan = items(ask("plan_without_state", budget=9))
+    assert [(request["skill"], request["count"]) for request in plan] == [("addition", 5), ("chain", 4)]
+
+
+def test_the_open_ended_plan_works_without_student_text_or_from_nothing() -> None:
     shown = [error(skill, text="") for skill in ("double", "minutes")]
     plan = items(ask("plan_open_ended", errors=shown, budget=9))
     assert [(request["skill"], request["count"]) for request in plan] == [("double", 5), ("minutes", 4)]
