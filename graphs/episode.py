@@ -245,18 +245,24 @@ def budget_left(config: EpisodeConfig, rows: int) -> int:
 
 
 def _lessons(store: Store, steps: list[Step], hits: Callable[[str], list[bool] | None]) -> list[Lesson]:
-    """Collect plan, rows and hits of each iteration. A fresh training takes the rows of all iterations, so the
-    last student's hits cover every row; each lesson gets its part."""
+    """Collect plan, rows and hits of each iteration.
+
+    A training from the base takes the rows of all iterations, so that the last student's hits cover every row. One
+    that goes on from the last student takes the rows of its iteration alone, so that each student has its own.
+    """
     lessons, start = [], 0
     taught = [s for s in steps if s["plan"] is not None and s["accepted"] is not None]
-    known = hits(taught[-1]["student"]) if taught and taught[-1]["student"] else None
     total = sum(s["accepted"]["count"] for s in taught if s["accepted"])
-    known = known if known is not None and len(known) == total else None
+    known = hits(taught[-1]["student"]) if taught and taught[-1]["student"] else None
+    of_all = known if known is not None and len(known) == total else None
     for step in taught:
         if step["plan"] is None or step["accepted"] is None:
             continue
         rows = store.read(step["accepted"], Row)
-        part = None if known is None else known[start : start + len(rows)]
+        own = hits(step["student"]) if of_all is None and step["student"] and rows else None
+        part = own if own is not None and len(own) == len(rows) else None
+        if of_all is not None:
+            part = of_all[start : start + len(rows)]
         start += len(rows)
         lessons.append(Lesson(plan=store.read(step["plan"], Plan)[0], rows=rows, hits=part))
     return lessons

@@ -54,7 +54,7 @@ async def plan_with_llm(feedback: Feedback, client: TeacherClient, seed: int) ->
     if not wanted:
         raise TeacherError(_no_plan("data request", answer))
     counts = within(feedback.budget, [item.count for item in wanted])
-    shown = {e.id for e in (*feedback.errors, *feedback.examples)}
+    shown = {e.id for e in feedback.errors} | {e.id for e in feedback.examples}
     requests = [
         DataRequest(
             id=f"r{number}",

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,24 @@ import dataenvgym
 from dataenvgym.envs.errors import RunFolderError
 from dataenvgym.graphs.config import EpisodeConfig, load_config
 from dataenvgym.runs.folder import create, open_run, read_summary
-from dataenvgym.runs.run import resume
+from dataenvgym.runs.run import resume, run
+
+Small = Callable[..., list[str]]
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
     return create(load_config(None, ["student.name=tiny"]), tmp_path / "run")
+
+
+@pytest.mark.parametrize("start", ["base", "last"])
+def test_the_leaves_keep_their_state_however_training_starts(start: str, small: Small, tmp_path: Path) -> None:
+    changes = {"structure": "skill_tree", "student.train.start": start, "budget.iterations": 3}
+    run(load_config(None, small(**changes)[1::2]), tmp_path / "run")
+    for number in (2, 3, 4):
+        (line,) = (tmp_path / f"run/iterations/{number:03d}/observation.jsonl").read_text().splitlines()
+        leaves = [leaf for skill in json.loads(line)["skills"] for leaf in skill["subskills"] if leaf["rows"]]
+        assert leaves and all(leaf["accuracy"] is not None for leaf in leaves)
 
 
 def test_a_run_starts_with_its_config_and_manifest(made: Path) -> None:
