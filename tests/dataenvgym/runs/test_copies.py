@@ -31,15 +31,18 @@ def capped(small: Small, out: Path) -> None:
 
 
 def broken_in(module: Any, name: str) -> Callable[[Small, Path], None]:
-    """A run that ends in a node, as a kill leaves it."""
+    """A run that ends in a node, as a kill leaves it: a copy, since this process may yet close files of the run."""
 
     def begun(small: Small, out: Path) -> None:
+        broken = out.with_name("broken")
+
         def die(*args: Any, **kwargs: Any) -> Any:
             raise KeyboardInterrupt
 
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(module, name, die)
-            run(load_config(None, words(small)), out)
+            run(load_config(None, words(small)), broken)
+        shutil.copytree(broken, out)
 
     return begun
 
