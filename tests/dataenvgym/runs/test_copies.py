@@ -31,7 +31,7 @@ def capped(small: Small, out: Path) -> None:
 
 
 def broken_in(module: Any, name: str) -> Callable[[Small, Path], None]:
-    """A run that ends in a node, as a kill leaves it: a copy, since this process may yet close files of the run."""
+    """A run that ends in a node, as a kill leaves it: a copy, since this process may yet close its files."""
 
     def begun(small: Small, out: Path) -> None:
         broken = out.with_name("broken")
