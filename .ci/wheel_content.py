@@ -11,7 +11,7 @@ ROOMS = {
     "graphs": "dataenvgym/graphs",
     "prompts": "dataenvgym/prompts",
 }
-SUFFIXES = {".py", ".jinja", ".typed", ".yaml"}
+SUFFIXES = {".py", ".jinja", ".typed", ".yaml", ".txt"}
 
 checkout, wheel = Path(sys.argv[1]), sys.argv[2]
 expected = {
