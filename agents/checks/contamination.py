@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dataenvgym.agents.checks.base import CheckContext, failed, passed
 from dataenvgym.agents.checks.registry import check
 from dataenvgym.agents.checks.words import grams, normalised, words
+from dataenvgym.envs.text import texts_in
 from dataenvgym.envs.types import Instance, Row, Verdict
 
 SHORTEST = 5
@@ -49,15 +50,7 @@ def texts_of(row: Row) -> Iterator[tuple[str, str]]:
     """(name, text) of every text of a row: question, solution, answer, and all in its `extra`."""
     yield from (("question", row.question), ("solution", row.solution), ("answer", row.answer))
     for name, value in row.extra.items():
-        yield from ((name, text) for text in _texts(value))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _texts(part)
+        yield from ((name, text) for text in texts_in(value))
 
 
 def _reason(name: str, match: tuple[str, str]) -> str:

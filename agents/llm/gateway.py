@@ -11,24 +11,22 @@ from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from dataenvgym.agents.config import TeacherModelConfig
 from dataenvgym.agents.llm.chat_models import SCRIPTED, longest_reply, provider_of
 from dataenvgym.agents.llm.client import ModelClient, Reply
-from dataenvgym.agents.llm.latex import restore_all
+from dataenvgym.agents.llm.items import restored, shape_of, tool_schema, validated
 from dataenvgym.agents.llm.ledger import CallRecord, Ledger
 from dataenvgym.agents.llm.loops import per_loop
 from dataenvgym.agents.llm.reply import ItemFailure, failure, raw_items
 from dataenvgym.agents.llm.response_cache import CachedReply, ResponseCache, cache_key
-from dataenvgym.agents.llm.salvage import Shape
 from dataenvgym.agents.llm.spending import UNCAPPED, Caps, Spending, cost, price_of
 from dataenvgym.agents.prompts import Prompt
 from dataenvgym.envs.errors import BudgetReachedError, DataEnvGymError, FruitlessError
-from dataenvgym.envs.text import clean, faults
+from dataenvgym.envs.text import clean
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -80,10 +78,6 @@ class Items(NamedTuple, Generic[M]):
     attempts: int
     cached: bool
     usage: Usage
-
-
-class _ContentError(Exception):
-    """A reply without any valid item; its failures are already recorded."""
 
 
 class Gateway:
@@ -261,7 +255,7 @@ class Gateway:
         found = await asyncio.to_thread(self._cache.get, key) if self._cache else None
         if found is None:
             return None
-        valid, failures = _validate(found.values, item)
+        valid, failures = validated(found.values, item)
         if failures or (useless and useless(valid)):  # the validators have changed, the schema has not
             return None
         told = [ItemFailure(*one) for one in found.failures]
@@ -323,9 +317,9 @@ class Gateway:
         if reply.message is None:
             tally.failures.append(failure("", reply.refusal or reply.fault))
             return []
-        values, faulty = raw_items(reply.message, _shape(item))
-        values, repaired, doubtful = _restored(values, item)
-        valid, invalid = _validate(values, item)
+        values, faulty = raw_items(reply.message, shape_of(item))
+        values, repaired, doubtful = restored(values, item)
+        valid, invalid = validated(values, item)
         failures = [*faulty, *doubtful, *invalid]
         reason = useless(valid) if valid and useless else None
         if reason:
@@ -387,73 +381,6 @@ def fruitless(model: str, node: str, calls: int, reason: str, sample: str) -> st
         f"{model!r} gave no valid item in the first {calls} calls of {node}: {reason}. All is kept; set another "
         f"model, another prompt or `teacher.llm.structured` and resume.{shown}"
     )
-
-
-@lru_cache(maxsize=64)
-def tool_schema(name: str, item: type[BaseModel]) -> dict[str, Any]:
-    """Build the OpenAI schema of a tool `name` that takes `items`, a list of `item`, with references resolved."""
-    from langchain_core.utils.json_schema import dereference_refs
-
-    schema = item.model_json_schema()
-    parameters = dereference_refs(
-        {
-            "type": "object",
-            "properties": {"items": {"type": "array", "items": schema}},
-            "required": ["items"],
-            "$defs": schema.pop("$defs", {}),
-        }
-    )
-    del parameters["$defs"]
-    description = "Hand in the answer: every item in one list."
-    function = {"name": name, "description": description, "parameters": parameters}
-    return {"type": "function", "function": function}
-
-
-def _validate(values: list[Any], item: type[M]) -> tuple[list[M], list[ItemFailure]]:
-    valid: list[M] = []
-    failures: list[ItemFailure] = []
-    for value in values:
-        try:
-            valid.append(item.model_validate(value))
-        except ValidationError as error:
-            faults = [f"{'.'.join(map(str, e['loc'])) or 'item'}: {e['msg']}" for e in error.errors()[:3]]
-            failures.append(failure(value, "; ".join(faults)))
-    return valid, failures
-
-
-def _restored(values: list[Any], item: type[BaseModel]) -> tuple[list[Any], int, list[ItemFailure]]:
-    """The values with their LaTeX as it was meant and without hostile characters; the rest with the reason."""
-    kept: list[Any] = []
-    failures: list[ItemFailure] = []
-    count = 0
-    code: frozenset[str] = getattr(item, "code_fields", frozenset())
-    for value in values:
-        restored, repaired, doubt = restore_all(value, code)
-        found = faults("\n".join(_texts(restored)))
-        if doubt:
-            place = clean(doubt.replace("\n", "\\n").replace("\t", "\\t"))
-            failures.append(
-                failure(value, f"a line break or tab, or a LaTeX command without its backslash: {place!r}")
-            )
-        elif found:
-            failures.append(failure(value, f"holds what no text should: {', '.join(found)}"))
-        else:
-            kept.append(restored)
-            count += repaired
-    return kept, count, failures
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [text for one in inner for text in _texts(one)]
-
-
-@lru_cache(maxsize=64)
-def _shape(item: type[BaseModel]) -> Shape:
-    fields = item.model_fields
-    return Shape(frozenset(fields), frozenset(name for name, one in fields.items() if one.is_required()))
 
 
 def _add(a: int | None, b: int | None) -> int | None:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dataenvgym.envs.errors import ConfigError
-from dataenvgym.envs.store import write_bytes, write_json
+from dataenvgym.envs.store import write_json
 from dataenvgym.graphs.config import CONFIG_FILE, BudgetConfig, changed_keys, load_config
-from dataenvgym.runs.folder import EXTENSIONS, extensions, locked, open_run, progress
+from dataenvgym.runs.folder import EXTENSIONS, extensions, kept_unless_it_goes_on, locked, open_run
 
 # Keys that only decide when an episode ends.
 EXTENDABLE = tuple(f"budget.{key}" for key in BudgetConfig.model_fields if key != "rows_per_iteration")
@@ -18,15 +18,9 @@ EXTENDABLE = tuple(f"budget.{key}" for key in BudgetConfig.model_fields if key !
 @contextmanager
 def extended(run_dir: Path, overrides: Sequence[str]) -> Iterator[None]:
     """`extend` for what follows; where that fails before the run has gone on, its budget is again as it was."""
-    file, before = run_dir / EXTENSIONS, progress(run_dir)
-    text = file.read_bytes() if file.is_file() else None
-    extend(run_dir, overrides)
-    try:
+    with kept_unless_it_goes_on(run_dir, EXTENSIONS):
+        extend(run_dir, overrides)
         yield
-    except BaseException:
-        if progress(run_dir) == before:
-            file.unlink(missing_ok=True) if text is None else write_bytes(file, text)
-        raise
 
 
 def extend(run_dir: Path, overrides: Sequence[str]) -> None:

@@ -109,6 +109,19 @@ def progress(run_dir: Path) -> int:
 
 
 @contextmanager
+def kept_unless_it_goes_on(run_dir: Path, name: str) -> Iterator[None]:
+    """Give a file of the run its content of before where the block fails and the run has no new checkpoint."""
+    file, before = run_dir / name, progress(run_dir)
+    content = file.read_bytes() if file.is_file() else None
+    try:
+        yield
+    except BaseException:
+        if progress(run_dir) == before:
+            file.unlink(missing_ok=True) if content is None else write_bytes(file, content)
+        raise
+
+
+@contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
     """Lock the run against other processes during the block, or refuse with a RunFolderError."""
     from filelock import FileLock, Timeout

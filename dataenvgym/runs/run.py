@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 
 from dataenvgym.agents.llm.loops import run_now
 from dataenvgym.envs.errors import RunFolderError
-from dataenvgym.envs.store import write_bytes, write_json
+from dataenvgym.envs.store import write_json
 from dataenvgym.graphs.config import EpisodeConfig
 from dataenvgym.runs.folder import (
     CHECKPOINTS,
     SUMMARY,
     create,
+    kept_unless_it_goes_on,
     locked,
     open_run,
-    progress,
     read_manifest,
     read_summary,
     readable,
@@ -153,7 +153,8 @@ async def _drive(
                 write_json(run_dir / SUMMARY, summarise(config, run_dir, values["steps"], reason))
                 return
         step: Any = None if snapshot.created_at else {"run_dir": str(run_dir)}
-        with _set_aside(run_dir / SUMMARY), _drained_by_signals(control, on_event_soon):
+        with kept_unless_it_goes_on(run_dir, SUMMARY), _drained_by_signals(control, on_event_soon):
+            (run_dir / SUMMARY).unlink(missing_ok=True)  # a run that goes on has none
             try:
                 while True:
                     async for part in graph.astream(
@@ -180,22 +181,6 @@ async def _drive(
                 on_event({"event": "interrupted"})
             finally:
                 await gateway_of(config, str(run_dir)).aclose()
-
-
-@contextmanager
-def _set_aside(summary: Path) -> Iterator[None]:
-    """Hold no summary while the run goes on; it is back where the run fails before its first new checkpoint."""
-    if not summary.is_file():
-        yield
-        return
-    text, before = summary.read_bytes(), progress(summary.parent)
-    summary.unlink()
-    try:
-        yield
-    except BaseException:
-        if progress(summary.parent) == before:
-            write_bytes(summary, text)
-        raise
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
-from dataenvgym.envs.domains.base import DOMAINS, Domain, DomainSpec, Item, Mark
+from dataenvgym.envs.domains.base import DOMAINS, LONGEST_DETAIL, Domain, DomainSpec, Item, Mark
 from dataenvgym.envs.domains.code.columns import entry_point, starter_fault
 from dataenvgym.envs.domains.code.private_tests import Case, cases, has_private_tests, private_tests
 from dataenvgym.envs.domains.code.sandbox.types import (
@@ -32,8 +32,6 @@ MAX_CODE = 100_000
 MOST_TESTS = 20
 TESTS_SHOWN, LONGEST_TEST = 3, 300
 """Of an item's tests prompts show so many, none longer than so many characters: there may be megabytes of them."""
-LONGEST_DETAIL = 400
-"""Characters of why a program failed: it is shown in prompts and may hold all that the program printed."""
 TOGETHER = 8
 """Programs whose private tests are unpacked at the same time; one problem's may take hundreds of megabytes."""
 

@@ -14,7 +14,8 @@ from openai_server import (
 )
 
 from dataenvgym.agents.config import ScriptedConfig
-from dataenvgym.agents.llm.gateway import Gateway, Items, tool_schema
+from dataenvgym.agents.llm.gateway import Gateway, Items
+from dataenvgym.agents.llm.items import tool_schema
 from dataenvgym.agents.llm.ledger import Ledger
 from dataenvgym.agents.llm.schemas import ActionItem, SubskillItem
 from dataenvgym.agents.prompts import load_prompt

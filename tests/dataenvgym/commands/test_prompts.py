@@ -10,7 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from dataenvgym.agents.config import TeacherModelConfig
-from dataenvgym.agents.llm.gateway import Gateway, tool_schema
+from dataenvgym.agents.llm.gateway import Gateway
+from dataenvgym.agents.llm.items import tool_schema
 from dataenvgym.agents.prompt_files import list_domains, list_prompts
 from dataenvgym.agents.prompts import PromptTemplate, load_prompt
 from dataenvgym.commands.prompt_samples import HOSTILE, NAMES, item_fields, item_model, samples
