@@ -97,16 +97,17 @@ class OpenAIServer:
     `requests` and `headers` (lower-case names) grow in order; `peak` is the most that were in flight at once.
     """
 
-    def __init__(self, reply: Callable[[Request], Answer]) -> None:
+    def __init__(self, reply: Callable[[Request], Answer], port: int = 0) -> None:
         self.reply = reply
         self.requests: list[Request] = []
         self.headers: list[dict[str, str]] = []
         self.in_flight = self.peak = 0
         self.closing = threading.Event()
         self._lock = threading.Lock()
-        self._http = _HTTPServer(("127.0.0.1", 0), _Handler)
+        self._http = _HTTPServer(("127.0.0.1", port), _Handler)
         self._http.owner = self
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+        self.port: int = self._http.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
 
     def __enter__(self) -> "OpenAIServer":
         threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()

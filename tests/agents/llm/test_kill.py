@@ -3,6 +3,7 @@
 import multiprocessing
 import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import kill_program
@@ -15,25 +16,28 @@ KILLS, EACH = 20, 3
 CALLS = KILLS * EACH + 3
 
 
+@dataclass
 class Server:
-    """It answers the first `released` calls and hangs on the others; a third of its replies are cut."""
+    """It answers the first `released` calls and hangs on the others; a third of its replies are cut.
 
-    def __init__(self) -> None:
-        self.released = EACH
-        self.answered: set[int] = set()
-        self.again: list[int] = []
-        self._lock = threading.Lock()
+    Each life has its own: a request of a killed life that is read late is not answered as one of the next.
+    """
+
+    released: int
+    answered: set[int]
+    again: list[int]
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, request: Request) -> Answer:
         number = int(request["messages"][-1]["content"].split()[1])
         cut = number % 3 == 0
         text = '{"items": [{"text": "a"}, {"text": "b' if cut else '{"items": [{"text": "a"}]}'
         answer = tool_reply(request, text, "length" if cut else "tool_calls")
-        with self._lock:
-            if number >= self.released:
-                return Reply(answer, delay=600)
+        if number >= self.released:
+            return Reply(answer, delay=600)
+        with self.lock:
             (self.again.append if number in self.answered else self.answered.add)(number)
-            return answer
+        return answer
 
 
 def paid(folder: Path) -> list[CallRecord]:
@@ -48,9 +52,12 @@ def test_twenty_kills_ask_for_no_reply_again_that_had_come(
     processes = multiprocessing.get_context("forkserver")  # the imports are made once for all lives
     processes.set_forkserver_preload(["langchain_openai", "dataenvgym.agents.llm.gateway"])
     found = processes.SimpleQueue()
-    reply = Server()
-    with OpenAIServer(reply) as server:
-        for kill in range(1, KILLS + 1):
+    answered: set[int] = set()
+    again: list[int] = []
+    port = 0
+    for kill in range(1, KILLS + 1):
+        with OpenAIServer(Server(EACH * kill, answered, again), port) as server:
+            port = server.port  # the address is a part of the cache's key
             life = processes.Process(target=kill_program.run, args=(server.url, tmp_path, CALLS, found))
             life.start()
             while len(paid(tmp_path)) < EACH * kill:
@@ -58,13 +65,12 @@ def test_twenty_kills_ask_for_no_reply_again_that_had_come(
                 time.sleep(0.02)
             life.kill()
             life.join()
-            reply.released += EACH
-        reply.released = CALLS
+    with OpenAIServer(Server(CALLS, answered, again), port) as server:
         last = processes.Process(target=kill_program.run, args=(server.url, tmp_path, CALLS, found))
         last.start()
         assert found.get() == (CALLS, EACH * KILLS)
         last.join()
-    assert reply.again == [] and reply.answered == set(range(CALLS))
+    assert again == [] and answered == set(range(CALLS))
     records = paid(tmp_path)
     assert len(records) == CALLS and sum(record.salvaged for record in records) == CALLS / 3
     assert sum(record.prompt_tokens or 0 for record in records) == 10 * CALLS, "as the server counts them"
