@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Literal
 
 from pydantic import Field
 
@@ -36,6 +37,7 @@ class Feedback(Frozen):
     errors: list[ErrorExample] = Field(description="A sample of the errors; without state there are none.")
     skills: list[SkillState]
     history: list[CurvePoint]
+    start: Literal["base", "last"] = Field("base", description="What each training starts from.")
     exemplars: list[Instance]
     examples: list[Instance] = Field(
         default_factory=list, description="Without state: train instances from which the model plans."
@@ -113,5 +115,6 @@ def _feedback(observation: Observation, errors: list[ErrorExample], skills: list
         errors=errors,
         skills=skills,
         history=observation.history,
+        start=observation.start,
         exemplars=observation.exemplars,
     )

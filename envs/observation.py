@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from typing import Literal
 
 from pydantic import Field
 
@@ -26,8 +29,14 @@ class SubskillState(Frozen):
     rows: int = Field(description="Accepted rows so far.")
     accuracy: float | None = Field(
         None,
-        description="Share of its rows that the student would have written word for word when it first "
-        "met them in training; null before any training, or where the trainer does not report it.",
+        description="Share of its rows that the student answers rightly now, after training, by the task's scorer; "
+        "null where it has not answered any.",
+    )
+    n: int = Field(0, description="Rows that the accuracy is computed from, a sample of `subskill_rows` at most.")
+    known_before: float | None = Field(
+        None,
+        description="Share of its rows that the student that training starts from would have written word for "
+        "word; null before any training, or where the trainer does not report it.",
     )
 
 
@@ -50,6 +59,11 @@ class Observation(Frozen):
     domain: str
     structure: str
     state: bool
+    start: Literal["base", "last"] = Field(
+        "base",
+        description="What each training starts from: the base with all rows so far, or the last student with the "
+        "rows of its iteration (`student.train.start`).",
+    )
     iteration: int
     budget: int = Field(description="Rows the teacher may have accepted in this iteration.")
     accuracy: float | None = None
@@ -62,18 +76,42 @@ class Observation(Frozen):
 
 
 class Lesson(Frozen):
-    """The plan and the rows of one iteration, from which the forest is computed."""
+    """The plan and the rows of one iteration, from which the forest is computed.
+
+    `known`: by row id, whether the student that training starts from would have written it word for word.
+    """
 
     plan: Plan
     rows: list[Row]
-    hits: list[bool] | None = None
+    known: dict[str, bool] = Field(default_factory=dict)
 
 
-def subskills(lessons: Sequence[Lesson], skill: str) -> list[SubskillState]:
-    """Compute the leaves under a skill: allocations summed over the plans, rows and accuracy over the lessons."""
+def leaf_rows(lessons: Sequence[Lesson], most: int, seed: int) -> list[Row]:
+    """Draw at most `most` rows of each subskill, to be answered by the student.
+
+    The draw is by a hash of seed and row id, so that most rows stay in the sample while rows are added.
+    """
+    leaves: dict[tuple[str, str], list[Row]] = {}
+    for row in (row for lesson in lessons for row in lesson.rows):
+        if row.subskill:
+            leaves.setdefault((row.skill, row.subskill), []).append(row)
+
+    def order(row: Row) -> str:
+        return hashlib.sha256(f"{seed}/{row.id}".encode()).hexdigest()
+
+    return [row for rows in leaves.values() for row in sorted(rows, key=order)[:most]]
+
+
+def subskills(
+    lessons: Sequence[Lesson], skill: str, right: Mapping[str, bool] | None = None
+) -> list[SubskillState]:
+    """Compute the leaves under a skill: allocations summed over the plans, rows and accuracies over the lessons.
+
+    `right`: by row id, whether the student answers it rightly now; rows that it was not asked are absent.
+    """
     allocation: dict[str, int] = {}
-    rows: dict[str, int] = {}
-    known: dict[str, list[bool]] = {}
+    leaves: dict[str, list[str]] = {}
+    known: dict[str, bool] = {}
     for lesson in lessons:
         for request in lesson.plan.requests:
             if request.skill == skill and request.subskill:
@@ -83,19 +121,24 @@ def subskills(lessons: Sequence[Lesson], skill: str) -> list[SubskillState]:
                 continue
             for name, delta in action.deltas.items():
                 allocation[name] = max(0, allocation.get(name, 0) + delta)
-        hits: Sequence[bool | None] = lesson.hits if lesson.hits is not None else [None] * len(lesson.rows)
-        for row, hit in zip(lesson.rows, hits, strict=True):
+        for row in lesson.rows:
             if row.skill == skill and row.subskill:
                 allocation.setdefault(row.subskill, 0)
-                rows[row.subskill] = rows.get(row.subskill, 0) + 1
-                if hit is not None:
-                    known.setdefault(row.subskill, []).append(hit)
-    return [
-        SubskillState(
-            name=name,
-            allocation=given,
-            rows=rows.get(name, 0),
-            accuracy=sum(known[name]) / len(known[name]) if known.get(name) else None,
+                leaves.setdefault(row.subskill, []).append(row.id)
+        known |= lesson.known
+    states = []
+    for name, given in allocation.items():
+        rows = leaves.get(name, [])
+        answered = [right[row] for row in rows if right and row in right]
+        before = [known[row] for row in rows if row in known]
+        states.append(
+            SubskillState(
+                name=name,
+                allocation=given,
+                rows=len(rows),
+                accuracy=sum(answered) / len(answered) if answered else None,
+                n=len(answered),
+                known_before=sum(before) / len(before) if before else None,
+            )
         )
-        for name, given in allocation.items()
-    ]
+    return states

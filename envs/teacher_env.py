@@ -15,7 +15,7 @@ from typing import Any
 from dataenvgym.envs.config import TrainConfig
 from dataenvgym.envs.errors import RunFolderError
 from dataenvgym.envs.evaluation import accuracy, by_skill, predict_cached, score
-from dataenvgym.envs.observation import CurvePoint, Lesson, Observation, SkillState, subskills
+from dataenvgym.envs.observation import CurvePoint, Lesson, Observation, SkillState, leaf_rows, subskills
 from dataenvgym.envs.store import write_json
 from dataenvgym.envs.students.base import Student
 from dataenvgym.envs.students.weights import damage
@@ -26,6 +26,8 @@ from dataenvgym.envs.types import Example, Instance, Prediction, Progress, Repor
 TRAINED = "train.json"
 TOLD = ("steps", "final_loss", "tokens_per_second", "peak_memory_mb", "micro_batch", "notes")
 EXEMPLARS_PER_SKILL = 6
+WITHHELD = {"accuracy": None, "n": 0, "known_before": None}
+"""What a subskill's state says of the student, without state."""
 
 
 class TeacherEnv:
@@ -121,10 +123,45 @@ class TeacherEnv:
         told = json.loads((self._students / key / TRAINED).read_text())
         return {name: told[name] for name in TOLD if told.get(name) is not None}
 
-    def hits(self, key: str) -> list[bool] | None:
-        """Tell for each row of that student's training whether it was known when first met (see TrainSummary)."""
-        hits = json.loads((self._students / key / TRAINED).read_text()).get("hits")
-        return None if hits is None else [bool(h) for h in hits]
+    def known(self, lessons: Sequence[Sequence[Row]], parent: str | None, key: str | None) -> dict[str, bool]:
+        """Tell by row id whether the student that training starts from would have written the row (TrainSummary).
+
+        The arguments are those of `train`, and the key that it returned. Empty where the trainer does not tell.
+        """
+        rows = [
+            row for lesson in (lessons if self.train_config.start == "base" else lessons[-1:]) for row in lesson
+        ]
+        if key is None or key == parent:  # no training: with `method: dpo` the student is right on every row
+            return {row.id: True for row in rows} if self.train_config.method == "dpo" else {}
+        hits = json.loads((self._students / key / TRAINED).read_text()).get("hits") or []
+        same = len(hits) == len(rows)
+        return {row.id: bool(hit) for row, hit in zip(rows, hits, strict=True)} if same else {}
+
+    def answer_rows(
+        self, key: str | None, lessons: Sequence[Lesson], most: int, report: Report | None = None
+    ) -> list[Prediction]:
+        """Score a student on a sample of the rows of each subskill, `most` at most, by the task's scorer (paper,
+        section 2.1: the accuracy of a leaf). Returns nothing, and loads nothing, where no row has a subskill."""
+        rows = leaf_rows(lessons, most, self._seed)
+        if key is None or not rows:
+            return []
+        domain = self.task.domain
+        prompts = [domain.example(row).prompt for row in rows]
+        texts = self.texts(key, prompts, stage_progress(report, "answers to its rows"))
+        found = domain.score(rows, texts, stage_progress(report, "programs among them"))
+        return [
+            Prediction(
+                id=row.id,
+                skill=row.skill,
+                question=row.question,
+                gold=row.answer,
+                text=text,
+                answer=one.answer,
+                correct=one.correct,
+                detail=one.detail,
+            )
+            for row, text, one in zip(rows, texts, found, strict=True)
+        ]
 
     def evaluate(
         self,
@@ -176,13 +213,17 @@ class TeacherEnv:
         budget: int,
         evaluations: Sequence[Sequence[Prediction]],
         lessons: Sequence[Lesson],
+        answers: Sequence[Prediction] = (),
     ) -> Observation:
         """Make the observation before `iteration` (1-based), from all evaluations (base first) and lessons so far.
+
+        `answers`: the last student's to a sample of its rows (`answer_rows`), for the accuracy of the subskills.
 
         Without state it has the names of the skills, the forest's allocations and exemplars, but nothing
         measured on the student.
         """
         last = evaluations[-1]
+        right = {answer.id: answer.correct for answer in answers}
         groups = [by_skill(e) for e in evaluations]
         rows: dict[str, int] = {}
         for lesson in lessons:
@@ -198,7 +239,7 @@ class TeacherEnv:
         for name in groups[-1]:
             curve = [accuracy(g[name]) for g in groups if name in g]
             rewards = [after - before for before, after in pairwise(curve)]
-            leaves = subskills(lessons, name)
+            leaves = subskills(lessons, name, right)
             skills.append(
                 SkillState(
                     name=name,
@@ -207,7 +248,7 @@ class TeacherEnv:
                     rows=rows.get(name, 0),
                     reward=rewards[-1] if state and rewards else None,
                     rewards=rewards if state else [],
-                    subskills=leaves if state else [s.model_copy(update={"accuracy": None}) for s in leaves],
+                    subskills=leaves if state else [s.model_copy(update=WITHHELD) for s in leaves],
                 )
             )
         return Observation(
@@ -215,6 +256,7 @@ class TeacherEnv:
             domain=self.task.domain.name,
             structure=structure,
             state=state,
+            start=self.train_config.start,
             iteration=iteration,
             budget=budget,
             accuracy=accuracy(last) if state else None,

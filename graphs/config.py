@@ -86,6 +86,13 @@ class EpisodeConfig(Section):
         description="Most categories that skill discovery may make.",
         json_schema_extra={"langgraph_nodes": ["reset"]},
     )
+    subskill_rows: int = Field(
+        8,
+        ge=0,
+        description="Rows of each subskill that the trained student answers, for the subskill's accuracy; 0: none. "
+        "Only with the structure skill_tree and with state.",
+        json_schema_extra={"langgraph_nodes": ["evaluate"]},
+    )
     approve: bool = Field(
         False,
         description="Stop before generation for a person to approve the plan.",
@@ -109,6 +116,10 @@ class EpisodeConfig(Section):
                 "train": student.train.model_copy(update=rows),
             }
         )
+
+    def rows_answered(self) -> int:
+        """Return how many rows of each subskill the student answers: none where no planner sees the subskills."""
+        return self.subskill_rows if self.state and self.structure == "skill_tree" else 0
 
     def policy_name(self) -> str:
         """Return the name of the planning policy, with defaults resolved."""

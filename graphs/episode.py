@@ -32,6 +32,8 @@ Context = Runtime[EpisodeConfig]
 Write = Callable[[Any], None]
 
 SKILLS = "skills.json"
+KNOWN = "known.json"  # by row id: whether the student that training starts from would have written it
+ROW_ANSWERS = "row_answers.jsonl"
 
 
 async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
@@ -93,6 +95,8 @@ async def train(state: EpisodeState, runtime: Context) -> EpisodeState:
             student = env.train(rows, parent, stream_reporter(write))
         except DivergedError as error:
             return parent, f"the training of iteration {state['iteration']} diverged: {error}"
+        known = env.known(rows, parent, student)
+        write_json(store.path(Store.iteration(state["iteration"], KNOWN)), known)
         if student is not None and student != parent:
             write({"event": "trained", "iteration": state["iteration"], **env.training(student)})
         return student, None
@@ -213,13 +217,18 @@ async def _evaluate(state: EpisodeState, runtime: Context, *, iteration: int, st
             stopped=state.get("stopped") if iteration else None,
         )
         steps = [*state.get("steps", []), step]
+        lessons = _lessons(store, steps)
+        answers = env.answer_rows(student, lessons, config.rows_answered(), stream_reporter(write))
+        if answers:
+            store.save(Store.iteration(iteration, ROW_ANSWERS), answers)
         observation = env.observe(
             structure=config.structure,
             state=config.state,
             iteration=iteration + 1,
             budget=budget_left(config, step["rows"]),
             evaluations=[store.read(s["predictions"], Prediction) for s in steps],
-            lessons=_lessons(store, steps, env.hits),
+            lessons=lessons,
+            answers=answers,
         )
         seen = store.save(Store.iteration(iteration + 1, "observation.jsonl"), [observation])
         return step, seen
@@ -244,27 +253,20 @@ def budget_left(config: EpisodeConfig, rows: int) -> int:
     return left if config.budget.rows is None else max(0, min(left, config.budget.rows - rows))
 
 
-def _lessons(store: Store, steps: list[Step], hits: Callable[[str], list[bool] | None]) -> list[Lesson]:
-    """Collect plan, rows and hits of each iteration.
-
-    A training from the base takes the rows of all iterations, so that the last student's hits cover every row. One
-    that goes on from the last student takes the rows of its iteration alone, so that each student has its own.
-    """
-    lessons, start = [], 0
-    taught = [s for s in steps if s["plan"] is not None and s["accepted"] is not None]
-    total = sum(s["accepted"]["count"] for s in taught if s["accepted"])
-    known = hits(taught[-1]["student"]) if taught and taught[-1]["student"] else None
-    of_all = known if known is not None and len(known) == total else None
-    for step in taught:
+def _lessons(store: Store, steps: list[Step]) -> list[Lesson]:
+    """Collect plan and rows of each iteration, and what was known of its rows at its training."""
+    lessons = []
+    for step in steps:
         if step["plan"] is None or step["accepted"] is None:
             continue
-        rows = store.read(step["accepted"], Row)
-        own = hits(step["student"]) if of_all is None and step["student"] and rows else None
-        part = own if own is not None and len(own) == len(rows) else None
-        if of_all is not None:
-            part = of_all[start : start + len(rows)]
-        start += len(rows)
-        lessons.append(Lesson(plan=store.read(step["plan"], Plan)[0], rows=rows, hits=part))
+        known = store.path(Store.iteration(step["iteration"], KNOWN))
+        lessons.append(
+            Lesson(
+                plan=store.read(step["plan"], Plan)[0],
+                rows=store.read(step["accepted"], Row),
+                known=json.loads(known.read_text()) if known.is_file() else {},
+            )
+        )
     return lessons
 
 

@@ -30,6 +30,7 @@ async def plan_with_llm(feedback: Feedback, client: TeacherClient, seed: int) ->
             "plan_skill_list",
             budget=feedback.budget,
             history=_dump(feedback.history),
+            start=feedback.start,
             skills=[
                 {**skill.model_dump(), "errors": _dump([e for e in feedback.errors if e.skill == skill.name])}
                 for skill in feedback.skills
@@ -44,6 +45,7 @@ async def plan_with_llm(feedback: Feedback, client: TeacherClient, seed: int) ->
             n=feedback.n,
             accuracy=feedback.accuracy or 0.0,
             history=_dump(feedback.history),
+            start=feedback.start,
         )
 
     def useless(items: list[RequestItem]) -> str | None:
@@ -79,6 +81,7 @@ async def plan_tree_with_llm(feedback: Feedback, client: TeacherClient, seed: in
         budget=feedback.budget,
         skills=_dump(feedback.skills),
         history=_dump(feedback.history),
+        start=feedback.start,
         max_subskills=config.max_subskills,
     )
     by_name = {s.name: s for s in feedback.skills}

@@ -118,7 +118,7 @@ _SKILL = SkillState(
     reward=0.125,
     rewards=[0.125],
     subskills=[
-        SubskillState(name=f"two digits {HOSTILE}", allocation=8, rows=8, accuracy=0.5),
+        SubskillState(name=f"two digits {HOSTILE}", allocation=8, rows=8, accuracy=0.5, n=8, known_before=0.25),
         SubskillState(name="carrying", allocation=4, rows=0, accuracy=None),
     ],
 ).model_dump()
@@ -178,7 +178,7 @@ _SAMPLES: dict[str, Sample] = {
             "examples_correct": 54,
             "n": 144,
             "accuracy": 0.375,
-            "history": _HISTORY,
+            "history": _HISTORY, "start": "base",
         },
         {
             "budget": 72,
@@ -186,22 +186,22 @@ _SAMPLES: dict[str, Sample] = {
             "examples_correct": 0,
             "n": 0,
             "accuracy": 0.0,
-            "history": [],
+            "history": [], "start": "base",
         },
     ),
     "plan_skill_list": Sample(
         "plan_data",
         "submit_requests",
         RequestItem,
-        {"budget": 72, "history": _HISTORY, "skills": [{**_SKILL, "errors": [_ERROR]}]},
-        {"budget": 72, "history": [], "skills": [{**_NEW_SKILL, "errors": []}]},
+        {"budget": 72, "history": _HISTORY, "start": "base", "skills": [{**_SKILL, "errors": [_ERROR]}]},
+        {"budget": 72, "history": [], "start": "base", "skills": [{**_NEW_SKILL, "errors": []}]},
     ),
     "plan_skill_tree": Sample(
         "plan_data",
         "submit_actions",
         ActionItem,
-        {"budget": 72, "skills": [_SKILL], "history": _HISTORY, "max_subskills": 6},
-        {"budget": 72, "skills": [_NEW_SKILL], "history": [], "max_subskills": 6},
+        {"budget": 72, "skills": [_SKILL], "history": _HISTORY, "start": "base", "max_subskills": 6},
+        {"budget": 72, "skills": [_NEW_SKILL], "history": [], "start": "base", "max_subskills": 6},
     ),
     "plan_without_state": Sample(
         "plan_data",

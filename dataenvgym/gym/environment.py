@@ -110,7 +110,8 @@ class DataEnv:
         except DataError as error:  # every row is too long for the student
             rejected += [_reject(row.model_dump(), "length", str(error)) for row in accepted]
             accepted = []
-        self._lessons.append(Lesson(plan=_plan_of(accepted), rows=accepted))
+        known = self._env.known(lessons, parent, student) if accepted else {}
+        self._lessons.append(Lesson(plan=_plan_of(accepted), rows=accepted, known=known))
         self._students.append(student)
         before = accuracy(self._evaluations[-1])
         self._evaluations.append(self._env.evaluate(student, self._env.task.val, self._skills_of()))
@@ -165,6 +166,7 @@ class DataEnv:
             budget=self._budget(),
             evaluations=self._evaluations,
             lessons=self._lessons,
+            answers=self._env.answer_rows(self._students[-1], self._lessons, self.config.rows_answered()),
         )
 
     def _info(self) -> dict[str, Any]:

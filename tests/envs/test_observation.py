@@ -11,7 +11,7 @@ from dataenvgym.envs.config import TaskConfig, TrainConfig
 from dataenvgym.envs.domains.math.domain import MATH
 from dataenvgym.envs.domains.math.tasks.arithmetic import load
 from dataenvgym.envs.evaluation import accuracy, by_skill, score
-from dataenvgym.envs.observation import Lesson, Observation, subskills
+from dataenvgym.envs.observation import Lesson, Observation, leaf_rows, subskills
 from dataenvgym.envs.teacher_env import TeacherEnv
 from dataenvgym.envs.types import DataRequest, Instance, Plan, Prediction, Provenance, Row, SkillAction
 
@@ -24,28 +24,53 @@ def row(name: str, skill: str, subskill: str = "") -> Row:
     return Row(id=name, question="q", solution="s", answer="1", skill=skill, subskill=subskill, provenance=made)
 
 
-def lesson(deltas: dict[str, int], rows: dict[str, int], hits: bool | None = None) -> Lesson:
-    given_rows = [row(f"{leaf}-{n}", "a", leaf) for leaf, count in rows.items() for n in range(count)]
+def lesson(deltas: dict[str, int], rows: dict[str, int], known: bool | None = None, number: int = 1) -> Lesson:
+    given_rows = [row(f"{number}-{leaf}-{n}", "a", leaf) for leaf, count in rows.items() for n in range(count)]
     plan = Plan(policy="p", requests=[], actions=[SkillAction(skill="a", kind="exploit", deltas=deltas)])
-    return Lesson(plan=plan, rows=given_rows, hits=None if hits is None else [hits] * len(given_rows))
+    return Lesson(plan=plan, rows=given_rows, known={} if known is None else {r.id: known for r in given_rows})
 
 
-def test_a_leaf_sums_allocations_rows_and_hits_over_the_lessons() -> None:
+def test_a_leaf_sums_allocations_and_rows_over_the_lessons() -> None:
     lessons = [
-        lesson({"x": 4, "y": 2}, {"x": 3}, hits=False),
-        lesson({"x": 1, "y": -5}, {"x": 1, "y": 1}, hits=True),
+        lesson({"x": 4, "y": 2}, {"x": 3}, known=False),
+        lesson({"x": 1, "y": -5}, {"x": 1, "y": 1}, known=True, number=2),
     ]
     x, y = subskills(lessons, "a")
-    assert (x.name, x.allocation, x.rows, x.accuracy) == ("x", 5, 4, 0.25)
-    assert (y.name, y.allocation, y.rows, y.accuracy) == ("y", 0, 1, 1.0)  # never below nothing
+    assert (x.name, x.allocation, x.rows, x.known_before) == ("x", 5, 4, 0.25)
+    assert (y.name, y.allocation, y.rows, y.known_before) == ("y", 0, 1, 1.0)  # never below nothing
     assert subskills(lessons, "b") == []
 
 
-def test_a_leafs_accuracy_is_unknown_where_the_trainer_cannot_tell() -> None:
+def test_a_leafs_accuracy_is_the_students_on_the_rows_that_it_has_answered_now() -> None:
+    lessons = [lesson({"x": 4}, {"x": 3}, known=False)]
+    (x,) = subskills(lessons, "a", {"1-x-0": True, "1-x-2": True, "of another leaf": False})
+    assert (x.rows, x.n, x.accuracy, x.known_before) == (3, 2, 1.0, 0.0)
+    (x,) = subskills(lessons, "a")
+    assert (x.rows, x.n, x.accuracy, x.known_before) == (3, 0, None, 0.0)
+
+
+def test_what_was_known_before_is_joined_by_row_and_null_where_the_trainer_cannot_tell() -> None:
     (x,) = subskills([lesson({"x": 4}, {"x": 3})], "a")
-    assert (x.rows, x.accuracy) == (3, None)
-    (x,) = subskills([lesson({"x": 4}, {"x": 3}), lesson({}, {"x": 1}, hits=True)], "a")
-    assert (x.rows, x.accuracy) == (4, 1.0)
+    assert (x.rows, x.known_before) == (3, None)
+    (x,) = subskills([lesson({"x": 4}, {"x": 3}), lesson({}, {"x": 1}, known=True, number=2)], "a")
+    assert (x.rows, x.known_before) == (4, 1.0)
+
+
+@given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=4), most=st.integers(0, 9), seed=st.integers(0, 9))
+def test_at_most_so_many_rows_of_each_leaf_are_drawn_and_growth_displaces_few(
+    sizes: list[int], most: int, seed: int
+) -> None:
+    given_rows = {f"leaf {number}": size for number, size in enumerate(sizes)}
+    drawn = leaf_rows([lesson({}, given_rows)], most, seed)
+    assert {leaf: sum(r.subskill == leaf for r in drawn) for leaf in given_rows} == {
+        leaf: min(most, size) for leaf, size in given_rows.items()
+    }
+    more = leaf_rows([lesson({}, given_rows), lesson({}, {"leaf 0": 1}, number=2)], most, seed)
+    assert len({r.id for r in drawn} - {r.id for r in more}) <= 1
+
+
+def test_rows_without_a_subskill_are_not_drawn() -> None:
+    assert leaf_rows([Lesson(plan=Plan(policy="p", requests=[]), rows=[row("1", "a")])], 8, 0) == []
 
 
 def test_subskills_of_requests_and_rows_are_leaves_also_without_actions() -> None:
@@ -69,8 +94,12 @@ def evaluation(right: list[bool], text: str = "t") -> list[Prediction]:
     ]
 
 
+def answer(row: Row, right: bool) -> Prediction:
+    return Prediction(id=row.id, skill=row.skill, question="q", gold="1", text=HIDDEN, answer=None, correct=right)
+
+
 def observe(
-    evaluations: list[list[Prediction]], lessons: list[Lesson], state: bool, structure: str
+    evaluations: list[list[Prediction]], lessons: list[Lesson], state: bool, structure: str, right: bool = True
 ) -> Observation:
     env = TeacherEnv(TASK, None, TrainConfig(), Path("unused"))  # type: ignore[arg-type]
     return env.observe(
@@ -80,6 +109,7 @@ def observe(
         budget=10,
         evaluations=evaluations,
         lessons=lessons,
+        answers=[answer(row, right) for lesson in lessons for row in lesson.rows],
     )
 
 
@@ -89,12 +119,13 @@ RIGHT = st.lists(st.booleans(), min_size=SIZE, max_size=SIZE)
 
 @pytest.mark.parametrize("structure", ["open_ended", "skill_list", "skill_tree"])
 @settings(max_examples=25)
-@given(one=st.tuples(RIGHT, RIGHT), other=st.tuples(RIGHT, RIGHT), hits=st.booleans())
+@given(one=st.tuples(RIGHT, RIGHT), other=st.tuples(RIGHT, RIGHT), known=st.booleans())
 def test_without_state_the_observation_does_not_depend_on_what_was_measured(
-    structure: str, one: Any, other: Any, hits: bool
+    structure: str, one: Any, other: Any, known: bool
 ) -> None:
-    first = observe([evaluation(r, HIDDEN) for r in one], [lesson({"x": 2}, {"x": 2}, hits)], False, structure)
-    second = observe([evaluation(r) for r in other], [lesson({"x": 2}, {"x": 2}, not hits)], False, structure)
+    lessons, others = ([lesson({"x": 2}, {"x": 2}, k)] for k in (known, not known))
+    first = observe([evaluation(r, HIDDEN) for r in one], lessons, False, structure, right=known)
+    second = observe([evaluation(r) for r in other], others, False, structure, right=not known)
     assert first == second
     assert HIDDEN not in first.model_dump_json()
     assert not any(item.id in first.model_dump_json() for item in (*TASK.val, *TASK.test))

@@ -54,7 +54,9 @@ def test_a_student_that_exists_is_not_trained_again(student: NamedAnswers, tmp_p
     key = env(student, tmp_path).train([rows("a", "b")], None)
     assert key == env(student, tmp_path).train([rows("a", "b")], None)
     assert len(student.trained) == 1
-    assert env(student, tmp_path).hits(key) == [True, False]
+    lesson = rows("a", "b")
+    known = env(student, tmp_path).known([lesson], None, key)
+    assert known == {lesson[0].id: True, lesson[1].id: False}
     assert [p.name for p in (tmp_path / "students").iterdir()] == [key]
 
 
@@ -74,7 +76,7 @@ def test_a_folder_without_the_end_mark_is_no_student(student: NamedAnswers, tmp_
     (tmp_path / "students" / key / "train.json").unlink()
     assert env(student, tmp_path).train([rows("a")], None) == key
     assert len(student.trained) == 2
-    assert env(student, tmp_path).hits(key) == [True]
+    assert list(env(student, tmp_path).known([rows("a")], None, key).values()) == [True]
 
 
 def test_from_base_all_lessons_are_learnt_and_the_parent_plays_no_part(

@@ -165,7 +165,7 @@ def test_the_forest_holds_what_plans_asked_for_when_all_of_it_is_delivered(
         for r in plan.requests:
             asked[r.skill, r.subskill] = asked.get((r.skill, r.subskill), 0) + r.count
         rows = [row(f"{iteration}-{r.id}-{i}", r.skill, r.subskill) for r in plan.requests for i in range(r.count)]
-        lessons.append(Lesson(plan=plan, rows=rows, hits=[True] * len(rows)))
+        lessons.append(Lesson(plan=plan, rows=rows))
         forest = {(n, s.name): s for n in "abc" for s in subskills(lessons, n)}
         assert {key: s.allocation for key, s in forest.items()} == asked
         assert {key: s.rows for key, s in forest.items()} == asked

@@ -61,7 +61,7 @@ def listed(name: str, accuracy: float | None, errors: list[dict[str, str]]) -> d
 
 
 def leaf(name: str, accuracy: float | None) -> dict[str, Any]:
-    return {"name": name, "allocation": 10, "rows": 8, "accuracy": accuracy}
+    return {"name": name, "allocation": 10, "rows": 8, "accuracy": accuracy, "n": 8, "known_before": None}
 
 
 SAMPLES: dict[str, dict[str, Any]] = {
@@ -84,6 +84,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "n": 20,
         "accuracy": 0.5,
         "history": HISTORY,
+        "start": "base",
     },
     "plan_without_state": {"budget": 100, "examples": [exemplar("addition"), exemplar("chain")]},
     "plan_skill_list": {
@@ -94,6 +95,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
             listed("chain", None, [error("chain")]),
         ],
         "history": HISTORY,
+        "start": "base",
     },
     "plan_skill_tree": {
         "budget": 90,
@@ -115,6 +117,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
             },
         ],
         "history": HISTORY,
+        "start": "base",
         "max_subskills": 5,
     },
     "propose_subskills": {

@@ -70,6 +70,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "budget": 100,
         "skills": [listed("loops", 0.2, [error("loops")]), listed("counting", 0.8, []), listed("other", None, [])],
         "history": HISTORY,
+        "start": "base",
     },
     "plan_skill_tree": {
         "budget": 90,
@@ -78,6 +79,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
             {"name": "counting", "accuracy": 0.4, "n": 30, "reward": None, "subskills": [leaf("letters", 0.1)]},
         ],
         "history": HISTORY,
+        "start": "base",
         "max_subskills": 5,
     },
     "propose_subskills": {

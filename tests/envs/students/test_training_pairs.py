@@ -144,6 +144,10 @@ def rows(*numbers: int) -> list[Row]:
     ]
 
 
+def known(world: TeacherEnv, lessons: list[list[Row]], parent: str | None, key: str | None) -> list[bool]:
+    return list(world.known(lessons, parent, key).values())
+
+
 @pytest.fixture
 def knower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Knower:
     monkeypatch.setenv("DATAENVGYM_CACHE", str(tmp_path / "cache"))
@@ -170,10 +174,11 @@ def test_a_wrong_answer_is_what_is_rejected(knower: Knower, tmp_path: Path) -> N
 
 def test_what_the_student_knows_gives_no_pair(knower: Knower, tmp_path: Path) -> None:
     world = env(knower, tmp_path, start="last")
-    first = world.train([rows(1, 2)], None)
-    assert first is not None and world.hits(first) == [False, False]
-    second = world.train([rows(1, 2), rows(2, 3, 1, 4)], first)
-    assert second is not None and world.hits(second) == [True, False, True, False]
+    before, after = rows(1, 2), rows(2, 3, 1, 4)
+    first = world.train([before], None)
+    assert first is not None and known(world, [before], None, first) == [False, False]
+    second = world.train([before, after], first)
+    assert known(world, [before, after], first, second) == [True, False, True, False]
     examples, _, start = knower.trained[1]
     assert [e.completion for e in examples] == [TASK.domain.example(r).completion for r in rows(3, 4)]
     assert start == tmp_path / "students" / first
@@ -195,6 +200,7 @@ def test_a_student_that_is_right_on_every_row_stays_as_it_is(knower: Knower, tmp
     first = world.train([rows(1, 2)], None)
     assert world.train([rows(1, 2), rows(2, 1)], first) == first
     assert len(knower.trained) == 1
+    assert known(world, [rows(1, 2), rows(2, 1)], first, first) == [True, True]
 
 
 def test_the_key_includes_the_pairs(knower: Knower, tmp_path: Path) -> None:

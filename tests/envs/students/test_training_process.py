@@ -109,7 +109,7 @@ def test_it_goes_on_from_a_student_and_is_found_under_the_same_key(tmp_path: Pat
         second = world.train(lessons, first)
         keys += [first, second]
         assert sorted(p.name for p in folder.iterdir()) == sorted([str(first), str(second)])
-        assert world.hits(str(second)) == [False, False]
+        assert world.known(lessons, first, second) == {"c": False, "d": False}
         told = world.training(str(second))
         assert (told["steps"], told["micro_batch"], told["notes"]) == (1, 4, [])
         assert told["tokens_per_second"] > 0 and told["peak_memory_mb"] > 0 and told["final_loss"] > 0
