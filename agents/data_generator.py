@@ -135,7 +135,14 @@ async def _call(
     )
     rows = [
         _row(f"{iteration:03d}-{request.id}-{round_number}-{call.batch}-{number}", item, request, provenance)
-        for number, item in enumerate(answer.valid[: call.rows])
+        for number, item in enumerate(answer.valid)
+    ]
+    surplus = [
+        Rejected(
+            row=row.model_dump(),
+            verdicts=[Verdict(check="surplus", passed=False, reason=f"the call asked for {call.rows} rows")],
+        )
+        for row in rows[call.rows :]
     ]
     failed = [
         Rejected(
@@ -144,7 +151,7 @@ async def _call(
         )
         for failure in answer.failures
     ]
-    return GenerationResult(rows, failed)
+    return GenerationResult(rows[: call.rows], [*failed, *surplus])
 
 
 def exemplar(item: Instance, domain: Domain) -> dict[str, Any]:
@@ -159,10 +166,12 @@ def _failed_call(call: Call, check: str, reason: str) -> Rejected:
 
 
 def _exemplars(request: DataRequest, feedback: Feedback, count: int, rng: random.Random) -> list[Instance]:
-    """Sample train instances of the request's skill; of any skill if the data has no skills."""
-    same = [i for i in feedback.exemplars if i.skill == request.skill]
-    pool = same or [i for i in feedback.exemplars if i.id in set(request.exemplars)] or feedback.exemplars
-    return rng.sample(pool, min(count, len(pool)))
+    """The train instances that the planner chose, then a sample of those of the request's skill; of any skill if
+    the data has no skills."""
+    chosen = [i for i in feedback.exemplars if i.id in set(request.exemplars)][:count]
+    same = [i for i in feedback.exemplars if i.skill == request.skill] or feedback.exemplars
+    pool = [i for i in same if i not in chosen]
+    return chosen + rng.sample(pool, min(count - len(chosen), len(pool)))
 
 
 def _row(name: str, item: BaseModel, request: DataRequest, provenance: Provenance) -> Row:

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from dataenvgym.agents.config import TeacherConfig
+from dataenvgym.envs.evaluation import UNSKILLED
 from dataenvgym.envs.observation import CurvePoint, Observation, SkillState
 from dataenvgym.envs.types import Frozen, Instance, Prediction
 
@@ -67,13 +68,13 @@ def read_skills(observation: Observation, config: TeacherConfig, seed: int) -> F
     """
     if not observation.state:
         return read_open_ended(observation, config, seed)
-    return _feedback(observation, _errors_by_skill(observation, config, seed), observation.skills)
+    return _feedback(observation, _errors_by_skill(observation, config, seed), _named(observation))
 
 
 def read_forest(observation: Observation, config: TeacherConfig, seed: int) -> Feedback:
     """Select the skill forest. Without state it has only names and allocations, and no errors."""
     errors = _errors_by_skill(observation, config, seed) if observation.state else []
-    return _feedback(observation, errors, observation.skills)
+    return _feedback(observation, errors, _named(observation))
 
 
 READERS: dict[str, Callable[[Observation, TeacherConfig, int], Feedback]] = {
@@ -86,10 +87,15 @@ READERS: dict[str, Callable[[Observation, TeacherConfig, int], Feedback]] = {
 def _errors_by_skill(observation: Observation, config: TeacherConfig, seed: int) -> list[ErrorExample]:
     rng = random.Random(f"feedback/{seed}/{observation.iteration}")
     shown = []
-    for skill in observation.skills:
+    for skill in _named(observation):
         errors = [p for p in observation.predictions if p.skill == skill.name and not p.correct]
         shown += [_error(p) for p in rng.sample(errors, min(config.errors_per_skill, len(errors)))]
     return shown
+
+
+def _named(observation: Observation) -> list[SkillState]:
+    """The skills that data can be asked for: all but the bucket of instances without a skill."""
+    return [skill for skill in observation.skills if skill.name != UNSKILLED] or observation.skills
 
 
 def _error(prediction: Prediction) -> ErrorExample:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dataenvgym.agents.checks import COSTS, CheckContext, configured
+from dataenvgym.agents.checks.duplicate import DUPLICATE_OF
 from dataenvgym.envs.types import DataRequest, Rejected, Row, Verdict
 
 
@@ -30,22 +31,36 @@ async def verify(rows: Sequence[Row], context: CheckContext) -> VerificationResu
 
     A rejected row keeps all its verdicts. An accepted row keeps the marks of the checks (`Verdict.marks`) in its
     `extra`. A row that passes the free checks enters `context.seen`, so that later rows are compared with it.
+    Where such a row fails another check, it leaves `seen`, and its duplicates are judged again.
 
     Raises:
         ConfigError: a check needs a student or a model, and the context has none.
     """
-    left, rejected = await asyncio.to_thread(_free, rows, context)
+    accepted: list[Row] = []
+    rejected: list[Rejected] = []
+    while rows:
+        left, refused = await asyncio.to_thread(_free, rows, context)
+        left, failed = await _costly(left, context)
+        context.seen.discard([judged.row.id for judged in failed])
+        gone = {judged.row.id for judged in failed}
+        of_gone = [judged.verdicts[-1].marks.get(DUPLICATE_OF) in gone for judged in refused]
+        refused_for_good = [judged for judged, twin_gone in zip(refused, of_gone, strict=True) if not twin_gone]
+        accepted += [_with_marks(judged) for judged in left]
+        rejected += [Rejected(row=j.row.model_dump(), verdicts=j.verdicts) for j in [*refused_for_good, *failed]]
+        rows = [judged.row for judged, twin_gone in zip(refused, of_gone, strict=True) if twin_gone]
+    return VerificationResult(accepted, rejected)
+
+
+async def _costly(rows: Sequence[CheckedRow], context: CheckContext) -> tuple[list[CheckedRow], list[CheckedRow]]:
+    left, failed = list(rows), []
     for check in (check for cost in COSTS[1:] for check in configured(context.config, context.domain, cost)):
         if not left or check.rows is None:
             break
         verdicts = await check.rows([judged.row for judged in left], context)
         judged_now = [CheckedRow(j.row, [*j.verdicts, v]) for j, v in zip(left, verdicts, strict=True)]
         left = [j for j in judged_now if j.verdicts[-1].passed]
-        rejected += [j for j in judged_now if not j.verdicts[-1].passed]
-    return VerificationResult(
-        accepted=[_with_marks(j) for j in left],
-        rejected=[Rejected(row=j.row.model_dump(), verdicts=j.verdicts) for j in rejected],
-    )
+        failed += [j for j in judged_now if not j.verdicts[-1].passed]
+    return left, failed
 
 
 def _free(rows: Sequence[Row], context: CheckContext) -> tuple[list[CheckedRow], list[CheckedRow]]:

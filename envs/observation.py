@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-
 from typing import Literal
 
 from pydantic import Field
@@ -29,8 +28,8 @@ class SubskillState(Frozen):
     rows: int = Field(description="Accepted rows so far.")
     accuracy: float | None = Field(
         None,
-        description="Share of its rows that the student answers rightly now, after training, by the task's scorer; "
-        "null where it has not answered any.",
+        description="Share of its rows that the student answers rightly now, after training, by the task's "
+        "scorer; null where it has not answered any.",
     )
     n: int = Field(0, description="Rows that the accuracy is computed from, a sample of `subskill_rows` at most.")
     known_before: float | None = Field(

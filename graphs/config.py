@@ -89,7 +89,7 @@ class EpisodeConfig(Section):
     subskill_rows: int = Field(
         8,
         ge=0,
-        description="Rows of each subskill that the trained student answers, for the subskill's accuracy; 0: none. "
+        description="Rows of each subskill that the trained student answers, for its accuracy; 0: none. "
         "Only with the structure skill_tree and with state.",
         json_schema_extra={"langgraph_nodes": ["evaluate"]},
     )

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from dataenvgym.agents.checks import CheckContext
 from dataenvgym.agents.checks.duplicate import AcceptedQuestions
-from dataenvgym.agents.data_generator import generate
+from dataenvgym.agents.data_generator import NO_ROW, generate
 from dataenvgym.agents.feedback_reader import READERS
 from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.policies import Policy, find_policy
@@ -176,7 +176,8 @@ async def generate_data(state: TeacherState, runtime: Context) -> TeacherState:
         seed=config.seed,
         progress=stage_progress(stream_reporter(runtime.stream_writer), "calls"),
     )
-    for event in [*_news(client), *_failed(result.failed)]:
+    no_row = [record for record in result.failed if record.verdicts[-1].check in NO_ROW]
+    for event in [*_news(client), *_failed(no_row)]:
         runtime.stream_writer(event)
     return {
         "generated": await asyncio.to_thread(save, state, f"generated-{turn}", result.rows),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,8 @@ from dataenvgym.envs.types import Row, Verdict
 
 PERMUTATIONS = 128
 CANDIDATES = 0.8  # share of the asked similarity from which MinHash proposes a pair
+DUPLICATE_OF = "duplicate_of"
+"""The mark that names the row of which a rejected one is a duplicate."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
@@ -24,7 +27,8 @@ def check_duplicate(row: Row, context: CheckContext) -> Verdict:
     """
     duplicate = context.seen.find_duplicate(row.question)
     if duplicate is not None:
-        return failed("duplicate", f"same as {duplicate[0]}: {duplicate[1]!r}")
+        verdict = failed("duplicate", f"same as {duplicate[0]}: {duplicate[1]!r}")
+        return verdict.model_copy(update={"marks": {DUPLICATE_OF: duplicate[0]}})
     return passed("duplicate")
 
 
@@ -45,6 +49,15 @@ class AcceptedQuestions:
             self._candidates().insert(name, _signature(self._runs[name]))
         self._exact[normalised(question)] = name
         self._text[name] = question
+
+    def discard(self, names: Iterable[str]) -> None:
+        """Remove rows from the index; names that are not in it are passed over."""
+        for name in set(names) & set(self._text):
+            question = normalised(self._text.pop(name))
+            if self._exact.get(question) == name:
+                del self._exact[question]
+            self._candidates().remove(name)
+            del self._runs[name]
 
     def find_duplicate(self, question: str) -> tuple[str, str] | None:
         """Find an accepted question that is the same or nearly the same; return (row id, question), or None."""

@@ -178,7 +178,8 @@ _SAMPLES: dict[str, Sample] = {
             "examples_correct": 54,
             "n": 144,
             "accuracy": 0.375,
-            "history": _HISTORY, "start": "base",
+            "history": _HISTORY,
+            "start": "base",
         },
         {
             "budget": 72,
@@ -186,7 +187,8 @@ _SAMPLES: dict[str, Sample] = {
             "examples_correct": 0,
             "n": 0,
             "accuracy": 0.0,
-            "history": [], "start": "base",
+            "history": [],
+            "start": "base",
         },
     ),
     "plan_skill_list": Sample(

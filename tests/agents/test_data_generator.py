@@ -74,9 +74,21 @@ def test_exactly_the_rows_of_the_plan_are_asked_for() -> None:
     assert [r.skill for r in result.rows].count("addition") == 23
 
 
-def test_rows_over_the_asked_number_are_left_out() -> None:
+def test_rows_over_the_asked_number_are_rejected_with_that_reason() -> None:
     client, _ = fake_client(lambda asked: items(asked) + items(asked), TeacherConfig(rows_per_call=10))
-    assert len(run(client).rows) == 27
+    result = run(client)
+    assert len(result.rows) == len(result.failed) == 27
+    assert {f.verdicts[0].check for f in result.failed} == {"surplus"}
+    assert "the call asked for 10 rows" in {f.verdicts[0].reason for f in result.failed}
+    assert len({r.id for r in result.rows} | {f.row["id"] for f in result.failed}) == 54
+
+
+def test_the_instances_that_the_planner_chose_are_shown_first() -> None:
+    chosen = [f"train/chain/{n}" for n in range(2)]
+    asked = DataRequest(id="r0", skill="double", count=4, exemplars=chosen)
+    client, _ = fake_client(items)
+    (made,) = {tuple(r.provenance.exemplars) for r in run(client, [asked]).rows}
+    assert list(made[:2]) == chosen and made[2].startswith("train/double/")
 
 
 def test_each_row_says_where_it_comes_from() -> None:

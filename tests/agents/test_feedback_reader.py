@@ -72,6 +72,19 @@ def test_why_an_answer_is_wrong_is_passed_on(structure: str) -> None:
 
 
 @pytest.mark.parametrize("structure", ["skill_list", "skill_tree"])
+def test_no_data_are_asked_for_the_instances_without_a_skill(structure: str) -> None:
+    seen = observed(structure)
+    rest = SkillState(name="other", accuracy=0.0, n=4)
+    missed = [prediction("other", n, correct=False) for n in range(4)]
+    both = seen.model_copy(update={"skills": [*seen.skills, rest], "predictions": [*seen.predictions, *missed]})
+    read = READERS[structure](both, CONFIG, 0)
+    assert [s.name for s in read.skills] == ["a", "b"]
+    assert {e.skill for e in read.errors} == {"a", "b"}
+    alone = READERS[structure](seen.model_copy(update={"skills": [rest]}), CONFIG, 0)
+    assert [s.name for s in alone.skills] == ["other"], "there is nothing else to ask for"
+
+
+@pytest.mark.parametrize("structure", ["skill_list", "skill_tree"])
 def test_errors_are_sampled_per_skill(structure: str) -> None:
     seen = READERS[structure](observed(structure), CONFIG, 0)
     assert [e.skill for e in seen.errors] == ["a", "a", "b"]  # b has one error only

@@ -162,6 +162,23 @@ def test_dear_checks_see_only_what_the_cheap_ones_passed(monkeypatch: pytest.Mon
     ]
 
 
+def test_a_duplicate_of_a_row_that_a_dear_check_rejects_is_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def judge(rows: Sequence[Row], given_context: CheckContext) -> list[Verdict]:
+        return [Verdict(check="solve", passed=r.answer == "132", reason="no solution agrees") for r in rows]
+
+    monkeypatch.setitem(CHECKS, "solve", Check("solve", "llm", "", rows=judge))
+    answers = {"a": "1", "b": "2", "c": "132", "d": "132"}
+    rows = [row("What is 47 + 85?", answer, name=name) for name, answer in answers.items()]
+    result = verify(rows, context(names=["duplicate", "solve"]))
+    assert [r.id for r in result.accepted] == ["c"]
+    assert {r.row["id"]: r.verdicts[-1].check for r in result.rejected} == {
+        "a": "solve",
+        "b": "solve",
+        "d": "duplicate",
+    }
+    assert result.rejected[-1].verdicts[-1].reason.startswith("same as c")
+
+
 def test_every_check_of_the_config_is_registered_and_says_what_it_does() -> None:
     assert all(name == check.name for name, check in CHECKS.items())
     assert all(check.summary and check.cost in COSTS for check in CHECKS.values())

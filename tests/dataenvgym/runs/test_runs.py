@@ -31,7 +31,8 @@ def test_the_leaves_keep_their_state_however_training_starts(start: str, small: 
     for number in (2, 3, 4):
         (line,) = (tmp_path / f"run/iterations/{number:03d}/observation.jsonl").read_text().splitlines()
         leaves = [leaf for skill in json.loads(line)["skills"] for leaf in skill["subskills"] if leaf["rows"]]
-        assert leaves and all(leaf["accuracy"] is not None for leaf in leaves)
+        assert leaves and all(leaf["n"] == min(8, leaf["rows"]) for leaf in leaves)
+        assert all(leaf["accuracy"] is not None and leaf["known_before"] is not None for leaf in leaves)
 
 
 def test_a_run_starts_with_its_config_and_manifest(made: Path) -> None:
