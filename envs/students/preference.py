@@ -13,7 +13,7 @@ from dataenvgym.envs.config import TrainConfig
 from dataenvgym.envs.errors import ConfigError
 from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.meter import Meter
-from dataenvgym.envs.students.trl_backend import Weights, arguments, one_gpu, run, world_size
+from dataenvgym.envs.students.trl_backend import Weights, arguments, one_gpu, run, scheduled, world_size
 
 
 class Pair(NamedTuple):
@@ -64,7 +64,7 @@ def fit_dpo(
     def trainer(folder: str, micro: int, accumulation: int) -> Any:
         if adapter and "ref" in model.peft_config:  # left by a try that ran out of memory
             model.delete_adapter("ref")
-        return Trainer(
+        return scheduled(Trainer, config)(
             model=model,
             processing_class=tokenizer,
             train_dataset=data,

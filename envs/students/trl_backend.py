@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dataenvgym.envs.config import TrainConfig
-from dataenvgym.envs.errors import DivergedError
+from dataenvgym.envs.errors import ConfigError, DivergedError
 from dataenvgym.envs.students.base import TrainSummary
 from dataenvgym.envs.students.loop import DIVERGED, GRADIENT_CLIP, LOWER_RATE, check_finite, halving
 from dataenvgym.envs.students.meter import Meter
 from dataenvgym.envs.students.quiet import quiet_transformers
-from dataenvgym.envs.students.steps import EncodedRow
+from dataenvgym.envs.students.steps import EncodedRow, schedule
 
 Weights = dict[str, Any]
 """The trained weights by name, if they are gathered from several processes."""
@@ -54,7 +54,7 @@ def fit_trl(
     flat = flattens(model)
 
     def trainer(folder: str, micro: int, accumulation: int) -> Any:
-        return SFTTrainer(
+        return scheduled(SFTTrainer, config)(
             model=model,
             processing_class=tokenizer,
             train_dataset=data,
@@ -69,6 +69,21 @@ def fit_trl(
 
     tokens = config.epochs * sum(len(r.ids) for r in rows)
     return run(model, trainer, config=config, meter=meter, rows=len(rows), tokens=tokens)
+
+
+def scheduled(kind: Any, config: TrainConfig) -> Any:
+    """Make a trainer class with the learning rates of the own loop; that of transformers has 0 for the first step."""
+
+    class Scheduled(kind):  # type: ignore[misc]
+        def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+            from torch.optim.lr_scheduler import LambdaLR
+
+            if self.lr_scheduler is None:
+                factor = schedule(config, num_training_steps)
+                self.lr_scheduler = LambdaLR(self.optimizer if optimizer is None else optimizer, factor)
+            return self.lr_scheduler
+
+    return Scheduled
 
 
 def sharded() -> bool:
@@ -98,8 +113,6 @@ def arguments(
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": accumulation,
         "learning_rate": config.learning_rate,
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": config.warmup_steps,
         "weight_decay": 0.0,
         "max_grad_norm": GRADIENT_CLIP,
         "gradient_checkpointing": config.gradient_checkpointing,
@@ -138,9 +151,18 @@ def run(
 
     When memory runs out, the training starts again with half as many rows at a time. Several processes cannot do
     this, because the others would wait for the one that failed.
+
+    Raises:
+        ConfigError: the processes cannot share a batch evenly, so that another batch size would be trained with.
     """
     meter.begin()
-    share = max(1, config.batch_size // world_size())
+    share, over = divmod(config.batch_size, world_size())
+    if over:
+        near = [size for size in (config.batch_size - over, config.batch_size - over + world_size()) if size]
+        raise ConfigError(
+            f"student.train.batch_size: {config.batch_size} rows cannot be shared evenly by {world_size()} "
+            f"processes; set {' or '.join(map(str, near))}"
+        )
     micro = next(m for m in range(min(config.micro_batch or share, share), 0, -1) if share % m == 0)
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     again = micro > 1 and world_size() == 1

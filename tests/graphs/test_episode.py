@@ -126,7 +126,9 @@ def test_the_tree_grows_by_what_was_planned(episode: Any) -> None:
     leaves = {(s.name, leaf.name): (leaf.allocation, leaf.rows) for s in seen.skills for leaf in s.subskills}
     assert leaves == {(r.skill, r.subskill): (r.count, r.count) for r in plan.requests}
     answers = read_jsonl(run_dir / "iterations/001/row_answers.jsonl", Prediction)
-    leaf_of = {row.id: (row.skill, row.subskill) for row in read_jsonl(run_dir / "iterations/001/accepted-0.jsonl", Row)}
+    leaf_of = {
+        row.id: (row.skill, row.subskill) for row in read_jsonl(run_dir / "iterations/001/accepted-0.jsonl", Row)
+    }
     for skill, leaf in ((s.name, leaf) for s in seen.skills for leaf in s.subskills):
         right = [answer.correct for answer in answers if leaf_of[answer.id] == (skill, leaf.name)]
         assert (leaf.n, leaf.accuracy) == (len(right), sum(right) / len(right))
