@@ -58,14 +58,24 @@ def paired_gain(base: Sequence[bool], best: Sequence[bool]) -> Interval:
     return Interval((won - lost) / n, max(-1.0, p - q - half), min(1.0, p - q + half))
 
 
-def curve_area(points: Iterable[tuple[int, float]]) -> float:
+def curve_area(points: Iterable[tuple[int, float]], rows: int | None = None) -> float:
     """Mean accuracy over the range of rows: the area under (rows, accuracy) by trapezoids, divided by the
     range. The order of the points does not matter; one point (or one row count) gives its mean accuracy.
 
+    `rows`: where the range ends; None: at the last point. Curves are comparable over the same range only. Between
+    two points the accuracy is interpolated; a curve that ends earlier is taken as far as it goes.
+
     Raises:
-        DataError: no point.
+        DataError: no point, or none up to `rows`.
     """
     ordered = sorted(points)
+    if rows is not None:
+        within = [point for point in ordered if point[0] <= rows]
+        beyond = next((point for point in ordered if point[0] > rows), None)
+        if within and beyond is not None and within[-1][0] < rows:
+            (x0, y0), (x1, y1) = within[-1], beyond
+            within.append((rows, y0 + (y1 - y0) * (rows - x0) / (x1 - x0)))
+        ordered = within
     if not ordered:
         raise DataError("the area under a curve needs at least one point (rows, accuracy)")
     width = ordered[-1][0] - ordered[0][0]

@@ -12,7 +12,7 @@ from statistics import mean, stdev
 from typing import Any, NamedTuple, TypedDict
 
 from dataenvgym.envs.errors import RunFolderError
-from dataenvgym.envs.stats import paired_gain
+from dataenvgym.envs.stats import curve_area, paired_gain
 from dataenvgym.envs.store import read_jsonl, write_bytes, write_json
 from dataenvgym.envs.types import Interval, Prediction
 from dataenvgym.sweeps.episode import EpisodeStatus
@@ -28,7 +28,7 @@ FIGURES = (
     ("gain", "test.gain.value"),
     ("gain_low", "test.gain.low"),
     ("gain_high", "test.gain.high"),
-    ("val_area", "val_area"),
+    ("curve", "val"),
     ("rows", "rows_accepted"),
     ("calls", "calls"),
     ("cost", "cost"),
@@ -90,9 +90,26 @@ def record(episode: Episode, keys: Sequence[str], out: Path, ended: EpisodeStatu
     if summary is not None and status != "failed":
         status = "finished"
     figures = {name: value_at(summary, at) if status == "finished" else None for name, at in FIGURES}
+    figures["curve"] = [(point["rows"], point["accuracy"]) for point in figures["curve"] or []]
     return Record(
         name=episode.name, status=status, reason=reason, settings=values_of(episode, keys), figures=figures
     )
+
+
+def with_areas(records: Sequence[Record]) -> list[Record]:
+    """Add each run's area under the validation curve, over the range of rows that all finished runs have.
+
+    `val_area` is the area from 0 to `area_rows` rows, the fewest with which a finished run ended.
+    """
+    ends = [r["figures"]["curve"][-1][0] for r in records if r["status"] == "finished"]
+    rows = min(ends, default=None)
+
+    def figures(record: Record) -> dict[str, Any]:
+        given = {name: value for name, value in record["figures"].items() if name != "curve"}
+        area = curve_area(record["figures"]["curve"], rows) if record["status"] == "finished" else None
+        return {**given, "val_area": area, "area_rows": None if area is None else rows}
+
+    return [Record(**{**record, "figures": figures(record)}) for record in records]
 
 
 def write_results(out: Path, records: Sequence[Record], differences: Sequence[Difference]) -> None:

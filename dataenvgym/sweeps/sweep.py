@@ -114,7 +114,7 @@ def sweep(
     from dataenvgym.runs.folder import SUMMARY, locked
     from dataenvgym.sweeps.plan import dump_sweep, expand, keys_of, load_sweep
     from dataenvgym.sweeps.ray import SWEEP
-    from dataenvgym.sweeps.results import SweepResult, differences, record, write_results
+    from dataenvgym.sweeps.results import SweepResult, differences, record, with_areas, write_results
 
     if jobs < 1:
         raise ConfigError(f"--jobs {jobs}: expected 1 or more")
@@ -134,7 +134,7 @@ def sweep(
         ends: dict[str, EpisodeStatus] = {}
 
         def write() -> SweepResult:
-            records = [record(episode, keys, out, ends.get(episode.name)) for episode in episodes]
+            records = with_areas([record(episode, keys, out, ends.get(episode.name)) for episode in episodes])
             found = SweepResult(records, differences(records, out))
             write_results(out, found.records, found.differences)
             return found

@@ -72,7 +72,7 @@ def fit_trl(
 
 
 def scheduled(kind: Any, config: TrainConfig) -> Any:
-    """Make a trainer class with the learning rates of the own loop; that of transformers has 0 for the first step."""
+    """Make a trainer class with the learning rates of the own loop; transformers has 0 for the first step."""
 
     class Scheduled(kind):  # type: ignore[misc]
         def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:

@@ -73,6 +73,15 @@ def test_curve_area_known_values() -> None:
         curve_area([])
 
 
+def test_curve_area_up_to_a_number_of_rows() -> None:
+    assert curve_area([(0, 0.2), (100, 0.4), (200, 1.0)], 100) == pytest.approx(0.3)
+    assert curve_area([(0, 0.2), (100, 0.4)], 50) == pytest.approx(0.25), "half way: 0.3"
+    assert curve_area([(0, 0.2), (100, 0.4)], 300) == pytest.approx(0.3), "as far as it goes"
+    assert curve_area([(0, 0.2), (100, 0.4)], 0) == 0.2
+    with pytest.raises(DataError):
+        curve_area([(50, 0.5)], 20)
+
+
 points = st.lists(st.tuples(st.integers(0, 10_000), st.floats(0, 1)), min_size=1, max_size=12)
 
 

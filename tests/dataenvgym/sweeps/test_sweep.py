@@ -21,7 +21,7 @@ from dataenvgym.envs.errors import ConfigError, MissingDependencyError, RunFolde
 from dataenvgym.envs.types import Prediction
 from dataenvgym.sweeps.episode import run_episode
 from dataenvgym.sweeps.plan import Sweep, combinations, expand, keys_of, load_sweep, values_of
-from dataenvgym.sweeps.results import Record, differences, mean_interval, means
+from dataenvgym.sweeps.results import Record, differences, mean_interval, means, with_areas
 from dataenvgym.sweeps.sweep import sweep
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -286,6 +286,20 @@ def test_the_comparison_of_teachers_is_a_valid_sweep() -> None:
 def finished(name: str, best: float, **settings: Any) -> Record:
     figures = {"base": 0.5, "best": best, "gain": best - 0.5, "val_area": best - 0.1, "rows": 10}
     return Record(name=name, status="finished", reason="", settings=settings, figures=figures)
+
+
+def test_areas_are_taken_over_the_rows_that_every_run_has() -> None:
+    def ran(name: str, curve: list[tuple[int, float]]) -> Record:
+        one = finished(name, curve[-1][1])
+        return Record(**{**one, "figures": {**one["figures"], "curve": curve}})
+
+    long, short = ran("long", [(0, 0.0), (10, 0.4), (20, 1.0)]), ran("short", [(0, 0.0), (10, 0.4)])
+    failed = Record(**{**long, "status": "failed", "figures": {"curve": [], "best": None}})
+    first, second, third = with_areas([long, short, failed])
+    assert first["figures"]["val_area"] == second["figures"]["val_area"] == pytest.approx(0.2)
+    assert first["figures"]["area_rows"] == 10 and third["figures"]["val_area"] is None
+    assert with_areas([long])[0]["figures"]["val_area"] == pytest.approx(0.45)
+    assert "curve" not in first["figures"]
 
 
 def test_differences_are_paired_by_seed_and_by_all_other_settings(tmp_path: Path) -> None:
