@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataenvgym.agents.config import TeacherModelConfig
+from dataenvgym.agents.llm.bodies import Received, received
 from dataenvgym.agents.llm.chat_models import (
     build_chat_model,
     explain,
@@ -24,7 +25,6 @@ from dataenvgym.agents.llm.chat_models import (
     speaks_openai,
     takes_seed,
 )
-from dataenvgym.agents.llm.http import Received, received
 from dataenvgym.agents.llm.loops import per_loop
 from dataenvgym.agents.llm.throttle import TOO_MANY, throttle_of
 from dataenvgym.agents.prompts import Prompt

@@ -141,11 +141,10 @@ def _runs(records: Sequence[Record], keys: Sequence[str], wide: bool) -> Table:
     ended = [] if all(record["status"] == "finished" for record in records) else ["status"]
     table = _table([*(names[key] for key in keys), *columns, *ended], left=len(keys))
     table.title = "runs: accuracy on the private test, area under the validation curve"
+    sizes = sorted({str(r["figures"]["n"]) for r in records if r["status"] == "finished"})
     ranges = {r["figures"]["area_rows"] for r in records if r["status"] == "finished"}
     if ranges:
-        table.title += f" from 0 to {ranges.pop()} rows, which every run has"
-    sizes = sorted({str(r["figures"]["n"]) for r in records if r["status"] == "finished"})
-    table.caption = f"test instances: {', '.join(sizes)}" if sizes else None
+        table.caption = f"test instances: {', '.join(sizes)}; area from 0 to {ranges.pop()} rows, as all runs have"
     for record in records:
         f = record["figures"]
         cells = ["-"] * len(columns)

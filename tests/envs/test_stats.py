@@ -27,6 +27,14 @@ def test_wilson_holds_the_value_and_mirrors(pair: tuple[int, int]) -> None:
         assert wilson(k + 1, n).low > interval.low
 
 
+@given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_is_scipys(pair: tuple[int, int]) -> None:
+    from scipy.stats import binomtest
+
+    theirs = binomtest(*pair).proportion_ci(confidence_level=0.95, method="wilson")
+    assert wilson(*pair)[1:] == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
 def test_wilson_narrows_with_n() -> None:
     widths = [w.high - w.low for w in (wilson(n // 2, n) for n in (10, 100, 1000))]
     assert widths == sorted(widths, reverse=True)

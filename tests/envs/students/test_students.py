@@ -179,9 +179,13 @@ def test_the_real_student_learns_an_easy_skill(backend: str, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_the_uneven_student_is_schooled_once_and_keeps_its_key() -> None:
+def test_the_uneven_student_is_schooled_once_and_keeps_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With few rows a skill, which is a schooling of its own."""
     from dataenvgym.envs.students import uneven
 
+    full = uneven.schooling_key()
+    monkeypatch.setattr(uneven, "ROWS_PER_SKILL", 4)
+    assert uneven.schooling_key() != full
     config = StudentConfig(name="uneven", device="cpu", dtype="float32")
     folder = uneven.schooled_adapter(config)
     stamp = (folder / "train.json").stat().st_mtime_ns

@@ -148,20 +148,29 @@ def _addition(rng: Random, variant: str) -> RawProblem:
 
 
 def _chain(rng: Random, variant: str) -> RawProblem:
-    """Three terms of reasoning_gym's `chain_sum`; those that fall below zero on the way are drawn again."""
-    from reasoning_gym import create_dataset  # seconds to import, so only when a chain is asked for
-
+    """Three terms as of reasoning_gym's `chain_sum`; those that fall below zero on the way are drawn again."""
     digits = 1 if variant == "one-digit terms" else 2
-    sizes = {"min_terms": 3, "max_terms": 3, "min_digits": digits, "max_digits": digits}
     while True:
-        drawn = create_dataset("chain_sum", seed=rng.getrandbits(31), size=1, **sizes)[0]
-        terms: str = drawn["metadata"]["expression"]
+        terms = chain_sum(rng.getrandbits(31), digits)
         a, op1, b, op2, c = terms.split()
         first = int(a) + int(f"{op1}{b}")
         last = first + int(f"{op2}{c}")
         has_minus = "-" in terms
         if min(first, last) >= 0 and (digits == 1 or has_minus == (variant == "two-digit terms with minus")):
             return RawProblem({"terms": terms}, f"{a} {op1} {b} = {first}, {first} {op2} {c}", last)
+
+
+def chain_sum(seed: int, digits: int) -> str:
+    """The expression of reasoning_gym's `chain_sum` with three terms of so many digits, e.g. `3 + 9 - 4`.
+
+    The same for each seed as the package's, whose import takes two seconds.
+    """
+    rng = Random(seed)
+    rng.randint(3, 3), rng.randint(digits, digits)  # the package draws how many terms and digits
+    low, high = (0 if digits == 1 else 10 ** (digits - 1)), 10**digits - 1
+    numbers = [rng.randint(low, high) for _ in range(3)]
+    signs = [rng.choice(["+", "-"]) for _ in range(2)]
+    return f"{numbers[0]} {signs[0]} {numbers[1]} {signs[1]} {numbers[2]}"
 
 
 def _linear_equation(rng: Random, variant: str) -> RawProblem:
@@ -359,7 +368,7 @@ SCHOOLED: tuple[str, ...] = ("minutes", "rounding", "groups", "number_after", "n
 
 
 def problem(skill: str, seed: int, index: int, variant: str | None = None) -> Problem:
-    """Problem number `index` of a skill: a pure function of its arguments (and of reasoning_gym's version).
+    """Problem number `index` of a skill: a pure function of its arguments.
 
     Raises:
         UnknownNameError: no such skill, or the skill has no such variant.

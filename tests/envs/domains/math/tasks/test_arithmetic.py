@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.math.tasks.arithmetic import load, schooling_rows
-from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SCHOOLED, SKILLS, problem, recognise
+from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SCHOOLED, SKILLS, chain_sum, problem, recognise
 from dataenvgym.envs.errors import ConfigError, UnknownNameError
 from dataenvgym.envs.tasks.procedural import normalise
 
@@ -217,3 +217,12 @@ def test_a_solution_with_its_answer_scores_right() -> None:
         assert domain.read_back(drawn.answer, text) == (drawn.answer, True)
         wrong = domain.render_answer(drawn.solution, str(int(drawn.answer) + 1))
         assert domain.read_back(drawn.answer, wrong)[1] is False
+
+
+@given(st.integers(0, 2**31 - 1), st.sampled_from([1, 2]))
+def test_a_chain_is_that_of_reasoning_gym(seed: int, digits: int) -> None:
+    from reasoning_gym import create_dataset
+
+    sizes = {"min_terms": 3, "max_terms": 3, "min_digits": digits, "max_digits": digits}
+    drawn = create_dataset("chain_sum", seed=seed, size=1, **sizes)[0]
+    assert chain_sum(seed, digits) == drawn["metadata"]["expression"]
