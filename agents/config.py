@@ -2,9 +2,16 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, ValidationError
 
 from dataenvgym.envs.config import Section
+from dataenvgym.envs.errors import ConfigError, UnknownNameError
+from dataenvgym.envs.explain import explain
+
+MODEL_NODES = ("discover_skills", "read_feedback", "plan_data", "generate_data", "solve")
+"""What asks a chat model, as `teacher.models` names it. `solve` is the check of that name in `verify_data`."""
+OF_A_MODEL = ("base_url", "price", "options", "structured", "max_tokens")
+"""Settings that another model does not take over from `teacher.llm`."""
 
 
 class ScriptedConfig(Section):
@@ -134,7 +141,18 @@ class TeacherConfig(Section):
         description="Planning policy; null: the structure's default. `dataenvgym list policies` names them.",
         json_schema_extra=_policy_names,
     )
+    reader: Literal["sample", "model"] = Field(
+        "sample",
+        description="Feedback reader. sample: planner and generator are shown a sample of the errors; model: a "
+        "chat model also reads them and says what the student does wrong. Without state there is nothing to read.",
+    )
     llm: TeacherModelConfig = Field(default_factory=TeacherModelConfig, description="The chat model behind it.")
+    models: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Settings of teacher.llm that differ for a node, by its name: discover_skills, read_feedback, "
+        "plan_data, generate_data, solve; e.g. {generate_data: {model: 'openai:gpt-4o-mini'}}. Where another "
+        "model is named, base_url, price, options, structured and max_tokens are its own.",
+    )
     prompts: str | None = Field(
         None,
         description="Folder whose templates, <domain>/<name>.jinja, overlay the packaged ones; read anew by every "
@@ -144,6 +162,7 @@ class TeacherConfig(Section):
     refill_rounds: int = Field(2, ge=0, description="Times the missing rows of a plan are asked for again.")
     errors_shown: int = Field(40, ge=1, description="Errors shown to the planner, in all.")
     errors_per_skill: int = Field(5, ge=0, description="Errors shown per skill, to planner and generator.")
+    errors_per_call: int = Field(20, ge=1, description="reader: model: errors shown to the model in one call.")
     exemplars_shown: int = Field(3, ge=0, description="Train instances shown to the generator per call.")
     max_subskills: int = Field(6, ge=1, description="skill_tree: most subskills a skill may have.")
     new_subskills: int = Field(3, ge=1, description="skill_tree: subskills one `explore` opens.")
@@ -156,3 +175,39 @@ class TeacherConfig(Section):
         0.1, ge=0, description="ucb: weight of the uncertain skills, in accuracy per iteration."
     )
     checks: CheckConfig = Field(default_factory=CheckConfig, description="What a row must pass.")
+
+    def model_of(self, node: str) -> TeacherModelConfig:
+        """Return the chat model of a node: `llm`, with the settings that `models` has for it.
+
+        Raises:
+            ConfigError: an unknown key or a value out of range; the text names it.
+        """
+        given = self.models.get("solve" if node == "verify_data" else node)
+        if not given:
+            return self.llm
+        other = given.get("model", self.llm.model) != self.llm.model
+        kept = {key: value for key, value in self.llm.model_dump().items() if not (other and key in OF_A_MODEL)}
+        try:
+            return TeacherModelConfig.model_validate({**kept, **given})
+        except ValidationError as error:
+            faults = [explain(one, TeacherModelConfig, f"teacher.models.{node}.") for one in error.errors()]
+            raise ConfigError("\n".join(["teacher.models is not valid:", *faults])) from None
+
+    def all_models(self) -> dict[str, TeacherModelConfig]:
+        """Return the chat model of each node that may ask one.
+
+        Raises:
+            UnknownNameError: `models` names no such node.
+            ConfigError: see `model_of`.
+        """
+        for node in self.models:
+            if node not in MODEL_NODES:
+                raise UnknownNameError("node in teacher.models", node, MODEL_NODES)
+        return {node: self.model_of(node) for node in MODEL_NODES}
+
+    def model_names(self) -> str:
+        """Name the models: that of `llm`, and the nodes that have another one."""
+        others = [
+            f"{node} {model.model}" for node, model in self.all_models().items() if model.model != self.llm.model
+        ]
+        return f"{self.llm.model} ({', '.join(others)})" if others else self.llm.model

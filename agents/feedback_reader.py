@@ -25,6 +25,15 @@ class ErrorExample(Frozen):
     detail: str = Field("", description="Why the text is wrong, if running it showed that.")
 
 
+class Diagnosis(Frozen):
+    """One thing that the student does wrong, as a model read it from its errors."""
+
+    skill: str
+    problem: str = Field(description="What it does wrong.")
+    practice: str = Field("", description="What practice would mend it.")
+    examples: list[str] = Field(description="Ids of the errors that show it.")
+
+
 class Feedback(Frozen):
     """The input of a policy. Withheld fields are null or empty."""
 
@@ -36,6 +45,9 @@ class Feedback(Frozen):
     n: int
     correct: int
     errors: list[ErrorExample] = Field(description="A sample of the errors; without state there are none.")
+    diagnoses: list[Diagnosis] = Field(
+        default_factory=list, description="With `teacher.reader: model`: what it does wrong, by a model's reading."
+    )
     skills: list[SkillState]
     history: list[CurvePoint]
     start: Literal["base", "last"] = Field("base", description="What each training starts from.")

@@ -5,6 +5,7 @@ The policies and their shared code are in `policies/`.
 
 from __future__ import annotations
 
+from dataenvgym.agents.diagnosis import with_diagnoses
 from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.policies import Policy
@@ -13,13 +14,13 @@ from dataenvgym.envs.types import Plan
 
 
 async def make_plan(policy: Policy, feedback: Feedback, client: TeacherClient, seed: int) -> Plan:
-    """Let the policy make a plan.
+    """Let the policy make a plan; its reasons say what the feedback reader's model found, where one reads.
 
     Raises:
         BudgetReachedError: a cap prevents a call to the model.
         TeacherError: the model gave no usable plan, or its server cannot be reached.
     """
-    return await policy.plan(feedback, client, seed)
+    return with_diagnoses(await policy.plan(feedback, client, seed), feedback.diagnoses)
 
 
 def no_plan(policy: Policy, reached: BudgetReachedError) -> Plan:

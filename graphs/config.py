@@ -180,7 +180,8 @@ def parse_config(data: Mapping[str, Any], source: str = "config") -> EpisodeConf
         find_check(name)
     if config.task.scorer is not None:
         SCORERS.find(config.task.scorer)
-    provider_of(config.teacher.llm)
+    for model in config.teacher.all_models().values():
+        provider_of(model)
     if config.teacher.prompts is not None and not Path(config.teacher.prompts).is_dir():
         raise ConfigError(f"teacher.prompts: {config.teacher.prompts} does not exist or is not a folder")
     return config

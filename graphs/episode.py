@@ -22,7 +22,15 @@ from dataenvgym.envs.types import Plan, Prediction, Ref, Report, Row
 from dataenvgym.graphs.compose import compiled
 from dataenvgym.graphs.config import CONFIG_FILE, EpisodeConfig, Structure, config_for, dump_config
 from dataenvgym.graphs.contract import check_delivery
-from dataenvgym.graphs.resources import env_of, gateway_of, in_student_thread, stream_reporter, task_of
+from dataenvgym.graphs.resources import (
+    env_of,
+    gateway_of,
+    gateways_of,
+    in_student_thread,
+    spending_of,
+    stream_reporter,
+    task_of,
+)
 from dataenvgym.graphs.state import EpisodeInput, EpisodeState, Step
 from dataenvgym.graphs.summary import best_step, summarise
 from dataenvgym.graphs.teacher import build_teacher
@@ -45,7 +53,8 @@ async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
     write({"event": "phase", "name": "reset"})
 
     with measured(run_dir, "setup", "reset"):
-        await (await asyncio.to_thread(gateway_of, config, run_dir)).ready()
+        for gateway in await asyncio.to_thread(gateways_of, config, run_dir):
+            await gateway.ready()
         env = await in_student_thread(lambda: env_of(config, run_dir, stream_reporter(write)))
         for note in [*_config_notes(config), *env.task.all_notes()]:
             write({"event": "note", "text": note})
@@ -234,7 +243,7 @@ async def _evaluate(state: EpisodeState, runtime: Context, *, iteration: int, st
         return step, seen
 
     step, observation = await in_student_thread(work)
-    spent = (await asyncio.to_thread(gateway_of, config, run_dir)).spending.reached()
+    spent = (await asyncio.to_thread(spending_of, config, run_dir)).reached()
     reason = state.get("stop_reason") or stop_reason(config, [*state.get("steps", []), step], spent)
     write({"event": "evaluated", "step": dict(step), "stop": reason})
     return {
@@ -279,7 +288,7 @@ async def find_skills(config: EpisodeConfig, run_dir: str, report: Report | None
     if config.skills == "gold" or (config.skills == "auto" and gold):
         return gold_skills(task.val)
     if config.skills in ("auto", "llm"):
-        gateway = await asyncio.to_thread(gateway_of, config, run_dir)
+        gateway = await asyncio.to_thread(gateway_of, config, run_dir, "discover_skills")
         client = TeacherClient(gateway, task.domain, config.teacher, "discover_skills", 0)
         try:
             return await discover_skills(task.val, client, config.max_skills, report)

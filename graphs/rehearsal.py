@@ -23,7 +23,7 @@ def offline(config: EpisodeConfig) -> EpisodeConfig:
     llm = config.teacher.llm.model_copy(update={"model": SCRIPTED, "base_url": None, "cache": False})
     names = [name for name in config.teacher.checks.names if find_check(name).cost != "student"]
     checks = config.teacher.checks.model_copy(update={"names": names})
-    teacher = config.teacher.model_copy(update={"llm": llm, "checks": checks})
+    teacher = config.teacher.model_copy(update={"llm": llm, "models": {}, "checks": checks})
     uncapped = config.budget.model_copy(update={"max_calls": None, "max_tokens": None, "max_cost": None})
     return config.model_copy(update={"teacher": teacher, "approve": False, "budget": uncapped})
 

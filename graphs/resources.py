@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dataenvgym.agents.checks.contamination import HeldOut
+from dataenvgym.agents.config import MODEL_NODES
 from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.llm.gateway import Gateway
 from dataenvgym.agents.llm.ledger import Ledger
 from dataenvgym.agents.llm.response_cache import ResponseCache
-from dataenvgym.agents.llm.spending import Caps
+from dataenvgym.agents.llm.spending import Caps, Spending
 from dataenvgym.envs.errors import RunFolderError
 from dataenvgym.envs.students import Student, make_student
 from dataenvgym.envs.tasks import TASKS, Task, load_task
@@ -25,7 +26,7 @@ from dataenvgym.graphs.config import CONFIG_FILE, EpisodeConfig, changed_keys, l
 from dataenvgym.graphs.state import TeacherState
 
 T = TypeVar("T")
-RESPONSES = "responses.sqlite"
+RESPONSES, LEDGER = "responses.sqlite", "ledger.jsonl"
 
 _objects: dict[tuple[str, ...], Any] = {}
 _lock = threading.RLock()
@@ -105,31 +106,53 @@ def env_of(config: EpisodeConfig, run_dir: str, report: Report | None = None) ->
     )
 
 
-def gateway_of(config: EpisodeConfig, run_dir: str) -> Gateway:
-    """Return the gateway of a run, with its ledger and response cache in the run folder."""
+def gateway_of(config: EpisodeConfig, run_dir: str, node: str) -> Gateway:
+    """Return the gateway of a node's model, with the run's ledger and response cache in its folder.
+
+    Nodes with the same model share it.
+    """
     check_config(config, run_dir)
+    model, spending = config.teacher.model_of(node), spending_of(config, run_dir)
 
     def make() -> Gateway:
         folder = Path(run_dir)
-        folder.mkdir(parents=True, exist_ok=True)
         return Gateway(
-            config.teacher.llm,
+            model,
             seed=config.seed,
             cache=ResponseCache(folder / RESPONSES),
-            ledger=Ledger(folder / "ledger.jsonl"),
-            caps=caps,
+            ledger=Ledger(folder / LEDGER),
+            spending=spending,
             domain=TASKS.find(config.task.name).domain,
         )
 
-    caps = Caps(config.budget.max_calls, config.budget.max_tokens, config.budget.max_cost)
-    return _get_or_create(
-        ("gateway", run_dir, config.teacher.llm.model_dump_json(), str(config.seed), str(caps)), make
-    )
+    return _get_or_create(("gateway", *_spending_key(config, run_dir), model.model_dump_json()), make)
+
+
+def gateways_of(config: EpisodeConfig, run_dir: str) -> list[Gateway]:
+    """Return the gateways of all models that the run may ask."""
+    return list({id(g): g for g in (gateway_of(config, run_dir, node) for node in MODEL_NODES)}.values())
+
+
+def spending_of(config: EpisodeConfig, run_dir: str) -> Spending:
+    """Return the count of what the run has spent on all its models, against its caps."""
+
+    def make() -> Spending:
+        folder = Path(run_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        caps = Caps(config.budget.max_calls, config.budget.max_tokens, config.budget.max_cost)
+        return Spending(list(config.teacher.all_models().values()), caps, Ledger(folder / LEDGER).records())
+
+    return _get_or_create(("spending", *_spending_key(config, run_dir)), make)
+
+
+def _spending_key(config: EpisodeConfig, run_dir: str) -> tuple[str, ...]:
+    teacher = config.teacher.model_dump_json(include={"llm", "models"})
+    return run_dir, teacher, config.budget.model_dump_json(), str(config.seed)
 
 
 async def client_of(config: EpisodeConfig, state: TeacherState, node: str) -> TeacherClient:
     """Make the client of `node`: it renders prompts by name and records each call in the ledger."""
-    gateway = await asyncio.to_thread(gateway_of, config, state["run_dir"])
+    gateway = await asyncio.to_thread(gateway_of, config, state["run_dir"], node)
     task = await asyncio.to_thread(task_of, config)
     return TeacherClient(gateway, task.domain, config.teacher, node, state["iteration"])
 

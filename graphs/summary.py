@@ -53,13 +53,14 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
         "structure": config.structure,
         "state": config.state,
         "student": config.student.name,
-        "teacher": {"model": config.teacher.llm.model, "policy": config.policy_name()},
+        "teacher": {"model": config.teacher.model_names(), "policy": config.policy_name()},
         "seed": config.seed,
         "iterations": len(steps) - 1,
         "rows_accepted": steps[-1]["rows"],
         "rows_rejected": sum(s["rejected"]["count"] for s in steps if s["rejected"]),
         "rows": [_rows(run_dir, step, salvaged[step["iteration"]]) for step in steps[1:]],
         "calls": calls.calls,
+        "calls_by_node": _by_node(ledger),
         "cached_calls": calls.cached,
         "tokens": {"prompt": calls.prompt_tokens, "completion": calls.completion_tokens},
         "unmetered_calls": calls.unmetered,
@@ -78,6 +79,12 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
         "test": {"base": _scored(base), "best": _scored(best), "gain": gain._asdict()},
         "seconds": totals(run_dir),
     }
+
+
+def _by_node(ledger: Ledger) -> list[dict[str, Any]]:
+    """Sum the calls of each node to each model, in the order of their first calls."""
+    nodes = list(dict.fromkeys((record.node, record.model) for record in ledger.records()))
+    return [{"node": node, "model": model, **ledger.totals(node, model)._asdict()} for node, model in nodes]
 
 
 def _replies(ledger: Ledger) -> dict[str, Any]:

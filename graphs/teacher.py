@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from dataenvgym.agents.checks import CheckContext
 from dataenvgym.agents.checks.duplicate import AcceptedQuestions
 from dataenvgym.agents.data_generator import NO_ROW, generate
+from dataenvgym.agents.diagnosis import diagnose
 from dataenvgym.agents.feedback_reader import READERS
 from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.policies import Policy, find_policy
@@ -54,10 +55,22 @@ GIVEN_PLAN = "plan-given.jsonl"
 
 @timed("teach")
 async def read_feedback(state: TeacherState, runtime: Context) -> TeacherState:
-    """Feedback reader: select the part of the observation that the planner and the generator see."""
+    """Feedback reader: select the part of the observation that the planner and the generator see.
+
+    With `teacher.reader: model` a model diagnoses the errors in it.
+    """
     config = runtime.context
     observation = await asyncio.to_thread(observation_of, state)
     feedback = READERS[config.structure](observation, config.teacher, config.seed)
+    if config.teacher.reader == "model" and feedback.errors:
+        client = await client_of(config, state, "read_feedback")
+        progress = stage_progress(stream_reporter(runtime.stream_writer), "readings of errors")
+        found = await diagnose(feedback, client, progress)
+        feedback = feedback.model_copy(update={"diagnoses": found.diagnoses})
+        await asyncio.to_thread(save, state, "rejected-diagnoses", found.rejected)
+        told = {"event": "diagnosed", "diagnoses": len(found.diagnoses), "rejected": len(found.rejected)}
+        for event in [*_news(client), told]:
+            runtime.stream_writer(event)
     return {
         "feedback": await asyncio.to_thread(save, state, "feedback", [feedback]),
         "round": 0,

@@ -91,17 +91,21 @@ class Gateway:
         cache: ResponseCache | None,
         ledger: Ledger | None,
         caps: Caps = UNCAPPED,
+        spending: Spending | None = None,
         domain: str = "math",
     ) -> None:
         """Check the model's name and count the spending in the ledger. Makes no request.
 
-        `domain`: of the task, for the scripted model.
+        Args:
+            caps: of this model alone.
+            spending: what several models share, in place of `caps`.
+            domain: of the task, for the scripted model.
 
         Raises:
             ConfigError, UnknownNameError: `config.model` names no known provider, or a cap cannot be kept.
         """
         records = list(ledger.records()) if ledger else []
-        self.spending = Spending(config, caps, records)
+        self.spending = spending or Spending([config], caps, records)
         self.config, self.seed = config, seed
         self._provider = provider_of(config)
         same = [record for record in records if record.model == config.model]
@@ -311,7 +315,7 @@ class Gateway:
     ) -> list[M]:
         """The valid items of a reply; its faults are noted in `tally`."""
         if reply.tokens is not None:
-            self.spending.add(*reply.tokens)
+            self.spending.add(self.config.model, *reply.tokens)
             tally.usage = Usage(*map(_add, tally.usage, reply.tokens))
             tally.estimated |= reply.estimated
         if reply.message is None:

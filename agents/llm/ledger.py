@@ -86,9 +86,9 @@ class Ledger:
                 except (ValueError, ValidationError):
                     continue
 
-    def totals(self, node: str | None = None) -> Totals:
-        """Sums over all records, or over those of one node."""
-        records = [r for r in self.records() if node is None or r.node == node]
+    def totals(self, node: str | None = None, model: str | None = None) -> Totals:
+        """Sums over all records, or over those of one node or model."""
+        records = [r for r in self.records() if node in (None, r.node) and model in (None, r.model)]
         cached = [r for r in records if r.cached]
         paid = [r for r in records if r.attempts]  # a call that a cap prevented has none
         priced = [r.cost for r in paid if r.cost is not None]

@@ -23,6 +23,15 @@ class RequestItem(ReplyItem):
     )
 
 
+class DiagnosisItem(ReplyItem):
+    """One thing that the student does wrong."""
+
+    skill: str = Field(min_length=1, description="Name of the skill, spelt as shown.")
+    problem: str = Field(min_length=1, description="One sentence: what the student does wrong.")
+    practice: str = Field("", description="One sentence: what practice would mend it.")
+    examples: list[str] = Field(description="Ids of the shown problems that show it.")
+
+
 class SubskillItem(ReplyItem):
     """A subskill proposed for a skill."""
 

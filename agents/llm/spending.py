@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dataenvgym.agents.config import TeacherModelConfig
@@ -66,23 +66,25 @@ class Spending:
     Not thread-safe: all counting happens on the event loop of the run.
     """
 
-    def __init__(self, config: TeacherModelConfig, caps: Caps, spent: Iterable[CallRecord] = ()) -> None:
-        """Count the spending in the ledger.
+    def __init__(self, models: Sequence[TeacherModelConfig], caps: Caps, spent: Iterable[CallRecord] = ()) -> None:
+        """Count the spending in the ledger. `models`: all that the run may ask; the caps hold for their sum.
 
         Raises:
             ConfigError: a cap in dollars on a model with unknown pricing.
         """
-        self._price, self._caps = price_of(config), caps
-        if caps.cost is not None and self._price is None:
+        self._caps = caps
+        self._prices = {config.model: price_of(config) for config in models}
+        unknown = [model for model, price in self._prices.items() if price is None]
+        if caps.cost is not None and unknown:
             raise ConfigError(
-                f"budget.max_cost: the price of {config.model!r} is not known, so its cost cannot be capped. Give "
+                f"budget.max_cost: the price of {unknown[0]!r} is not known, so its cost cannot be capped. Give "
                 "it in US dollars per million prompt and completion tokens: --set teacher.llm.price=[0.15,0.6]"
             )
         self.calls, self.tokens, self.cost = 0, 0, 0.0
         for record in spent:
             self.calls += record.attempts
             if not record.cached:
-                self.add(record.prompt_tokens, record.completion_tokens)
+                self.add(record.model, record.prompt_tokens, record.completion_tokens)
 
     def reached(self) -> str | None:
         """Name the cap that is used up, as a reason to stop; None while a request is allowed."""
@@ -106,7 +108,7 @@ class Spending:
             raise BudgetReachedError(reason)
         self.calls += 1
 
-    def add(self, prompt_tokens: int | None, completion_tokens: int | None) -> None:
-        """Count the tokens of a reply, reported or estimated."""
+    def add(self, model: str, prompt_tokens: int | None, completion_tokens: int | None) -> None:
+        """Count the tokens of a model's reply, reported or estimated."""
         self.tokens += (prompt_tokens or 0) + (completion_tokens or 0)
-        self.cost += cost(self._price, prompt_tokens or 0, completion_tokens or 0) or 0.0
+        self.cost += cost(self._prices.get(model), prompt_tokens or 0, completion_tokens or 0) or 0.0

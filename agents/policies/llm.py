@@ -31,6 +31,7 @@ async def plan_with_llm(feedback: Feedback, client: TeacherClient, seed: int) ->
             budget=feedback.budget,
             history=_dump(feedback.history),
             start=feedback.start,
+            diagnoses=_dump(feedback.diagnoses),
             skills=[
                 {**skill.model_dump(), "errors": _dump([e for e in feedback.errors if e.skill == skill.name])}
                 for skill in feedback.skills
@@ -46,6 +47,7 @@ async def plan_with_llm(feedback: Feedback, client: TeacherClient, seed: int) ->
             accuracy=feedback.accuracy or 0.0,
             history=_dump(feedback.history),
             start=feedback.start,
+            diagnoses=_dump(feedback.diagnoses),
         )
 
     def useless(items: list[RequestItem]) -> str | None:
@@ -82,6 +84,7 @@ async def plan_tree_with_llm(feedback: Feedback, client: TeacherClient, seed: in
         skills=_dump(feedback.skills),
         history=_dump(feedback.history),
         start=feedback.start,
+        diagnoses=_dump(feedback.diagnoses),
         max_subskills=config.max_subskills,
     )
     by_name = {s.name: s for s in feedback.skills}

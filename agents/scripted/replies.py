@@ -233,8 +233,32 @@ def _solutions(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list
     return [{"id": name, "solution": "", "answer": answer} for name, answer in solved if answer is not None]
 
 
+def _diagnoses(lines: Sequence[Line], _: Random, curriculum: Curriculum) -> list[Fields]:
+    """Say of each skill shown what the student wrote in place of what is right."""
+    named = _blocks(lines, "Skill")
+    groups: dict[str, list[Line]] = {name: [] for name, _ in named}
+    skill = ""
+    for line in lines:
+        skill = line.value if line.key == "Skill" else skill
+        if line.key == "Q" and not named:
+            skill = curriculum.recognise(line.value) or OTHER
+        groups.setdefault(skill, []).append(line)
+    return [
+        {
+            "skill": skill,
+            "problem": f"Writes {_value(shown, 'Student', 'nothing')[:60]!r} where "
+            f"{_value(shown, 'Correct', 'something else')[:60]!r} is right.",
+            "practice": f"More problems of {skill}.",
+            "examples": [line.id for line in shown if line.key == "Q"],
+        }
+        for skill, shown in groups.items()
+        if any(line.key == "Q" for line in shown)
+    ]
+
+
 _WRITERS: dict[str, Callable[[Sequence[Line], Random, Curriculum], list[Fields]]] = {
     "submit_rows": _rows,
+    "submit_diagnoses": _diagnoses,
     "submit_solutions": _solutions,
     "submit_requests": _requests,
     "submit_subskills": _subskills,

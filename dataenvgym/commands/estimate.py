@@ -49,27 +49,30 @@ def show_estimate(estimates: Sequence[NodeEstimate], config: EpisodeConfig, cons
 
     from dataenvgym.runs.estimate import NodeEstimate
 
-    table = Table(title=f"{config.teacher.llm.model}, {config.budget.iterations} iterations", box=box.SIMPLE)
-    for column in ("node", "calls", "prompt tokens", "completion tokens", "cost"):
-        table.add_column(column, justify="left" if column == "node" else "right")
+    table = Table(title=f"{config.teacher.model_names()}, {config.budget.iterations} iterations", box=box.SIMPLE)
+    several = len({line.model for line in estimates}) > 1
+    for column in ("node", *(["model"] if several else []), "calls", "prompt tokens", "completion tokens", "cost"):
+        table.add_column(column, justify="left" if column in ("node", "model") else "right")
     for line in estimates:
-        table.add_row(*_estimate_cells(line))
+        table.add_row(*_estimate_cells(line, several))
     costs = [line.cost for line in estimates if line.cost is not None]
     total = NodeEstimate(
         "all",
+        "",
         sum(line.calls for line in estimates),
         sum(line.prompt_tokens for line in estimates),
         sum(line.completion_tokens for line in estimates),
         sum(costs) if len(costs) == len(estimates) else None,
     )
     table.add_section()
-    table.add_row(*_estimate_cells(total), style="bold")
+    table.add_row(*_estimate_cells(total, several), style="bold")
     console.print(table)
     console.print("Without refill rounds and repeats; 4 characters count as a token.")
     if total.cost is None:
         console.print("Unknown price: --set teacher.llm.price=[PROMPT,COMPLETION] (dollars per million)")
 
 
-def _estimate_cells(line: NodeEstimate) -> list[str]:
+def _estimate_cells(line: NodeEstimate, several: bool) -> list[str]:
     spent = "unknown" if line.cost is None else f"${line.cost:.4f}"
-    return [line.node, str(line.calls), f"{line.prompt_tokens:,}", f"{line.completion_tokens:,}", spent]
+    model = [line.model] if several else []
+    return [line.node, *model, str(line.calls), f"{line.prompt_tokens:,}", f"{line.completion_tokens:,}", spent]

@@ -101,6 +101,9 @@ def _trained(event: Event) -> str:
 def _line(event: Event) -> str:
     if event["event"] == "plan":
         return f"  plan: {event['rows']} rows in {event['requests']} requests"
+    if event["event"] == "diagnosed":
+        short = f", {event['rejected']} rejected" if event["rejected"] else ""
+        return f"  errors read: {event['diagnoses']} diagnoses{short}"
     if event["event"] == "verified":
         short = f", {event['missing']} missing" if event["missing"] else ""
         return f"  rows: {event['accepted']} accepted, {event['rejected']} rejected{short}"

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from dataenvgym.agents.feedback_reader import ErrorExample
+from dataenvgym.agents.feedback_reader import Diagnosis, ErrorExample
 from dataenvgym.agents.llm.schemas import (
     ActionItem,
     CategoryItem,
+    DiagnosisItem,
     LabelItem,
     ReplyItem,
     RequestItem,
@@ -124,7 +125,18 @@ _SKILL = SkillState(
 ).model_dump()
 _NEW_SKILL = SkillState(name="rounding").model_dump()
 
+_DIAGNOSIS = Diagnosis(
+    skill=f"addition {HOSTILE}", problem=f"leaves out the carry {HOSTILE}", practice="carrying", examples=["val-3"]
+).model_dump()
+
 _SAMPLES: dict[str, Sample] = {
+    "diagnose_errors": Sample(
+        "read_feedback",
+        "submit_diagnoses",
+        DiagnosisItem,
+        {"skills": [{"name": f"addition {HOSTILE}", "errors": [_ERROR]}]},
+        {"skills": [{"name": "", "errors": [_UNANSWERED]}]},
+    ),
     "generate_rows": Sample(
         "generate_data",
         "submit_rows",
@@ -180,6 +192,7 @@ _SAMPLES: dict[str, Sample] = {
             "accuracy": 0.375,
             "history": _HISTORY,
             "start": "base",
+            "diagnoses": [_DIAGNOSIS],
         },
         {
             "budget": 72,
@@ -189,21 +202,42 @@ _SAMPLES: dict[str, Sample] = {
             "accuracy": 0.0,
             "history": [],
             "start": "base",
+            "diagnoses": [],
         },
     ),
     "plan_skill_list": Sample(
         "plan_data",
         "submit_requests",
         RequestItem,
-        {"budget": 72, "history": _HISTORY, "start": "base", "skills": [{**_SKILL, "errors": [_ERROR]}]},
-        {"budget": 72, "history": [], "start": "base", "skills": [{**_NEW_SKILL, "errors": []}]},
+        {
+            "budget": 72,
+            "history": _HISTORY,
+            "start": "base",
+            "diagnoses": [_DIAGNOSIS],
+            "skills": [{**_SKILL, "errors": [_ERROR]}],
+        },
+        {"budget": 72, "history": [], "start": "base", "diagnoses": [], "skills": [{**_NEW_SKILL, "errors": []}]},
     ),
     "plan_skill_tree": Sample(
         "plan_data",
         "submit_actions",
         ActionItem,
-        {"budget": 72, "skills": [_SKILL], "history": _HISTORY, "start": "base", "max_subskills": 6},
-        {"budget": 72, "skills": [_NEW_SKILL], "history": [], "start": "base", "max_subskills": 6},
+        {
+            "budget": 72,
+            "skills": [_SKILL],
+            "history": _HISTORY,
+            "start": "base",
+            "diagnoses": [_DIAGNOSIS],
+            "max_subskills": 6,
+        },
+        {
+            "budget": 72,
+            "skills": [_NEW_SKILL],
+            "history": [],
+            "start": "base",
+            "diagnoses": [],
+            "max_subskills": 6,
+        },
     ),
     "plan_without_state": Sample(
         "plan_data",

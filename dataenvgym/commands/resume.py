@@ -51,7 +51,7 @@ def go_on(run_dir: Path, answer: str | None = None) -> int:
     state = "" if config.state else " without state"
     console.print(
         f"[bold]{config.task.name} / {config.structure}{state}[/bold], student {config.student.name}, teacher "
-        f"{config.teacher.llm.model} with policy {config.policy_name()}, seed {config.seed}"
+        f"{config.teacher.model_names()} with policy {config.policy_name()}, seed {config.seed}"
     )
     console.print(f"run folder: {run_dir}", highlight=False, markup=False, soft_wrap=True)
     outcome = approve.resume_asking(run_dir, console, answer)

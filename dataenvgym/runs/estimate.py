@@ -21,9 +21,10 @@ WRITERS = ("generate_data", "verify_data")
 
 
 class NodeEstimate(NamedTuple):
-    """The use of the model by one node in a whole episode. `cost`: US dollars; null if the price is unknown."""
+    """The use of its model by one node in a whole episode. `cost`: US dollars; null if the price is unknown."""
 
     node: str
+    model: str
     calls: int
     prompt_tokens: int
     completion_tokens: int
@@ -40,7 +41,7 @@ def estimate(config: EpisodeConfig) -> list[NodeEstimate]:
     """
     with tempfile.TemporaryDirectory() as folder:
         records = run_now(_rehearse(config, Path(folder)))
-    task, price = task_of(config), price_of(config.teacher.llm)
+    task = task_of(config)
     shown = task.train[:200]
     per_row = sum(len(i.question) + len(i.solution) + len(i.answer) for i in shown) / max(1, len(shown))
     found = []
@@ -51,7 +52,9 @@ def estimate(config: EpisodeConfig) -> list[NodeEstimate]:
         if node in WRITERS:
             written = max(written, round(sum(r.valid for r in mine) * per_row / CHARACTERS_PER_TOKEN))
         tokens = (times * sum(r.prompt_tokens or 0 for r in mine), times * written)
-        found.append(NodeEstimate(node, times * len(mine), *tokens, cost(price, *tokens)))
+        model = config.teacher.model_of(node)
+        spent = cost(price_of(model), *tokens)
+        found.append(NodeEstimate(node, model.model, times * len(mine), *tokens, spent))
     return found
 
 

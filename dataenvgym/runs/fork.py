@@ -205,7 +205,9 @@ def _check_budget(config: EpisodeConfig, values: dict[str, Any], at: int, run_di
 
     budget = config.budget
     caps = Caps(budget.max_calls, budget.max_tokens, budget.max_cost)
-    spent = Spending(config.teacher.llm, caps, Ledger(run_dir / LEDGER).records()).reached()
+    spent = Spending(
+        list(config.teacher.all_models().values()), caps, Ledger(run_dir / LEDGER).records()
+    ).reached()
     reason = stop_reason(config, values["steps"], spent)
     if reason is not None:
         raise ConfigError(f"iteration {at} would not start: {reason}. Raise the budget: --set budget.KEY=VALUE")

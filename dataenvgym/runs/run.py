@@ -128,7 +128,7 @@ async def _drive(
     from langgraph.types import Command
 
     from dataenvgym.graphs.episode import stop_reason
-    from dataenvgym.graphs.resources import gateway_of
+    from dataenvgym.graphs.resources import gateways_of, spending_of
     from dataenvgym.graphs.summary import summarise
     from dataenvgym.graphs.teacher import approved
 
@@ -145,7 +145,7 @@ async def _drive(
         open_nodes = [task.name for task in snapshot.tasks]
         if snapshot.created_at and open_nodes in ([], ["finish"]):  # ended, under the budget it had
             values = snapshot.values
-            spent = gateway_of(config, str(run_dir)).spending.reached()
+            spent = spending_of(config, str(run_dir)).reached()
             reason = stop_reason(config, values["steps"], spent)
             if reason is None:
                 await reopen(graph, THREAD, snapshot, config, run_dir)
@@ -180,7 +180,8 @@ async def _drive(
             except GraphDrained:
                 on_event({"event": "interrupted"})
             finally:
-                await gateway_of(config, str(run_dir)).aclose()
+                for gateway in gateways_of(config, str(run_dir)):
+                    await gateway.aclose()
 
 
 @contextmanager

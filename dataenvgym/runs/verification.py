@@ -63,7 +63,9 @@ async def verify_file(
     rows, broken = read_rows(path)
     task, teacher = task_of(config), config.teacher
     cache = ResponseCache(run_dir / RESPONSES) if run_dir else None
-    gateway = Gateway(teacher.llm, seed=config.seed, cache=cache, ledger=None, domain=task.domain.name)
+    gateway = Gateway(
+        teacher.model_of("solve"), seed=config.seed, cache=cache, ledger=None, domain=task.domain.name
+    )
 
     async def answers(prompts: Sequence[str]) -> list[str]:
         progress = stage_progress(report, "the student's answers")

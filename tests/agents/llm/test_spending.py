@@ -96,7 +96,7 @@ def test_repeats_after_an_unusable_reply_count(tmp_path: Path) -> None:
 @given(st.lists(st.tuples(tokens, tokens)), st.integers(1, 9), st.integers(1, 20_000), st.floats(0.001, 1.0))
 def test_begin_stops_at_the_first_cap(replies: list[Any], calls: int, most: int, dollars: float) -> None:
     config = TeacherModelConfig(model="openai:x", price=(3.0, 5.0))
-    spending = Spending(config, Caps(calls, most, dollars))
+    spending = Spending([config], Caps(calls, most, dollars))
     for number, (prompt, completion) in enumerate(replies):
         before = (spending.calls, spending.tokens, spending.cost)
         full = number >= calls or before[1] >= most or before[2] >= dollars
@@ -107,7 +107,7 @@ def test_begin_stops_at_the_first_cap(replies: list[Any], calls: int, most: int,
             assert (spending.calls, spending.tokens, spending.cost) == before
             break
         spending.begin()
-        spending.add(prompt, completion)
+        spending.add("openai:x", prompt, completion)
 
 
 def test_prices_come_from_the_config_before_the_table() -> None:

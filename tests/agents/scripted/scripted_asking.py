@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from dataenvgym.agents.llm.schemas import (
     ActionItem,
     CategoryItem,
+    DiagnosisItem,
     LabelItem,
     ReplyItem,
     RequestItem,
@@ -28,6 +29,7 @@ class RowItem(ReplyItem):
 ITEMS: dict[str, type[BaseModel]] = {
     "submit_rows": RowItem,
     "submit_requests": RequestItem,
+    "submit_diagnoses": DiagnosisItem,
     "submit_subskills": SubskillItem,
     "submit_labels": LabelItem,
     "submit_categories": CategoryItem,
@@ -77,6 +79,12 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "round": 0,
         "batch": 0,
     },
+    "diagnose_errors": {
+        "skills": [
+            {"name": "addition", "errors": [error("addition", i) for i in range(3)]},
+            {"name": "chain", "errors": [error("chain")]},
+        ]
+    },
     "plan_open_ended": {
         "budget": 100,
         "errors": [error("addition", i) for i in range(4)] + [error("chain", i) for i in range(2)],
@@ -85,6 +93,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "accuracy": 0.5,
         "history": HISTORY,
         "start": "base",
+        "diagnoses": [],
     },
     "plan_without_state": {"budget": 100, "examples": [exemplar("addition"), exemplar("chain")]},
     "plan_skill_list": {
@@ -96,6 +105,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         ],
         "history": HISTORY,
         "start": "base",
+        "diagnoses": [],
     },
     "plan_skill_tree": {
         "budget": 90,
@@ -118,6 +128,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         ],
         "history": HISTORY,
         "start": "base",
+        "diagnoses": [],
         "max_subskills": 5,
     },
     "propose_subskills": {
@@ -149,6 +160,7 @@ BARE: dict[str, dict[str, Any]] = {
         "errors": [],
         "avoid": [],
     },
+    "diagnose_errors": {"skills": [{"name": "", "errors": [error("addition"), error("chain")]}]},
     "plan_open_ended": {**SAMPLES["plan_open_ended"], "errors": [], "history": [], "n": 0, "accuracy": 0.0},
     "plan_without_state": {**SAMPLES["plan_without_state"], "examples": []},
     "plan_skill_list": {**SAMPLES["plan_skill_list"], "history": []},

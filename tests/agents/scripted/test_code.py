@@ -61,6 +61,12 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "round": 0,
         "batch": 0,
     },
+    "diagnose_errors": {
+        "skills": [
+            {"name": "loops", "errors": [error("loops", i) for i in range(3)]},
+            {"name": "counting", "errors": [error("counting")]},
+        ]
+    },
     "plan_open_ended": {
         **MATH_SAMPLES["plan_open_ended"],
         "errors": [error("loops", i) for i in range(3)] + [error("counting")],
@@ -71,6 +77,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "skills": [listed("loops", 0.2, [error("loops")]), listed("counting", 0.8, []), listed("other", None, [])],
         "history": HISTORY,
         "start": "base",
+        "diagnoses": [],
     },
     "plan_skill_tree": {
         "budget": 90,
@@ -80,6 +87,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         ],
         "history": HISTORY,
         "start": "base",
+        "diagnoses": [],
         "max_subskills": 5,
     },
     "propose_subskills": {
