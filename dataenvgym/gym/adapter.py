@@ -23,8 +23,8 @@ def gym_env(env: DataEnv) -> gymnasium.Env[Any, Any]:
     The action is a tuple of rows, each a dict of texts: question, solution, answer, skill, and the other fields of
     a row of the domain (code: `starter`, and `tests` as JSON, `[{"input": "1", "output": "2"}]`). The observation
     holds numbers between 0 and 1: `accuracy` (1,), `skills` (k,) in the order of `env.unwrapped.skills`, and
-    `used` (1,), the share of iterations done. Without state (`state=False`) it holds `used` alone: an accuracy of 0
-    would say that every answer is wrong. `info["observation"]` is the whole observation.
+    `used` (1,), the share of iterations done. Without state (`state=False`) it holds `used` alone: an accuracy of
+    0 would say that every answer is wrong. `info["observation"]` is the whole observation.
 
     Raises:
         MissingDependencyError: gymnasium is not installed.
