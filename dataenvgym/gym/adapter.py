@@ -43,6 +43,7 @@ def gym_env(env: DataEnv) -> gymnasium.Env[Any, Any]:
             self.skills = env.skills
             measured = {"accuracy": 1, "skills": len(self.skills)} if env.config.state else {}
             unit = {**measured, "used": 1}
+            self._shown = tuple(unit)
             self.observation_space = spaces.Dict(
                 {name: spaces.Box(0.0, 1.0, (size,), np.float32) for name, size in unit.items()}
             )
@@ -70,7 +71,7 @@ def gym_env(env: DataEnv) -> gymnasium.Env[Any, Any]:
                 "skills": [known.get(name, 0.0) for name in self.skills],
                 "used": [min(1.0, (observation.iteration - 1) / env.config.budget.iterations)],
             }
-            return {name: np.array(values[name], dtype=np.float32) for name in self.observation_space.spaces}
+            return {name: np.array(values[name], dtype=np.float32) for name in self._shown}
 
     return TeachingEnv()
 
