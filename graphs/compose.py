@@ -12,8 +12,9 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sized
 from inspect import isawaitable, isfunction
+from itertools import islice
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
@@ -112,10 +113,12 @@ def teacher_from(
     async def write_rows(state: TeacherState, runtime: Runtime[EpisodeConfig]) -> TeacherState:
         observation = await asyncio.to_thread(observation_of, state)
         found = await asyncio.to_thread(write, observation)
-        given = list(await found if isawaitable(found) else found)
+        found = await found if isawaitable(found) else found
+        given = list(islice(found, observation.budget + 1))  # what yields rows may have no end
         if len(given) > observation.budget:
+            many = len(found) if isinstance(found, Sized) else f"more than {observation.budget}"
             raise TeacherError(
-                f"{name}: gave {len(given)} rows; the budget of this iteration is {observation.budget} "
+                f"{name}: gave {many} rows; the budget of this iteration is {observation.budget} "
                 "(observation.budget)"
             )
         ids: dict[tuple[str, str], str] = {}

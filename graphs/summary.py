@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from dataenvgym.agents.llm.ledger import Ledger
 from dataenvgym.envs.evaluation import UNSKILLED, accuracy, by_skill
 from dataenvgym.envs.stats import curve_area, diversity, paired_gain, rows_to_target, wilson
 from dataenvgym.envs.store import Store, read_jsonl
+from dataenvgym.envs.teacher_env import TRAINED
 from dataenvgym.envs.types import Plan, Prediction, Rejected, Row
 from dataenvgym.graphs.config import EpisodeConfig
 from dataenvgym.graphs.state import Step
@@ -58,7 +61,10 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
         "iterations": len(steps) - 1,
         "rows_accepted": steps[-1]["rows"],
         "rows_rejected": sum(s["rejected"]["count"] for s in steps if s["rejected"]),
-        "rows": [_rows(run_dir, step, salvaged[step["iteration"]]) for step in steps[1:]],
+        "rows": [
+            {**_rows(run_dir, step, salvaged[step["iteration"]]), **_training(run_dir, step, before)}
+            for before, step in pairwise(steps)
+        ],
         "calls": calls.calls,
         "calls_by_node": _by_node(ledger),
         "cached_calls": calls.cached,
@@ -136,6 +142,15 @@ def _rows(run_dir: Path, step: Step, salvaged: int) -> dict[str, Any]:
         "skills": dict(sorted(Counter(row.skill for row in accepted).items())),
         "files": {key: ref["path"] if ref else None for key, ref in refs.items()},
     }
+
+
+def _training(run_dir: Path, step: Step, before: Step) -> dict[str, Any]:
+    """What the training of an iteration noted. `left_out`: rows whose prompt alone is too long to train on;
+    `training_notes`: in words, e.g. how many rows were cut. Both are empty where nothing was trained."""
+    key = step["student"]
+    file = run_dir / "students" / (key or "") / TRAINED
+    told = json.loads(file.read_text()) if key and key != before["student"] and file.is_file() else {}
+    return {"left_out": told.get("left_out", 0), "training_notes": told.get("notes", [])}
 
 
 def _scored(predictions: Sequence[Prediction]) -> dict[str, float]:

@@ -26,6 +26,6 @@ async def plan_growth_then_fill(feedback: Feedback, client: TeacherClient, seed:
         client,
         shares=shares,
         explores=[growing] * len(skills),
-        reasons=["growth"] * len(skills),
-        filling="filling",
+        reasons=["an even share for each skill"] * len(skills),
+        filling="an even share for each subskill",
     )

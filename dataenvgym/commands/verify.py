@@ -27,6 +27,7 @@ def add_parser(commands: Commands) -> None:
         epilog="examples:\n"
         "  dataenvgym verify mine.jsonl --task arithmetic\n"
         "  dataenvgym verify RUN/iterations/001/generated-0.jsonl --run RUN --checks format,answer,solve\n"
+        "  dataenvgym verify mine.jsonl --run RUN --checks student --student best\n"
         "  dataenvgym verify mine.jsonl --set teacher.checks.similarity=0.8 --out checked",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -36,6 +37,12 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--checks", help="names, comma-separated; `dataenvgym list checks` shows them")
     parser.add_argument("--run", type=Path, help="a run whose config and response cache are used")
+    parser.add_argument(
+        "--student",
+        metavar="WHICH",
+        help="which student of the run the check `student` asks: base, last, best, or the number of an iteration "
+        "(default: of a file of an iteration the one before it, else the last; without --run the base)",
+    )
     add_set(parser)
     parser.add_argument("--out", type=Path, help="folder for accepted.jsonl and rejected.jsonl")
     parser.set_defaults(command=_command)
@@ -47,9 +54,10 @@ def _command(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from dataenvgym.commands.progress import live
+    from dataenvgym.envs.errors import ConfigError
     from dataenvgym.graphs.config import load_config
     from dataenvgym.graphs.resources import stream_reporter, task_of
-    from dataenvgym.runs.verification import verify_file, write_verified
+    from dataenvgym.runs.verification import find_student, verify_file, write_verified
 
     changes = [*arguments.set]
     if arguments.task:
@@ -57,12 +65,22 @@ def _command(arguments: argparse.Namespace) -> int:
     if arguments.checks:
         changes.append(f"teacher.checks.names=[{arguments.checks}]")
     config = load_config(arguments.run / "config.yaml" if arguments.run else None, changes)
+    asked = None
+    if "student" in config.teacher.checks.names:
+        asked = asyncio.run(find_student(arguments.rows, config, arguments.run, arguments.student))
+    elif arguments.student:
+        raise ConfigError("--student: the check 'student' is not among the checks; name it with --checks")
     console = Console()
     with live(console) as show:
-        result = asyncio.run(verify_file(arguments.rows, config, arguments.run, stream_reporter(show)))
+        work = verify_file(
+            arguments.rows, config, arguments.run, stream_reporter(show), asked.key if asked else None
+        )
+        result = asyncio.run(work)
     if arguments.out:
         write_verified(result, arguments.out)
     show_verified(result, config.teacher.checks, task_of(config).domain, console)
+    if asked:
+        console.print(f"check student: asked {asked.name}", highlight=False)
     if arguments.out:
         console.print(f"written to {arguments.out}", highlight=False, markup=False, soft_wrap=True)
     return 0

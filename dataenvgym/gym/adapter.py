@@ -23,7 +23,8 @@ def gym_env(env: DataEnv) -> gymnasium.Env[Any, Any]:
     The action is a tuple of rows, each a dict of texts: question, solution, answer, skill, and the other fields of
     a row of the domain (code: `starter`, and `tests` as JSON, `[{"input": "1", "output": "2"}]`). The observation
     holds numbers between 0 and 1: `accuracy` (1,), `skills` (k,) in the order of `env.unwrapped.skills`, and
-    `used`, the share of iterations done. `info["observation"]` is the whole observation.
+    `used` (1,), the share of iterations done. Without state (`state=False`) it holds `used` alone: an accuracy of
+    0 would say that every answer is wrong. `info["observation"]` is the whole observation.
 
     Raises:
         MissingDependencyError: gymnasium is not installed.
@@ -40,7 +41,9 @@ def gym_env(env: DataEnv) -> gymnasium.Env[Any, Any]:
 
         def __init__(self) -> None:
             self.skills = env.skills
-            unit = {"accuracy": 1, "skills": len(self.skills), "used": 1}
+            measured = {"accuracy": 1, "skills": len(self.skills)} if env.config.state else {}
+            unit = {**measured, "used": 1}
+            self._shown = tuple(unit)
             self.observation_space = spaces.Dict(
                 {name: spaces.Box(0.0, 1.0, (size,), np.float32) for name, size in unit.items()}
             )
@@ -63,13 +66,12 @@ def gym_env(env: DataEnv) -> gymnasium.Env[Any, Any]:
 
         def _numbers(self, observation: Observation) -> dict[str, Any]:
             known = {skill.name: skill.accuracy or 0.0 for skill in observation.skills}
-            used = (observation.iteration - 1) / env.config.budget.iterations
             values = {
-                "accuracy": [observation.accuracy or 0.0],
+                "accuracy": [observation.accuracy],
                 "skills": [known.get(name, 0.0) for name in self.skills],
-                "used": [min(1.0, used)],
+                "used": [min(1.0, (observation.iteration - 1) / env.config.budget.iterations)],
             }
-            return {name: np.array(value, dtype=np.float32) for name, value in values.items()}
+            return {name: np.array(values[name], dtype=np.float32) for name in self._shown}
 
     return TeachingEnv()
 

@@ -165,6 +165,7 @@ def _iteration(run_dir: Path, line: Mapping[str, Any], point: Mapping[str, Any])
         "rejected_by": ", ".join(f"{check} {count}" for check, count in line["rejected"].items()),
         "policy": ", ".join(plan.policy for plan in plans) or "none",
         "notes": " ".join(plan.notes for plan in plans),
+        "training": line.get("training_notes", []),
         "plan": _part(
             requests[:REQUESTS],
             len(requests),

@@ -18,6 +18,10 @@ from dataenvgym.envs.types import Interval
 REPORT = "report.html"
 # The report lists skills that lost more than this on the test split.
 LOSS = 0.10
+# The most notes on trainings in the facts.
+NOTES = 5
+# The key that a training's note on rows that are too long names.
+MAX_LENGTH = "student.train.max_length"
 
 
 def show(summary: dict[str, Any], run_dir: Path, console: Console) -> None:
@@ -76,10 +80,26 @@ def facts(summary: Mapping[str, Any]) -> list[str]:
         f"and {summary['cached_calls']} from the cache{scripted}",
         _spent(summary),
         f"rows: {summary['rows_accepted']} accepted, {summary['rows_rejected']} rejected",
+        *_trainings(summary),
         *_replies(summary),
         "seconds: " + ", ".join(f"{phase} {value:.0f}" for phase, value in seconds.items()),
         f"stopped: {summary['stop_reason']}",
     ]
+    return lines
+
+
+def _trainings(summary: Mapping[str, Any]) -> list[str]:
+    """What the trainings noted, the first `NOTES` of it, and what to set where rows were too long."""
+    notes = [
+        f"training of iteration {line['iteration']}: {note}"
+        for line in summary["rows"]
+        for note in line.get("training_notes", [])
+    ]
+    lines = notes[:NOTES]
+    if len(notes) > NOTES:
+        lines.append(f"{len(notes) - NOTES} more notes on trainings in summary.json")
+    if any(MAX_LENGTH in note for note in notes):
+        lines.append(f"to train on whole rows: --set {MAX_LENGTH}=TOKENS with a larger number, in a new run")
     return lines
 
 

@@ -76,3 +76,8 @@ def test_they_are_what_they_were(prompts: tuple[str, dict[str, str]]) -> None:
 def test_they_say_nothing_of_the_student(prompts: tuple[str, dict[str, str]]) -> None:
     for name, text in prompts[1].items():
         assert [words for words in MEASURED if words in text.casefold()] == [], name
+
+
+def test_they_name_no_policy(prompts: tuple[str, dict[str, str]]) -> None:
+    reasons = [line for text in prompts[1].values() for line in text.splitlines() if line.startswith("Reason:")]
+    assert reasons and not [line for line in reasons if "coin" in line]

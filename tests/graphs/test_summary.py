@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dataenvgym.envs.errors import RunFolderError
-from dataenvgym.envs.store import Store
+from dataenvgym.envs.store import Store, write_json
 from dataenvgym.envs.types import Prediction
 from dataenvgym.graphs.config import load_config
 from dataenvgym.graphs.state import Step
@@ -77,6 +77,17 @@ def test_numbers_follow_from_the_files(scored: Path) -> None:
     for part in ("base", "best"):
         assert 0 <= test[part]["low"] <= test[part]["accuracy"] <= test[part]["high"] <= 1
     json.dumps(found, allow_nan=False)
+
+
+def test_what_a_training_noted_stands_with_its_iteration(scored: Path) -> None:
+    note = "longer than student.train.max_length = 30 tokens: 1 of 10 rows left out, whose prompt alone is as long"
+    for student, told in (("s1", {"left_out": 1, "notes": [note]}), ("s2", {})):
+        write_json(scored / "students" / student / "train.json", told)
+    unchanged: Any = {**step(3, 0.5, 30), "student": "s2"}
+    steps = [step(0, 0.4, 0), step(1, 0.6, 10), step(2, 0.5, 30), unchanged]
+    found = summarise(load_config(None), scored, steps, "why")
+    assert [line["left_out"] for line in found["rows"]] == [1, 0, 0]
+    assert [line["training_notes"] for line in found["rows"]] == [[note], [], []]
 
 
 def test_a_damaged_score_file_is_refused(scored: Path) -> None:

@@ -211,6 +211,24 @@ def test_these_policies_read_no_accuracy(
     assert make("skill_tree", name, given_feedback, state) == make("skill_tree", name, other, state)
 
 
+@pytest.mark.parametrize(
+    ("name", "state", "said"),
+    [
+        ("random", True, "chosen at random"),
+        (None, False, "chosen at random"),
+        ("growth_then_fill", True, "an even share for each"),
+    ],
+)
+@pytest.mark.parametrize("iteration", [1, 2])
+def test_their_reason_is_in_words_for_the_writer_of_rows(
+    name: str | None, state: bool, said: str, iteration: int
+) -> None:
+    leaf = [SubskillState(name="s", allocation=2, rows=2)]
+    skills = [SkillState(name=f"k{i}", subskills=leaf) for i in range(6)]
+    plan = make("skill_tree", name, feedback(skills, 60, iteration, state), state)
+    assert plan.requests and all(r.reason.startswith(said) for r in plan.requests)
+
+
 @settings(max_examples=25)
 @given(st.integers(1, 9), st.integers(1, 40))
 def test_growth_stops_at_the_most_subskills(iteration: int, budget: int) -> None:

@@ -1,14 +1,24 @@
 """`dataenvgym check`: a teacher of the user's is tried without a student, a key or a run."""
 
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from dataenvgym.commands.check import check_teacher
+from dataenvgym.graphs.config import load_config
 
 Cli = Callable[..., tuple[int, str, str]]
 Check = Callable[[str], tuple[int, str, str]]
 
 TEACHERS = """
+import itertools
+import time
+
 import dataenvgym
 from dataenvgym.graphs.files import accepted_of, save
 
@@ -80,6 +90,16 @@ def greedy(observation):
     return sums(observation) * 2
 
 
+def without_end(observation):
+    for n in itertools.count():
+        yield {**sums(observation)[0], "question": f"What is {n} + 1?", "answer": str(n + 1)}
+
+
+def stuck(observation):
+    while True:
+        time.sleep(0.01)
+
+
 def numbers(observation):
     return [{"question": "What is 1 + 1?", "answer": 2, "solution": "", "skill": "addition"}]
 
@@ -119,7 +139,8 @@ def test_a_teacher_that_keeps_the_contract(name: str, node: str, check: Check) -
     ("name", "says"),
     [
         ("unknown_key", ["critic", "'pland'", "Did you mean 'plan'?"]),
-        ("never_ends", ["verify_data", "did not end within", "`missing`"]),
+        ("never_ends", ["generate_data -> verify_data", "did not end within", "`missing`"]),
+        ("without_end", ["without_end", "more than 12 rows", "budget of this iteration is 12"]),
         ("no_rows", ["verify_data", "'accepted'", "plan, accepted, rejected"]),
         ("too_many", ["verify_data", "24 rows", "asks for 12"]),
         ("wrong_schema", ["verify_data", "accepted", "not a valid Row"]),
@@ -134,6 +155,30 @@ def test_a_breach_is_named_with_its_node_and_key(name: str, says: list[str], che
     status, _, err = check(name)
     assert status == 1
     assert [part for part in says if part not in err] == [], err
+
+
+def test_a_node_that_does_not_end_is_named() -> None:
+    ended, said = threading.Event(), list[str]()
+
+    def waits(observation: Any) -> list[dict[str, str]]:
+        ended.wait()
+        return []
+
+    def late(message: str) -> None:
+        said.append(message)
+        ended.set()
+
+    config = load_config(None, ["structure=skill_list", "task.val_size=2"])
+    check_teacher(waits, config, seconds=0.05, late=late)
+    assert said == ["waits: still at work after 0.05 s, with 0 calls to the model. If it needs longer: --seconds"]
+
+
+def test_a_loop_in_a_node_ends_the_command(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(TEACHERS)
+    command = ["-m", "dataenvgym.cli", "check", "mine.py:stuck", "--seconds", "1", "--set", "task.val_size=2"]
+    found = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=250)
+    assert found.returncode == 1
+    assert "error: stuck: still at work after 1 s, " in found.stderr
 
 
 @pytest.mark.parametrize(

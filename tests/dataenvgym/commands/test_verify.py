@@ -2,11 +2,13 @@
 
 import json
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from stub_student import GrowingStudent, registered
 
 from dataenvgym.runs.verification import read_rows
 
@@ -83,6 +85,75 @@ def test_the_run_gives_its_config_and_its_replies(cli: Cli, small: Small, tmp_pa
     assert status == 0 and "solve" in out
     assert {p: p.read_bytes() for p in before} == before
     assert replies(run) == cached, "nothing new was asked"
+
+
+@pytest.fixture
+def taught(cli: Cli, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[GrowingStudent, Path]:
+    """The stub student, and its run of two iterations with 12 rows each."""
+    student, run = registered(tmp_path, monkeypatch), tmp_path / "run"
+    student._right = defaultdict(lambda: "no idea", student._right)  # of rows, which it is asked about here
+    assert cli("run", *small(**{"student.name": "stub"}), "--out", run)[0] == 0
+    return student, run
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "trained_on", "said"),
+    [
+        ("own", [], 24, "the student after iteration 2"),
+        ("own", ["--student", "last"], 24, "the student after iteration 2"),
+        ("own", ["--student", "1"], 12, "the student after iteration 1"),
+        ("own", ["--student", "base"], 0, "the base student"),
+        ("iterations/002/generated-0.jsonl", [], 12, "the student after iteration 1"),
+        ("iterations/002/generated-0.jsonl", ["--student", "last"], 24, "the student after iteration 2"),
+        ("iterations/001/generated-0.jsonl", [], 0, "the base student"),
+    ],
+)
+def test_the_student_that_is_asked_is_one_of_the_run_and_is_said(
+    rows: str,
+    options: list[str],
+    trained_on: int,
+    said: str,
+    taught: tuple[GrowingStudent, Path],
+    cli: Cli,
+    lines: Lines,
+) -> None:
+    student, run = taught
+    student.load(None if trained_on else next((run / "students").iterdir()))  # another than the expected one
+    path = lines(GOOD) if rows == "own" else run / rows
+    status, out, _ = cli("verify", path, "--run", run, "--checks", "student", *options)
+    assert status == 0 and f"check student: asked {said}" in " ".join(out.split())
+    assert student.rows == trained_on
+
+
+def test_the_best_student_can_be_asked(taught: tuple[GrowingStudent, Path], cli: Cli, lines: Lines) -> None:
+    student, run = taught
+    best = json.loads((run / "summary.json").read_text())["best_iteration"]
+    status, _, _ = cli("verify", lines(GOOD), "--run", run, "--checks", "student", "--student", "best")
+    assert (status, student.rows) == (0, 12 * best)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--student", "lats"], "Did you mean 'last'?"),
+        (["--student", "7"], "has no student after iteration 7: 0 (the base) to 2"),
+        (["--set", "student.name=tiny"], "student.name is 'tiny', but"),
+        (["--student", "last", "--checks", "format"], "the check 'student' is not among the checks"),
+    ],
+)
+def test_a_student_that_cannot_be_asked_is_named(
+    options: list[str], says: str, taught: tuple[GrowingStudent, Path], cli: Cli, lines: Lines
+) -> None:
+    status, _, err = cli("verify", lines(GOOD), "--run", taught[1], "--checks", "student", *options)
+    assert status == 1 and says in err
+
+
+def test_without_a_run_there_is_only_the_base(cli: Cli, lines: Lines) -> None:
+    checks = ["--checks", "student", "--set", "student.name=tiny"]
+    status, out, _ = cli("verify", lines(GOOD), *checks)
+    assert status == 0 and "asked the base student" in out
+    status, _, err = cli("verify", lines(GOOD), *checks, "--student", "last")
+    assert status == 1 and "--run" in err
 
 
 def test_a_file_that_cannot_be_read_and_unknown_checks_are_named(cli: Cli, lines: Lines) -> None:

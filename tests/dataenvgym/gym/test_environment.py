@@ -136,3 +136,14 @@ def test_the_adapter_passes_gymnasiums_own_check() -> None:
     assert adapter.observation_space.contains(observation)
     assert info["observation"].structure == "skill_tree"
     adapter.close()
+
+
+def test_without_state_the_adapter_holds_nothing_measured_on_the_student() -> None:
+    checker = pytest.importorskip("gymnasium.utils.env_checker")
+    env = dataenvgym.make("math/skill_tree", student="tiny", state=False, **SMALL)
+    adapter = dataenvgym.gym_env(env)
+    checker.check_env(adapter, skip_render_check=True)
+    observation, info = adapter.reset()
+    assert list(observation) == list(adapter.observation_space.spaces) == ["used"]
+    assert info["observation"].accuracy is None
+    adapter.close()

@@ -1,6 +1,7 @@
 """report.html: what it shows, and that nothing a model wrote becomes part of the page."""
 
 import json
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +19,7 @@ from dataenvgym.graphs.config import dump_config, load_config
 from dataenvgym.graphs.state import Step
 from dataenvgym.graphs.summary import summarise
 from dataenvgym.reports.html_report import write_report
+from dataenvgym.reports.report import facts
 from dataenvgym.runs.extend import extend
 
 HOSTILE = "</pre></td><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }} &amp;"
@@ -167,6 +169,35 @@ def test_a_run_ends_with_it_and_a_longer_run_with_another(
     report.unlink()
     resume(tmp_path / "run")
     assert report.is_file(), "made again for a run that has ended"
+
+
+def test_rows_too_long_for_the_training_are_counted_everywhere(
+    tmp_path: Path, cli: Callable[..., Any], small: Callable[..., list[str]]
+) -> None:
+    settings = small(**{"budget.iterations": 1, "student.train.max_length": 80})
+    status, out, _ = cli("run", *settings, "--out", tmp_path / "run")
+    said = " ".join(out.split())
+    assert status == 0
+    (line,) = json.loads((tmp_path / "run" / "summary.json").read_text())["rows"]
+    (note,) = line["training_notes"]
+    assert re.search(
+        r"student\.train\.max_length = 80 tokens: \d+ of 12 rows cut.*; [1-9]\d* of 12 rows left out", note
+    )
+    assert f"{line['left_out']} of 12 rows left out" in note
+    assert f"training of iteration 1: {note}" in said
+    assert "student.train.max_length=TOKENS" in said
+    text = Page((tmp_path / "run" / "report.html").read_text()).text
+    assert text.count(note) == 2, "with the iteration and among the facts"
+
+
+def test_many_notes_on_trainings_are_shortened(tmp_path: Path) -> None:
+    summary = finished(tmp_path / "run", "fine")
+    (line,) = summary["rows"]
+    lines = [{**line, "iteration": n, "training_notes": [f"memory ran out {n} times"]} for n in range(1, 10)]
+    said = facts({**summary, "rows": lines})
+    assert len([words for words in said if words.startswith("training of iteration")]) == 5
+    assert "4 more notes on trainings in summary.json" in said
+    assert not [words for words in said if "max_length" in words]
 
 
 @pytest.mark.parametrize(
