@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dataenvgym.envs.store import read_jsonl, write_bytes
+from dataenvgym.agents.feedback_reader import Feedback
+from dataenvgym.envs.store import Store, read_jsonl, write_bytes
 from dataenvgym.envs.types import Interval, Plan, Prediction, Rejected, Row
 from dataenvgym.graphs.config import CONFIG_FILE
 from dataenvgym.reports.report import REPORT, facts, headline, interval, lost_much
@@ -166,6 +167,7 @@ def _iteration(run_dir: Path, line: Mapping[str, Any], point: Mapping[str, Any])
         "policy": ", ".join(plan.policy for plan in plans) or "none",
         "notes": " ".join(plan.notes for plan in plans),
         "training": line.get("training_notes", []),
+        "diagnoses": _diagnoses(run_dir, line["iteration"]),
         "plan": _part(
             requests[:REQUESTS],
             len(requests),
@@ -211,6 +213,24 @@ def _iteration(run_dir: Path, line: Mapping[str, Any], point: Mapping[str, Any])
 
 def _read(run_dir: Path, name: str | None, model: type[Any]) -> list[Any]:
     return read_jsonl(run_dir / name, model) if name else []
+
+
+def _diagnoses(run_dir: Path, iteration: int) -> dict[str, Any]:
+    """What a model read in the errors before the plan (`teacher.reader: model`); nothing where none read them."""
+    file = Store.iteration(iteration, "feedback.jsonl")
+    found = _read(run_dir, file, Feedback) if (run_dir / file).is_file() else []
+    diagnoses = [one for feedback in found for one in feedback.diagnoses]
+    return _part(
+        diagnoses[:REQUESTS],
+        len(diagnoses),
+        file,
+        lambda d: {
+            "skill": d.skill,
+            "problem": _cut(d.problem),
+            "practice": _cut(d.practice),
+            "examples": len(d.examples),
+        },
+    )
 
 
 def _part(

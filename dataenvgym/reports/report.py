@@ -78,6 +78,7 @@ def facts(summary: Mapping[str, Any]) -> list[str]:
     lines += [
         f"teacher: {teacher['model']}, policy {teacher['policy']}, {summary['calls']} calls "
         f"and {summary['cached_calls']} from the cache{scripted}",
+        *_models(summary),
         _spent(summary),
         f"rows: {summary['rows_accepted']} accepted, {summary['rows_rejected']} rejected",
         *_trainings(summary),
@@ -113,6 +114,22 @@ def _replies(summary: Mapping[str, Any]) -> list[str]:
     if summary.get("left_out"):
         lines.append(f"the model takes no {', no '.join(summary['left_out'])}: left out of requests")
     return lines
+
+
+def _models(summary: Mapping[str, Any]) -> list[str]:
+    """What each node asked of its model, where there are several."""
+    nodes = summary.get("calls_by_node", [])
+    if len({one["model"] for one in nodes}) < 2:
+        return []
+    return [
+        f"{one['node']}: {one['model']}, {one['calls']} calls, {one['prompt_tokens']} prompt and "
+        f"{one['completion_tokens']} completion tokens, {_price(one['cost'])}"
+        for one in nodes
+    ]
+
+
+def _price(cost: float | None) -> str:
+    return "cost unknown: set the model's price" if cost is None else f"${cost:.4f}"
 
 
 def _spent(summary: Mapping[str, Any]) -> str:
