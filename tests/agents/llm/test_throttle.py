@@ -80,14 +80,14 @@ def test_a_reply_longer_than_the_rate_holds_up_the_next_call() -> None:
 
 @pytest.mark.parametrize("retried", [False, True])
 def test_waiting_for_leave_to_send_is_no_timeout(retried: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttle, "MINUTE", 3.0)  # so a request waits three times the timeout
+    monkeypatch.setattr(throttle, "MINUTE", 4.0)  # so a request waits twice the timeout
     turns = iter([500] if retried else [])
 
     def reply(request: Request) -> Answer:
         return Reply({}, 500, {"Retry-After": "0.01"}) if next(turns, None) else good(request)
 
     with OpenAIServer(reply) as server:
-        settings = config(server.url, requests_per_minute=1, timeout=1, transport_retries=int(retried))
+        settings = config(server.url, requests_per_minute=1, timeout=2, transport_retries=int(retried))
         found = asyncio.run(ask(settings, calls=1 if retried else 2))
     assert all(isinstance(f, Items) and f.valid for f in found)
     assert len(server.requests) == 2
