@@ -183,7 +183,7 @@ class VllmConfig(Section):
 
 
 class ChatTemplateConfig(BaseModel):
-    """Variables of the model's chat template. Keys of other names are further variables, if the template reads them."""
+    """Variables of the model's chat template; a key of another name is one too, if the template reads it."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)

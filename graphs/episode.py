@@ -32,6 +32,8 @@ Context = Runtime[EpisodeConfig]
 Write = Callable[[Any], None]
 
 SKILLS = "skills.json"
+PROMPT = "prompt.txt"
+"""The prompt of the first val instance, as the student's model gets it."""
 
 
 async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
@@ -45,6 +47,7 @@ async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
     with measured(run_dir, "setup", "reset"):
         await (await asyncio.to_thread(gateway_of, config, run_dir)).ready()
         env = await in_student_thread(lambda: env_of(config, run_dir, stream_reporter(write)))
+        await in_student_thread(lambda: write_bytes(Path(run_dir) / PROMPT, env.shown(env.task.val[0]).encode()))
         for note in [*_config_notes(config), *env.task.all_notes()]:
             write({"event": "note", "text": note})
         skills = await find_skills(config, run_dir, stream_reporter(write))

@@ -76,11 +76,18 @@ def facts(summary: Mapping[str, Any]) -> list[str]:
         f"and {summary['cached_calls']} from the cache{scripted}",
         _spent(summary),
         f"rows: {summary['rows_accepted']} accepted, {summary['rows_rejected']} rejected",
+        *_answers(summary),
         *_replies(summary),
         "seconds: " + ", ".join(f"{phase} {value:.0f}" for phase, value in seconds.items()),
         f"stopped: {summary['stop_reason']}",
     ]
     return lines
+
+
+def _answers(summary: Mapping[str, Any]) -> list[str]:
+    """How many answers of the student were generated in this run; unknown in older summaries."""
+    found = summary.get("answers")
+    return [f"the student's answers: {found['asked']}, {found['cached']} of them from the cache"] if found else []
 
 
 def _replies(summary: Mapping[str, Any]) -> list[str]:

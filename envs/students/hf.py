@@ -138,7 +138,7 @@ class TransformersStudent:
         return self._get_form().shown(prompt)
 
     def answer_key(self, prompts: Sequence[str]) -> str:
-        """Digest what answers depend on besides weights and settings: the prompts' tokens and what computes them."""
+        """Digest what answers depend on besides weights and settings: the prompts' tokens, and what computes."""
         packages = {name: version(name) for name in ("torch", "transformers")}
         digest = hashlib.sha256(json.dumps([packages, self.device.partition(":")[0], self.dtype]).encode())
         for prompt in prompts:
@@ -263,7 +263,7 @@ class TransformersStudent:
         return self._form
 
     def _ends(self, settings: Any) -> frozenset[int]:
-        """Return the tokens that end an answer: those of the generation config, the tokenizer and the prompt form."""
+        """Return the tokens that end an answer, of the generation config, the tokenizer and the prompt form."""
         named = settings.eos_token_id
         ends = {self._get_tokenizer().eos_token_id, self._get_form().end}
         ends.update(named if isinstance(named, list) else [named])

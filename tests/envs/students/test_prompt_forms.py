@@ -118,7 +118,7 @@ CLOCKS = {
     "{%- if strftime_now is defined %}{{ strftime_now('%d %B %Y, %A at %H:%M') }}{% endif %}": (
         "06 January 2025, Monday at 00:00"
     ),
-    "{% macro today() %}{{ strftime_now('%-d/%-m/%y') }}{% endmacro %}{% for m in messages %}{{ today() }}{% endfor %}": (
+    "{% macro d() %}{{ strftime_now('%-d/%-m/%y') }}{% endmacro %}{% for m in messages %}{{ d() }}{% endfor %}": (
         "6/1/25"
     ),
     "  {{ strftime_now('%d') }}\n": "  06",  # and nothing around it changes
@@ -199,7 +199,9 @@ class CaughtError(Exception):
     """Holds what a function was given."""
 
 
-def caught(name: str, patch: pytest.MonkeyPatch, call: Callable[[], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def caught(
+    name: str, patch: pytest.MonkeyPatch, call: Callable[[], Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """What `call` hands to the function `name` of the student."""
 
     def catch(*arguments: Any, **named: Any) -> None:
@@ -249,7 +251,11 @@ def test_the_key_of_answers_holds_the_prompt_and_what_computes(
     prompts = [PROMPT, "Sing."]
     plain = student_of(gemma).answer_key(prompts)
     assert plain == student_of(gemma).answer_key(prompts) != student_of(gemma).answer_key(prompts[::-1])
-    found = {plain, student_of(gemma).answer_key(prompts[:1]), student_of(gemma, dtype="bfloat16").answer_key(prompts)}
+    found = {
+        plain,
+        student_of(gemma).answer_key(prompts[:1]),
+        student_of(gemma, dtype="bfloat16").answer_key(prompts),
+    }
     file = gemma / "chat_template.jinja"
     file.write_text(file.read_text().replace("<start_of_turn>model", "<start_of_turn>student"))
     found.add(student_of(gemma).answer_key(prompts))
