@@ -1,8 +1,9 @@
 """The environment's part of the config: which task, which student, how it is trained and asked."""
 
+from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 # Longest answer and longest training row, in tokens, where neither the config nor the task says.
 ANSWER_TOKENS, ROW_TOKENS = 40, 512
@@ -181,6 +182,38 @@ class VllmConfig(Section):
     start_seconds: float = Field(900, gt=0, description="Within which the server must be ready.")
 
 
+class ChatTemplateConfig(BaseModel):
+    """Variables of the model's chat template; a key of another name is one too, if the template reads it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
+
+    enable_thinking: bool = Field(
+        False, description="Whether a model thinks before it answers, where its template lets one choose."
+    )
+    date_string: str = Field(
+        "26 Jul 2024",
+        description="What templates that print today's date print, so that a prompt is the same on every day.",
+    )
+
+    @field_validator("date_string")
+    @classmethod
+    def _is_a_date(cls, text: str) -> str:
+        try:
+            _date(text)
+        except ValueError:
+            raise ValueError("expected day month year, like 26 Jul 2024") from None
+        return text
+
+    def date(self) -> datetime:
+        """Return the fixed date, at midnight."""
+        return _date(self.date_string)
+
+
+def _date(text: str) -> datetime:
+    return datetime.strptime(text, "%d %b %Y")
+
+
 class StudentConfig(Section):
     """Which model learns."""
 
@@ -197,6 +230,9 @@ class StudentConfig(Section):
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is fast.")
     engine: Literal["transformers", "vllm"] = Field(
         "transformers", description="What answers: this process, or a vLLM server (faster on a GPU)."
+    )
+    chat_template: ChatTemplateConfig = Field(
+        default_factory=ChatTemplateConfig, description="Variables of its chat template."
     )
     train: TrainConfig = Field(default_factory=TrainConfig, description="How it is trained.")
     generation: GenerationConfig = Field(default_factory=GenerationConfig, description="How it is asked.")

@@ -5,34 +5,45 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from dataenvgym.envs.cache import cache_dir
 from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.store import write_json
-from dataenvgym.envs.students.base import Student
+from dataenvgym.envs.students.base import Student, answer_key
 from dataenvgym.envs.types import Instance, Prediction, Progress
 
 UNSKILLED = "other"
 
 
+class Answers(NamedTuple):
+    """One text per prompt, and how many of them came from the cache: all or none."""
+
+    texts: list[str]
+    cached: int
+
+
 def predict_cached(
     student: Student, key: str, prompts: Sequence[str], progress: Progress | None = None
-) -> list[str]:
+) -> Answers:
     """Generate the loaded student's answers, or read them from the cache.
 
-    `key` identifies the weights; equal key and prompts mean equal answers.
+    `key` identifies the weights. It, the student's settings and own key of answers, and the prompts make the
+    answers: where all are equal, so are the answers.
     """
-    name = hashlib.sha256(json.dumps([key, student.generation_key, list(prompts)]).encode()).hexdigest()
+    own = answer_key(student, prompts)
+    made_by = [key, student.generation_key, list(prompts), *([own] if own else [])]
+    name = hashlib.sha256(json.dumps(made_by).encode()).hexdigest()
     path = cache_dir() / "predictions" / f"{name[:32]}.json"
     try:
         held = json.loads(path.read_text())
         if isinstance(held, list) and len(held) == len(prompts) and all(isinstance(t, str) for t in held):
-            return held
+            return Answers(held, len(held))
     except (OSError, ValueError):
         pass
     texts = student.predict(prompts, progress=progress)
     write_json(path, texts)
-    return texts
+    return Answers(texts, 0)
 
 
 def score(

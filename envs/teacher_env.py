@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,7 @@ from dataenvgym.envs.errors import RunFolderError
 from dataenvgym.envs.evaluation import accuracy, by_skill, predict_cached, score
 from dataenvgym.envs.observation import CurvePoint, Lesson, Observation, SkillState, leaf_rows, subskills
 from dataenvgym.envs.store import write_json
-from dataenvgym.envs.students.base import Student
+from dataenvgym.envs.students.base import Student, shown
 from dataenvgym.envs.students.weights import damage
 from dataenvgym.envs.tasks.base import Task
 from dataenvgym.envs.types import Example, Instance, Prediction, Progress, Report, Row, stage_progress
@@ -31,11 +31,24 @@ WITHHELD = {"accuracy": None, "n": 0, "known_before": None}
 
 
 class TeacherEnv:
-    """A task and a student. `students` is the folder that trained adapters are kept in, one folder per key."""
+    """A task and a student.
 
-    def __init__(self, task: Task, student: Student, train: TrainConfig, students: Path, seed: int = 0) -> None:
+    Args:
+        students: the folder that trained adapters are kept in, one folder per key.
+        answered: called with (answers of the student, those of them that came from the cache) for each set.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        student: Student,
+        train: TrainConfig,
+        students: Path,
+        seed: int = 0,
+        answered: Callable[[int, int], None] | None = None,
+    ) -> None:
         self.task, self.student, self.train_config = task, student, train
-        self._students, self._seed = students, seed
+        self._students, self._seed, self._answered = students, seed, answered
 
     def train(
         self, lessons: Sequence[Sequence[Row]], parent: str | None, report: Report | None = None
@@ -184,7 +197,14 @@ class TeacherEnv:
         folder = None if key is None else self._students / key
         with self._reading(folder):
             self.student.load(folder)
-        return predict_cached(self.student, key or self.student.base_key, prompts, progress)
+            found = predict_cached(self.student, key or self.student.base_key, prompts, progress)
+        if self._answered is not None:
+            self._answered(len(found.texts), found.cached)
+        return found.texts
+
+    def shown(self, item: Instance) -> str:
+        """Return an instance's prompt as the student's model gets it, with special tokens visible."""
+        return shown(self.student, self.task.domain.prompt(item))
 
     @contextmanager
     def _reading(self, folder: Path | None) -> Iterator[None]:

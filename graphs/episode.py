@@ -42,6 +42,8 @@ Write = Callable[[Any], None]
 SKILLS = "skills.json"
 KNOWN = "known.json"  # by row id: whether the student that training starts from would have written it
 ROW_ANSWERS = "row_answers.jsonl"
+PROMPT = "prompt.txt"
+"""The prompt of the first val instance, as the student's model gets it."""
 
 
 async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
@@ -56,6 +58,7 @@ async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
         for gateway in await asyncio.to_thread(gateways_of, config, run_dir):
             await gateway.ready()
         env = await in_student_thread(lambda: env_of(config, run_dir, stream_reporter(write)))
+        await in_student_thread(lambda: write_bytes(Path(run_dir) / PROMPT, env.shown(env.task.val[0]).encode()))
         for note in [*_config_notes(config), *env.task.all_notes()]:
             write({"event": "note", "text": note})
         skills = await find_skills(config, run_dir, stream_reporter(write))

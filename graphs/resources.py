@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from dataenvgym.envs.students import Student, make_student
 from dataenvgym.envs.tasks import TASKS, Task, load_task
 from dataenvgym.envs.teacher_env import TeacherEnv
 from dataenvgym.envs.types import Report
+from dataenvgym.graphs import answers
 from dataenvgym.graphs.config import CONFIG_FILE, EpisodeConfig, changed_keys, load_config
 from dataenvgym.graphs.state import TeacherState
 
@@ -103,6 +105,7 @@ def env_of(config: EpisodeConfig, run_dir: str, report: Report | None = None) ->
         config.student_config().train,
         Path(run_dir) / "students",
         seed=config.seed,
+        answered=partial(answers.record, Path(run_dir)),
     )
 
 

@@ -16,6 +16,7 @@ from dataenvgym.envs.stats import curve_area, diversity, paired_gain, rows_to_ta
 from dataenvgym.envs.store import Store, read_jsonl
 from dataenvgym.envs.teacher_env import TRAINED
 from dataenvgym.envs.types import Plan, Prediction, Rejected, Row
+from dataenvgym.graphs import answers
 from dataenvgym.graphs.config import EpisodeConfig
 from dataenvgym.graphs.state import Step
 from dataenvgym.graphs.timing import totals
@@ -83,6 +84,7 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
         "unskilled": sum(p.skill == UNSKILLED for p in Store(run_dir).read(steps[0]["predictions"], Prediction)),
         "lost": [name for name, s in skills.items() if s["best"] < s["base"]],
         "test": {"base": _scored(base), "best": _scored(best), "gain": gain._asdict()},
+        "answers": answers.totals(run_dir),
         "seconds": totals(run_dir),
     }
 

@@ -82,6 +82,7 @@ def facts(summary: Mapping[str, Any]) -> list[str]:
         _spent(summary),
         f"rows: {summary['rows_accepted']} accepted, {summary['rows_rejected']} rejected",
         *_trainings(summary),
+        *_answers(summary),
         *_replies(summary),
         "seconds: " + ", ".join(f"{phase} {value:.0f}" for phase, value in seconds.items()),
         f"stopped: {summary['stop_reason']}",
@@ -102,6 +103,12 @@ def _trainings(summary: Mapping[str, Any]) -> list[str]:
     if any(MAX_LENGTH in note for note in notes):
         lines.append(f"to train on whole rows: --set {MAX_LENGTH}=TOKENS with a larger number, in a new run")
     return lines
+
+
+def _answers(summary: Mapping[str, Any]) -> list[str]:
+    """How many answers of the student were generated in this run; unknown in older summaries."""
+    found = summary.get("answers")
+    return [f"the student's answers: {found['asked']}, {found['cached']} of them from the cache"] if found else []
 
 
 def _replies(summary: Mapping[str, Any]) -> list[str]:

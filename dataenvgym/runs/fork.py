@@ -221,7 +221,7 @@ def _share(parent: Path, into: Path, at: int) -> None:
     """
     from dataenvgym.envs.store import Store, copy_database, write_bytes
     from dataenvgym.envs.teacher_env import TRAINED
-    from dataenvgym.graphs.episode import SKILLS
+    from dataenvgym.graphs.episode import PROMPT, SKILLS
     from dataenvgym.graphs.resources import RESPONSES
     from dataenvgym.graphs.teacher import GIVEN_PLAN
     from dataenvgym.graphs.timing import FILE as TIMINGS
@@ -234,6 +234,8 @@ def _share(parent: Path, into: Path, at: int) -> None:
         (into / given).parent.mkdir(parents=True)
         shutil.copy2(parent / given, into / given)
     shutil.copy2(parent / SKILLS, into / SKILLS)
+    if (parent / PROMPT).is_file():
+        shutil.copy2(parent / PROMPT, into / PROMPT)
     copy_database(parent / RESPONSES, into / RESPONSES)
     for name, before in ((LEDGER, _called_before), (TIMINGS, _timed_before)):
         kept = before(_records(parent / name), at)

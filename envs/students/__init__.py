@@ -90,8 +90,11 @@ def make_student(config: StudentConfig, report: Report | None = None, folder: Pa
 def _plain(config: StudentConfig, report: Report | None) -> Student:
     from dataenvgym.envs.students.hf import TransformersStudent
     from dataenvgym.envs.students.identity import model_identity
+    from dataenvgym.envs.students.prompt_form import VERSION
 
-    return TransformersStudent(config.name, model_identity(config.name, report), config)
+    # The students of this module have the same form in every version, and keep their keys.
+    identity = f"{model_identity(config.name, report)}|form {VERSION}"
+    return TransformersStudent(config.name, identity, config)
 
 
 def _make_with_engine(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dataenvgym.envs.config import TrainConfig
 from dataenvgym.envs.types import Example, Progress
@@ -75,3 +75,27 @@ class Student(Protocol):
     def close(self) -> None:
         """Free the weights."""
         ...
+
+
+@runtime_checkable
+class Rendering(Protocol):
+    """What a student may offer besides, if it puts prompts into a form of its own."""
+
+    def answer_key(self, prompts: Sequence[str]) -> str:
+        """Digest what answers to the prompts depend on besides the two keys: the rendered prompts, and what
+        computes the answers. Answers are cached under it too."""
+        ...
+
+    def shown(self, prompt: str) -> str:
+        """Return a prompt as the model gets it, with special tokens visible."""
+        ...
+
+
+def answer_key(student: Student, prompts: Sequence[str]) -> str:
+    """Return the student's own key of answers; "" if it has none."""
+    return student.answer_key(prompts) if isinstance(student, Rendering) else ""
+
+
+def shown(student: Student, prompt: str) -> str:
+    """Return a prompt as the student's model gets it; without a form of its own that is the prompt."""
+    return student.shown(prompt) if isinstance(student, Rendering) else prompt

@@ -7,11 +7,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from dataenvgym.envs.cache import cache_dir, made_once
-from dataenvgym.envs.config import ANSWER_TOKENS, ROW_TOKENS, StudentConfig, TrainConfig
+from dataenvgym.envs.config import ANSWER_TOKENS, ROW_TOKENS, ChatTemplateConfig, StudentConfig, TrainConfig
 from dataenvgym.envs.errors import ConfigError, DataError
 from dataenvgym.envs.students import lora_products, row_attention, weights
 from dataenvgym.envs.students.base import TrainSummary
@@ -20,6 +21,7 @@ from dataenvgym.envs.students.loop import fit
 from dataenvgym.envs.students.meter import Meter, Watch
 from dataenvgym.envs.students.packed import pack_linear
 from dataenvgym.envs.students.preference import Pair, fit_dpo
+from dataenvgym.envs.students.prompt_form import PromptForm
 from dataenvgym.envs.students.quiet import quiet_transformers
 from dataenvgym.envs.students.steps import EncodedRow
 from dataenvgym.envs.students.training_process import TrainSpec, train_in_subprocess
@@ -33,7 +35,8 @@ class TransformersStudent:
     """A causal language model in a folder (or a hub id), with LoRA adapters or trained whole.
 
     `adapter`: the folder of an adapter that is part of the base (the schooling of the schooled student); it is
-    merged at load time. `identity` names the weights; identity and number format determine `base_key`.
+    merged at load time. `identity` names the weights and the tokenizer; identity, number format and the options of
+    the chat template determine `base_key`.
     """
 
     def __init__(
@@ -42,9 +45,13 @@ class TransformersStudent:
         self._path, self._name, self._config, self._base_adapter = str(model), identity, config, adapter
         self.device = _device(config.device)
         self.dtype = _dtype(config.dtype, self.device)
-        self.base_key = hashlib.sha256(f"{identity}|{self.dtype}".encode()).hexdigest()[:16]
+        parts = [identity, self.dtype]
+        if config.chat_template != ChatTemplateConfig():  # so that the defaults keep the key from before them
+            parts.append(json.dumps(config.chat_template.model_dump(mode="json"), sort_keys=True))
+        self.base_key = hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
         self.generation_key = json.dumps(config.generation.model_dump(), sort_keys=True)
         self._tokenizer: Any = None
+        self._form: PromptForm | None = None
         self._model: Any = None
         self._loaded: tuple[int, int] | None = None
         self._adapter: Path | None = None
@@ -67,7 +74,7 @@ class TransformersStudent:
             model,
             [self.prompt_ids(p) for p in prompts],
             max_new_tokens=generation.max_new_tokens or ANSWER_TOKENS,
-            end_tokens=_end_tokens(model.generation_config, tokenizer),
+            end_tokens=self._ends(model.generation_config),
             pad_token=tokenizer.pad_token_id,
             batch_size=generation.batch_size,
             progress=progress,
@@ -124,15 +131,20 @@ class TransformersStudent:
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """Tokenize a prompt, as in training and scoring alike: a user turn, then the assistant's opening."""
-        tokenizer = self._get_tokenizer()
-        if tokenizer.chat_template is None:
-            text = f"{prompt}\n"
-        else:
-            text = tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-            )
-        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+        return self._get_form().prompt_ids(prompt)
+
+    def shown(self, prompt: str) -> str:
+        """Return a prompt as the model gets it, with special tokens visible."""
+        return self._get_form().shown(prompt)
+
+    def answer_key(self, prompts: Sequence[str]) -> str:
+        """Digest what answers depend on besides weights and settings: the prompts' tokens, and what computes."""
+        packages = {name: version(name) for name in ("torch", "transformers")}
+        digest = hashlib.sha256(json.dumps([packages, self.device.partition(":")[0], self.dtype]).encode())
+        for prompt in prompts:
+            form = self._get_form()
+            digest.update(json.dumps([form.prompt_ids(prompt), form.end]).encode())
+        return digest.hexdigest()
 
     def text(self, tokens: Sequence[int]) -> str:
         """Decode an answer's tokens, without special tokens and surrounding white space."""
@@ -148,7 +160,7 @@ class TransformersStudent:
                 settings = GenerationConfig.from_pretrained(self._path)
             except OSError:
                 settings = GenerationConfig.from_model_config(AutoConfig.from_pretrained(self._path))
-        return _end_tokens(settings, self._get_tokenizer())
+        return self._ends(settings)
 
     def plain_model(self) -> str:
         """Return the folder or hub id of the base as a model without an adapter.
@@ -245,20 +257,27 @@ class TransformersStudent:
             self._tokenizer = tokenizer
         return self._tokenizer
 
+    def _get_form(self) -> PromptForm:
+        if self._form is None:
+            self._form = PromptForm(self._get_tokenizer(), self._config.chat_template)
+        return self._form
+
+    def _ends(self, settings: Any) -> frozenset[int]:
+        """Return the tokens that end an answer, of the generation config, the tokenizer and the prompt form."""
+        named = settings.eos_token_id
+        ends = {self._get_tokenizer().eos_token_id, self._get_form().end}
+        ends.update(named if isinstance(named, list) else [named])
+        return frozenset(token for token in ends if token is not None)
+
     def _encode(self, example: Example, max_length: int) -> EncodedRow | None:
         """Tokenize a row and cut it at `max_length`; None if the prompt alone fills it."""
         prompt = self.prompt_ids(example.prompt)
-        ids = [*prompt, *self._answer_ids(example.completion)]
+        ids = [*prompt, *self._get_form().completion_ids(example.completion)]
         room = len(prompt) < min(len(ids), max_length)
         return EncodedRow(ids[:max_length], len(prompt), cut=len(ids) > max_length) if room else None
 
     def _rejected(self, row: EncodedRow, example: Example, max_length: int) -> list[int]:
-        return self._answer_ids(example.rejected or "")[: max_length - row.prompt]
-
-    def _answer_ids(self, text: str) -> list[int]:
-        tokenizer = self._get_tokenizer()
-        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-        return [*ids, tokenizer.eos_token_id]
+        return self._get_form().completion_ids(example.rejected or "")[: max_length - row.prompt]
 
     def _base(self, dtype: str | None = None, **options: Any) -> Any:
         return weights.read_model(self._path, dtype or self.dtype, self._place, self._base_adapter, **options)
@@ -299,12 +318,6 @@ class TransformersStudent:
         if own_loop and self.device.startswith("cuda") and config.adapter == "lora":
             lora_products.fuse(model)
         return model
-
-
-def _end_tokens(settings: Any, tokenizer: Any) -> frozenset[int]:
-    named = settings.eos_token_id
-    ends = {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])}
-    return frozenset(t for t in ends if t is not None)
 
 
 def _device(asked: str) -> str:

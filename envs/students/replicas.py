@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from dataenvgym.envs.config import ReplicaConfig, TrainConfig
 from dataenvgym.envs.errors import ConfigError, DataEnvGymError, TrainingError
-from dataenvgym.envs.students.base import Student, TrainSummary
+from dataenvgym.envs.students.base import Student, TrainSummary, answer_key, shown
 from dataenvgym.envs.students.ray_session import check_room, connect, hide_gpus
 from dataenvgym.envs.types import Example, Progress
 
@@ -34,9 +34,17 @@ class Replica:
             self._made = self._make()
         return self._made
 
-    def keys(self) -> tuple[str, str]:
-        """Make the student if needed; return its (base_key, generation_key)."""
-        return self._student.base_key, self._student.generation_key
+    def keys(self) -> tuple[str, str, str]:
+        """Make the student if needed; return its (base_key, generation_key, answer_key without prompts)."""
+        return self._student.base_key, self._student.generation_key, answer_key(self._student, [])
+
+    def answer_key(self, prompts: list[str]) -> str:
+        """Return the student's own key of answers."""
+        return answer_key(self._student, prompts)
+
+    def shown(self, prompt: str) -> str:
+        """Return a prompt as the student's model gets it."""
+        return shown(self._student, prompt)
 
     def predict(self, adapter: Path | None, prompts: list[str], images: list[str] | None) -> list[str]:
         """Return one answer per prompt, in order."""
@@ -97,7 +105,8 @@ class ReplicatedStudent:
         check_room(self._ray, asked, settings.address, "a replica of the student")
         self._adapter: Path | None = None
         self._replicas: list[Any] = []
-        self.base_key, self.generation_key = self._get(self._keys(0))
+        self._same: tuple[str, str, str] = self._get(self._keys(0))
+        self.base_key, self.generation_key, _ = self._same
 
     def load(self, adapter: Path | None) -> None:
         """Answer with this adapter from now on; each replica reads it at its next call."""
@@ -145,6 +154,25 @@ class ReplicatedStudent:
                 number, shard = free.pop(), waiting.popleft()
                 working[self._ask(number, prompts, images, shard)] = (number, shard)
         return answers
+
+    def answer_key(self, prompts: Sequence[str]) -> str:
+        """Digest what answers depend on besides weights and settings, as the first replica does."""
+        return str(self._ask_first("answer_key", list(prompts)))
+
+    def shown(self, prompt: str) -> str:
+        """Return a prompt as the model gets it, with special tokens visible."""
+        return str(self._ask_first("shown", prompt))
+
+    def _ask_first(self, method: str, given: Any) -> Any:
+        """Call a method of the first replica; one that has died is replaced once."""
+        for anew in (False, True):
+            call = getattr(self._replica(0, anew), method).options(concurrency_group=WORK)
+            try:
+                return self._get(call.remote(given))
+            except _DiedError:
+                if anew:
+                    raise
+        return None
 
     def _keys(self, number: int, anew: bool = False) -> Any:
         return self._replica(number, anew).keys.options(concurrency_group=WORK).remote()
@@ -224,11 +252,12 @@ class ReplicatedStudent:
             if actor is not None:
                 actor.close.options(concurrency_group=WORK).remote()
 
-    def _check_same(self, keys: tuple[str, str]) -> None:
-        if keys != (self.base_key, self.generation_key):
+    def _check_same(self, keys: tuple[str, str, str]) -> None:
+        if keys != self._same:
             raise ConfigError(
                 "the replicas' students differ, so their answers would too: nodes with and without a GPU, or "
-                "with different processors, choose different number formats. Set student.device and student.dtype"
+                "with different processors, choose different number formats. Set student.device and "
+                "student.dtype, and install the same torch and transformers on every node"
             )
 
     def _get(self, reference: Any) -> Any:

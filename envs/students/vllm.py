@@ -96,6 +96,14 @@ class VllmStudent:
         finally:
             self._trained.close()
 
+    def answer_key(self, prompts: Sequence[str]) -> str:
+        """Digest what answers depend on besides weights and settings."""
+        return self._trained.answer_key(prompts)
+
+    def shown(self, prompt: str) -> str:
+        """Return a prompt as the model gets it, with special tokens visible."""
+        return self._trained.shown(prompt)
+
     def close(self) -> None:
         """Stop the server; it starts again when needed."""
         self._end_server()

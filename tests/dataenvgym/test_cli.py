@@ -183,6 +183,34 @@ def test_run_shows_the_outcome(cli: Cli, small: Small, tmp_path: Path) -> None:
     assert shown.strip() in out
 
 
+def test_the_prompt_is_shown_as_the_model_gets_it(
+    cli: Cli, finished: Path, copied: Callable[[], Path], small: Small, tmp_path: Path
+) -> None:
+    text = (finished / "prompt.txt").read_text()
+    assert text.startswith("<|im_start|>user\n") and text.endswith("<|im_end|>\n<|im_start|>assistant\n")
+    first = json.loads((finished / "iterations/000/predictions.jsonl").read_text().splitlines()[0])
+    assert first["question"] in text
+    assert cli("show", finished, "--prompt") == (0, text + "\n", "")
+    run_dir = copied()
+    (run_dir / "summary.json").unlink()
+    assert cli("show", run_dir, "--prompt")[:2] == (0, text + "\n"), "also of a run that has not ended"
+    (run_dir / "prompt.txt").unlink()
+    assert "prompt.txt cannot be read" in refused(cli("show", run_dir, "--prompt"))
+
+
+def test_a_run_says_how_many_answers_came_from_the_cache(
+    cli: Cli, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATAENVGYM_CACHE", str(tmp_path / "cache"))
+    for name, cached in (("first", 0), ("again", 1)):
+        status, out, _ = cli("run", *small(), "--out", tmp_path / name)
+        found = json.loads((tmp_path / name / "summary.json").read_text())["answers"]
+        # The base and two students on 12 val instances, the base and perhaps the best on 12 of test.
+        assert status == 0 and found["asked"] in (48, 60)
+        assert f"the student's answers: {found['asked']}, {found['cached']} of them from the cache" in out
+        assert found["cached"] == cached * found["asked"]
+
+
 def test_resume_of_a_finished_run_shows_it_again(cli: Cli, finished: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.json*")}
     status, out, _ = cli("resume", finished)

@@ -1,6 +1,7 @@
 """The environment around a student: one training per student, one generation per prompt set."""
 
 import itertools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -138,6 +139,42 @@ def test_predictions_are_made_once_per_student_and_prompts(student: NamedAnswers
     student.generation_key = "longer"
     world.evaluate(key, TASK.val, {})
     assert len(student.asked) == 4
+
+
+class RenderingStudent(NamedAnswers):
+    """Puts prompts into a form of its own."""
+
+    form = "{}"
+
+    def answer_key(self, prompts: Sequence[str]) -> str:
+        return json.dumps([self.shown(prompt) for prompt in prompts])
+
+    def shown(self, prompt: str) -> str:
+        return self.form.format(prompt)
+
+
+def test_a_prompt_in_another_form_is_asked_anew(tmp_path: Path) -> None:
+    student = RenderingStudent()
+    world = env(student, tmp_path)
+    world.evaluate(None, TASK.val, {})
+    world.evaluate(None, TASK.val, {})
+    assert len(student.asked) == 1
+    student.form = "<s>{}"
+    world.evaluate(None, TASK.val, {})
+    assert len(student.asked) == 2
+    assert world.shown(TASK.val[0]) == f"<s>{TASK.domain.prompt(TASK.val[0])}"
+    assert env(NamedAnswers(), tmp_path).shown(TASK.val[0]) == TASK.domain.prompt(TASK.val[0])
+
+
+def test_answers_are_counted_and_those_from_the_cache(student: NamedAnswers, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    world = TeacherEnv(
+        TASK, student, TrainConfig(), tmp_path / "students", answered=lambda *counts: told.append(counts)
+    )
+    n = len(TASK.val)
+    for items in (TASK.val, TASK.val, TASK.val[1:]):
+        world.evaluate(None, items, {})
+    assert told == [(n, 0), (n, n), (n - 1, 0)]
 
 
 def test_other_skills_are_read_from_the_same_cached_predictions(student: NamedAnswers, tmp_path: Path) -> None:

@@ -52,7 +52,11 @@ def test_replicas_answer_in_order_and_learn_as_the_student_alone(tmp_path: Path)
         """
 alone = make_student(single)
 student = ReplicatedStudent(partial(make_student, single), ReplicaConfig(count=2), shard=4)
-keys = [student.base_key == alone.base_key, student.generation_key == alone.generation_key]
+keys = [
+    student.base_key == alone.base_key, student.generation_key == alone.generation_key,
+    student.answer_key(prompts) == alone.answer_key(prompts) != alone.answer_key(prompts[1:]),
+    student.shown("x") == alone.shown("x"),
+]
 seen = []
 before = student.predict(prompts, progress=lambda done, total: seen.append((done, total)))
 config = TrainConfig(learning_rate=0.05)
@@ -75,7 +79,7 @@ print(json.dumps({
 """,
         tmp_path,
     )
-    assert found["keys"] == [True, True]
+    assert found["keys"] == [True] * 4
     assert [done for done, _ in found["seen"]] == sorted(done for done, _ in found["seen"])
     assert found["seen"][-1] == [21, 21] and len(found["seen"]) == 6
     assert found["rows"] == [12, 12] and found["losses"][0] == pytest.approx(found["losses"][1])
