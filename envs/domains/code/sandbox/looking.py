@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 LOOK_SECONDS = 0.05
 """Between two looks at a server that works."""
-WORKING = frozenset("RD")
+WORKING = frozenset((b"R", b"D"))
 """States of a thread that runs or would if a processor were free, or that waits for a disk (man 5 proc)."""
 
 
@@ -22,7 +22,14 @@ def look(pid: int, most: int) -> Seen:
     """Look at a process and all below it. It ends at more than `most` threads; where nothing is told, at none.
 
     The threads are counted because RLIMIT_NPROC does not hold for root, nor for a sandbox that root started.
+    A look takes a while, in which work may pass from a thread that is still to be seen to one already seen. So
+    what seems to do nothing is looked at twice.
     """
+    seen = _look(pid, most)
+    return seen if seen.working else _look(pid, most)
+
+
+def _look(pid: int, most: int) -> Seen:
     threads, working, waiting = 0, False, [pid]
     while waiting and threads <= most:
         try:
@@ -30,16 +37,16 @@ def look(pid: int, most: int) -> Seen:
                 threads += 1
                 if threads > most:
                     break
-                working = working or _state((thread / "stat").read_text()) in WORKING
-                waiting += map(int, (thread / "children").read_text().split())
+                working = working or _state((thread / "stat").read_bytes()) in WORKING
+                waiting += map(int, (thread / "children").read_bytes().split())
         except OSError:  # it has ended meanwhile, or the system does not tell
             working = True
     return Seen(threads, working)
 
 
-def _state(stat: str) -> str:
-    """The state in the line `pid (name) state ...`; the name may hold anything."""
-    return stat.rpartition(")")[2].split()[0]
+def _state(stat: bytes) -> bytes:
+    """The state in the line `pid (name) state ...`; a program may give its name any bytes."""
+    return stat.rpartition(b")")[2].split()[0]
 
 
 class Waits:

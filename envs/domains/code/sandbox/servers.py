@@ -118,7 +118,8 @@ class Server:
             if seen.threads > threads + OWN_THREADS:
                 self._kill()
                 raise CrowdedError(f"more than {threads} processes and threads")
-            if waits is not None and waits.over(seen):
+            answered = _ready(self._inbox, select.POLLIN, 0)
+            if waits is not None and not answered and waits.over(seen):
                 self._send(frames.framed({"do": "end"}, b""), deadline)
                 break
         return self._receive(deadline)

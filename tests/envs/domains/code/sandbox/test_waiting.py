@@ -32,6 +32,8 @@ WAITING = {
     "waits for an event": "import threading\ndef f(x):\n    event = threading.Event()\n"
     "    while not event.wait(0.005):\n        pass",
     "stops itself": "import os, signal\ndef f(x):\n    os.kill(os.getpid(), signal.SIGSTOP)",
+    "gives itself a name that is no text": "import time\ntry:\n    open('/proc/self/comm', 'wb').write(b'\\xff) R 1')\n"
+    "except OSError:\n    pass\ntime.sleep(1000)",
     "sleeps without its pipes": "import os, time\nos.closerange(0, 64)\ntime.sleep(1000)",
 }
 SAID = "it waited for 1 s, doing nothing"
