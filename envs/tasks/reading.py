@@ -3,7 +3,9 @@
 import csv
 import gzip
 import io
+import itertools
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +34,8 @@ _FOREIGN = {
 _EXPECTED = (
     "Expected JSON (a list, or one object a line), CSV or TSV whose first line names the columns, or Parquet"
 )
+_LONE_CR = re.compile(r"(?<=\r)(?=[^\n])")
+"""Where a line ends as on old Macs, which only tables may be written by."""
 
 Numbered = tuple[int, Any, int | None]
 """Row number from 1 (of a text, its line), row, where its line begins in bytes (None if it is no plain line)."""
@@ -54,8 +58,8 @@ def rows(file: Path) -> Iterator[Numbered]:
                 last = row[0]
                 yield row if not packed else (*row[:2], None)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        place = f"after row {last}" if last else "near its beginning"
-        raise DataError(f"{file}: not a readable gzip file; cut or damaged {place} ({error}).") from error
+        place = f" after row {last}" if last else ""
+        raise DataError(f"{file}: not a readable gzip file; cut or damaged{place} ({error}).") from error
     except OSError as error:
         raise DataError(f"{file}: not a readable file ({error}).") from error
 
@@ -73,16 +77,16 @@ def _recognised(file: Path, opened: io.BufferedIOBase) -> Iterator[Numbered]:
     for beginning, what in _FOREIGN.items():
         if start.startswith(beginning) or text.startswith(beginning):
             raise DataError(f"{file}: this is {what}.")
-    if b"\0" in start[:64]:
-        raise DataError(f"{file}: this is UTF-16 text, or no text. {_EXPECTED}, in UTF-8.")
+    if b"\0" in start[:4]:
+        raise DataError(f"{file}: this is UTF-16 or UTF-32 text, or no text. {_EXPECTED}, in UTF-8.")
     if not text:
         raise DataError(f"{file}: the file is empty but for white space.")
-    header = text.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
-    delimiter = _delimiter(header)
+    header = re.split(rb"[\r\n]", text, maxsplit=1)[0].decode("utf-8", "replace")
+    delimiter = _delimiter(header, suffix)
     if text.startswith(b"{"):
         found = _document(file, opened) if suffix == ".json" else _lines(file, opened)
     elif suffix in (".csv", ".tsv"):
-        found = _table(file, opened, delimiter or ",")
+        found = _table(file, opened, delimiter or ("\t" if suffix == ".tsv" else ","))
     elif text.startswith(b"["):
         found = _document(file, opened)
     elif delimiter:
@@ -96,17 +100,12 @@ def _recognised(file: Path, opened: io.BufferedIOBase) -> Iterator[Numbered]:
         raise DataError(f"{file}: there are no rows in it.")
 
 
-def _delimiter(header: str) -> str | None:
-    """What separates the columns in the first line of a table; None where it is none."""
-    best, most = None, 1
-    for mark in ",\t;":
-        try:
-            names = next(csv.reader([header], delimiter=mark), [])
-        except csv.Error:
-            continue
-        if len(names) > most and all(name.strip() for name in names):
-            best, most = mark, len(names)
-    return best
+def _delimiter(header: str, suffix: str) -> str | None:
+    """What separates the columns in the first line of a table; None where it is none. A tab stands in no name."""
+    names = {mark: next(csv.reader([header], delimiter=mark), []) for mark in "\t,;"}
+    counts = {mark: sum(bool(name.strip()) for name in found) for mark, found in names.items()}
+    best = "\t" if counts["\t"] > 1 and suffix != ".csv" else max(counts, key=counts.__getitem__)
+    return best if counts[best] > 1 else None
 
 
 def _parquet(file: Path, opened: io.BufferedIOBase) -> Iterator[Numbered]:
@@ -121,14 +120,14 @@ def _parquet(file: Path, opened: io.BufferedIOBase) -> Iterator[Numbered]:
     yield from ((number, row, None) for number, row in enumerate(found, 1))
 
 
-def _texts(file: Path, opened: io.BufferedIOBase) -> Iterator[str]:
+def _texts(file: Path, opened: io.BufferedIOBase, called: str = "row") -> Iterator[str]:
     """The lines of a file with their ends. Only \\n ends one: JSON text may hold U+2028 and the like."""
     for number, line in enumerate(opened, 1):
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{file}, row {number}: not readable as UTF-8 text (byte {line[error.start]:#04x} at column "
+                f"{file}, {called} {number}: not readable as UTF-8 text (byte {line[error.start]:#04x} at column "
                 f"{error.start + 1}; Latin-1 or another encoding?). Save it as UTF-8."
             ) from error
 
@@ -144,16 +143,16 @@ def _parsed(text: str, where: str) -> Any:
 
 
 def _document(file: Path, opened: io.BufferedIOBase) -> Iterator[Numbered]:
-    """A list of rows or one row; or a row a line, as some name their files of lines `.json` too."""
-    text = "".join(_texts(file, opened))
+    """A list of rows or one row; or a JSON value a line, as some name their files of lines `.json` too."""
+    text = "".join(_texts(file, opened, "line"))  # a row of a list may take many
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
-        if error.msg == "Extra data" and text.lstrip().startswith("{"):
+        if error.msg == "Extra data" and "\n" not in text[: error.pos].strip():
             opened.seek(0)
             yield from ((number, row, None) for number, row, _ in _lines(file, opened))
             return
-        raise DataError(f"{file}, row {error.lineno}: not valid JSON ({error}).") from error
+        raise DataError(f"{file}, line {error.lineno}: not valid JSON ({error}).") from error
     except (ValueError, RecursionError):
         data = _parsed(text, str(file))
     found = data if isinstance(data, list) else [data]
@@ -169,20 +168,22 @@ def _lines(file: Path, opened: io.BufferedIOBase) -> Iterator[Numbered]:
 
 
 def _table(file: Path, opened: io.BufferedIOBase, delimiter: str) -> Iterator[Numbered]:
-    """The rows of a table; its first line names the columns."""
+    """The rows of a table; its first line names the columns. Spreadsheets write empty columns, names and lines."""
     before = csv.field_size_limit(2**31 - 1)
-    table = csv.DictReader(_texts(file, opened), delimiter=delimiter, strict=True)
+    lines = (line for text in _texts(file, opened) for line in _LONE_CR.split(text))
+    table = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
-        names = table.fieldnames or []
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise DataError(f"{file}, row 1: columns that stand there twice: {', '.join(map(repr, twice))}.")
-        for row in table:
-            extra = row.pop(None, None)
-            if extra:
-                raise DataError(f"{file}, row {table.line_num}: {len(extra)} more fields than columns.")
-            yield table.line_num, row, None
+        names = next(filter(None, table), [])
+        if twice := sorted({name for name in names if name and names.count(name) > 1}):
+            shown = ", ".join(map(repr, twice))
+            raise DataError(f"{file}, row {table.line_num}: columns that stand there twice: {shown}.")
+        for fields in filter(None, table):
+            if any(fields[len(names) :]):
+                more = len(fields) - len(names)
+                raise DataError(f"{file}, row {table.line_num}: {more} more fields than columns.")
+            yield table.line_num, dict(itertools.zip_longest(names, fields[: len(names)])), None
     except csv.Error as error:
-        raise DataError(f"{file}, row {table.reader.line_num}: not a readable CSV file ({error}).") from error
+        raise DataError(f"{file}, row {table.line_num}: not a readable CSV file ({error}).") from error
     finally:
         csv.field_size_limit(before)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from dataenvgym.envs.errors import DataError
 from dataenvgym.envs.tasks.reading import rows
-from dataenvgym.envs.text import clean
+from dataenvgym.envs.text import clean, storable
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 """Of the files of a folder that are read, plain or, with `.gz`, packed. A file that is named may have any."""
@@ -32,13 +32,13 @@ class Record:
     """The columns whose text was cleaned (see `envs.text.clean`)."""
 
     def text(self, column: str, columns: Sequence[str], *, as_it_is: bool = False) -> str:
-        """The text in a column, cleaned but for what is to stay `as_it_is`, such as the tests of programs.
+        """The text in a column, cleaned. Of one to be kept `as_it_is`, such as tests, only surrogates go.
 
         Raises:
             DataError: it is missing, is no text, or is empty; `columns` are those expected.
         """
         value = self.data.get(column)
-        if isinstance(value, str) and (text := value if as_it_is else clean(value)).strip():
+        if isinstance(value, str) and (text := storable(value) if as_it_is else clean(value)).strip():
             if text != value:
                 self.cleaned.append(column)
             return text
@@ -86,9 +86,13 @@ def local_files(path: Path) -> list[Path]:
     Raises:
         DataError: nothing to read there.
     """
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
+    try:
+        if path.is_file():
+            return [path]
+        folder = path.is_dir()
+    except OSError as error:  # a folder that may not be entered, or a name that is too long
+        raise DataError(f"task.path: {str(path)!r:.200} cannot be read ({error.strerror}).") from error
+    if not folder:
         raise DataError(f"task.path: no file or folder {str(path)!r}. Expected {', '.join(SUFFIXES)} files.")
     names = (*SUFFIXES, *(f"{suffix}.gz" for suffix in SUFFIXES))
     there = sorted(p for p in path.rglob("*") if p.is_file())

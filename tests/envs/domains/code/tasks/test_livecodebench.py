@@ -271,4 +271,5 @@ def test_no_prompt_shows_half_a_character(tmp_path: Path) -> None:
     found = load("livecodebench", write(tmp_path / "rows.json", rows))
     (marked,) = (item for item in everything(found) if item.id.endswith("/00002"))
     found.domain.prompt(marked).encode()
+    assert json.loads(marked.model_dump_json())["extra"]["tests"][0]["input"] == "a\ufffd"
     assert found.domain.show(marked) == {"starter": "# \ufffd\n", "tests": [{"input": "a\ufffd", "output": "b"}]}
