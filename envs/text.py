@@ -8,6 +8,8 @@ from typing import Any
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_BREAK = re.compile(r"[\x0b\x0c\x1c-\x1f\x85]")
+"""Controls that separate words, lines or pages; to drop them would make one word of two."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
@@ -26,12 +28,17 @@ def counted(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number:,} {word}s"
 
 
+def storable(text: str) -> str:
+    """The text with U+FFFD for lone surrogates, which no file can hold."""
+    return _SURROGATE.sub("�", text)
+
+
 def clean(text: str) -> str:
     """The text without what `faults` names: escape sequences, controls and overrides go, surrogates become U+FFFD.
 
-    Tabs and line breaks stay.
+    Tabs and line breaks stay; other controls that separate words or lines, as U+0085 does, become line breaks.
     """
-    text = _BIDI.sub("", _SURROGATE.sub("�", text))
+    text = _BREAK.sub("\n", _BIDI.sub("", storable(text)))
     while text != (text := _CONTROL.sub("", _ANSI.sub("", text))):
         pass
     return text

@@ -1,21 +1,16 @@
 """Records of a benchmark from local files."""
 
-import csv
-import gzip
-import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dataenvgym.envs.errors import DataError
-from dataenvgym.envs.text import clean
+from dataenvgym.envs.tasks.reading import rows
+from dataenvgym.envs.text import clean, storable
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
-"""Of the files that are read; all but Parquet may be compressed by gzip, under any name."""
-GZIP = b"\x1f\x8b"
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""Of the files of a folder that are read, plain or, with `.gz`, packed. A file that is named may have any."""
 
 
 SPLITS = ("train", "test")
@@ -36,14 +31,14 @@ class Record:
     cleaned: list[str] = field(default_factory=list, compare=False)
     """The columns whose text was cleaned (see `envs.text.clean`)."""
 
-    def text(self, column: str, columns: Sequence[str]) -> str:
-        """The text in a column.
+    def text(self, column: str, columns: Sequence[str], *, as_it_is: bool = False) -> str:
+        """The text in a column, cleaned. Of one to be kept `as_it_is`, such as tests, only surrogates go.
 
         Raises:
             DataError: it is missing, is no text, or is empty; `columns` are those expected.
         """
         value = self.data.get(column)
-        if isinstance(value, str) and (text := clean(value)).strip():
+        if isinstance(value, str) and (text := storable(value) if as_it_is else clean(value)).strip():
             if text != value:
                 self.cleaned.append(column)
             return text
@@ -53,7 +48,7 @@ class Record:
             problem = f"no column {column!r}"
         raise DataError(
             f"{self.where}: {problem}. Expected text in the columns {', '.join(columns)}; "
-            f"found the columns {', '.join(map(str, self.data)) or 'none'}."
+            f"found the columns {clean(', '.join(map(str, self.data))) or 'none'}."
         )
 
 
@@ -91,14 +86,20 @@ def local_files(path: Path) -> list[Path]:
     Raises:
         DataError: nothing to read there.
     """
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
+    try:
+        if path.is_file():
+            return [path]
+        folder = path.is_dir()
+    except OSError as error:  # a folder that may not be entered, or a name that is too long
+        raise DataError(f"task.path: {str(path)!r:.200} cannot be read ({error.strerror}).") from error
+    if not folder:
         raise DataError(f"task.path: no file or folder {str(path)!r}. Expected {', '.join(SUFFIXES)} files.")
-    names = (*SUFFIXES, *(f"{suffix}.gz" for suffix in SUFFIXES if suffix != ".parquet"))
-    files = sorted(p for p in path.rglob("*") if p.name.endswith(names) and p.is_file())
+    names = (*SUFFIXES, *(f"{suffix}.gz" for suffix in SUFFIXES))
+    there = sorted(p for p in path.rglob("*") if p.is_file())
+    files = [p for p in there if p.name.endswith(names)]
     if not files:
-        raise DataError(f"task.path: no {', '.join(SUFFIXES)} file in the folder {str(path)!r}.")
+        shown = ", ".join(repr(str(p.relative_to(path))) for p in there[:3]) or "no file"
+        raise DataError(f"task.path: no {', '.join(SUFFIXES)} file in the folder {str(path)!r}. It holds {shown}.")
     return files
 
 
@@ -110,104 +111,9 @@ def records(files: Iterable[Path]) -> Iterator[Record]:
     """
     number = 0
     for file in files:
-        for line, data, offset in _rows(file):
+        for line, data, offset in rows(file):
             where = f"{file}, row {line}"
             if not isinstance(data, dict):
                 raise DataError(f"{where}: expected an object with columns, found {type(data).__name__}.")
             yield Record(data, number, where, file if offset is not None else None, offset or 0)
             number += 1
-
-
-def _rows(file: Path) -> Iterator[tuple[int, Any, int | None]]:
-    """(row number from 1, row, where its line begins in bytes, None if it is no plain line) of a file."""
-    suffix = Path(file.name.removesuffix(".gz")).suffix
-    try:
-        if suffix == ".parquet":
-            import pyarrow.parquet as pq
-
-            yield from ((number, row, None) for number, row in enumerate(pq.read_table(file).to_pylist(), 1))
-        elif suffix in (".csv", ".tsv"):
-            yield from _table(file, "\t" if suffix == ".tsv" else ",")
-        elif suffix == ".json":
-            data = json.loads(_text(file))
-            rows = data if isinstance(data, list) else [data]
-            yield from ((number, row, None) for number, row in enumerate(rows, 1))
-        else:
-            yield from _lines(file)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not readable as UTF-8 text ({error}). Save it as UTF-8.") from error
-    except RecursionError as error:
-        raise DataError(f"{file}: JSON that is nested too deep.") from error
-    except (OSError, EOFError, ValueError, csv.Error) as error:
-        kind = {".json": "JSON", ".csv": "CSV", ".tsv": "TSV"}.get(suffix, suffix.removeprefix("."))
-        raise DataError(f"{file}: not a readable {kind} file ({error}).{_hint(file)}") from error
-
-
-def _open(file: Path) -> Any:
-    """The bytes of a file, unpacked where they are gzip, whatever its name says.
-
-    Raises:
-        DataError: it is empty, of another encoding, or named `.gz` and no gzip.
-    """
-    with file.open("rb") as raw:
-        start = raw.read(2)
-    if start == GZIP:
-        return gzip.open(file)
-    if file.suffix == ".gz":
-        raise DataError(f"{file}: its name ends in .gz, and it is no gzip file. Rename it, or compress it.")
-    if not start:
-        raise DataError(f"{file}: the file is empty.")
-    if start in UTF_16:
-        raise DataError(f"{file}: UTF-16 text. Save it as UTF-8.")
-    return file.open("rb")
-
-
-def _text(file: Path) -> str:
-    with _open(file) as opened:
-        return str(opened.read().decode("utf-8-sig"))
-
-
-def _table(file: Path, delimiter: str) -> Iterator[tuple[int, Any, int | None]]:
-    """The rows of a table; its first line names the columns."""
-    before = csv.field_size_limit(2**31 - 1)
-    try:
-        rows = csv.DictReader(io.StringIO(_text(file), newline=""), delimiter=delimiter, strict=True)
-        for row in rows:
-            extra = row.pop(None, None)
-            if extra:
-                raise DataError(f"{file}, row {rows.line_num}: {len(extra)} more fields than columns.")
-            yield rows.line_num, row, None
-    finally:
-        csv.field_size_limit(before)
-
-
-def _lines(file: Path) -> Iterator[tuple[int, Any, int | None]]:
-    offset = 0
-    # As bytes, which end a line at \n alone: JSON text may hold U+2028 and the like.
-    with _open(file) as lines:
-        plain = not isinstance(lines, gzip.GzipFile)
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    yield (
-                        number,
-                        json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8")),
-                        offset if plain else None,
-                    )
-                except json.JSONDecodeError as error:
-                    raise DataError(f"{file}, row {number}: not valid JSON ({error}).{_hint(file)}") from error
-                except RecursionError as error:
-                    raise DataError(f"{file}, row {number}: JSON that is nested too deep.") from error
-            offset += len(line)
-
-
-def _hint(file: Path) -> str:
-    """What the file may be instead, by its beginning."""
-    try:
-        with _open(file) as opened:
-            first = opened.readline(10_000).decode("utf-8-sig", errors="replace").strip()
-    except (OSError, EOFError, DataError):
-        return ""
-    if first.startswith(("{", "[")):
-        return " It begins as JSON: one object a line is .jsonl, one list or object is .json."
-    return " It looks like a table: name it .csv (or .tsv)." if "," in first or "\t" in first else ""

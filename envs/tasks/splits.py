@@ -15,6 +15,9 @@ from dataenvgym.envs.types import Instance
 if TYPE_CHECKING:
     from dataenvgym.envs.domains.base import Domain
 
+LONGEST_TEXT = 100_000
+"""Characters of a question, solution or answer."""
+
 
 def make_task(
     config: TaskConfig,
@@ -34,11 +37,13 @@ def make_task(
     spacing aside) the first stays, one in test before one in val, one in val before one in train.
 
     Raises:
-        DataError: a record without its columns, or too few rows for three splits.
+        DataError: a record without its columns or with a text longer than `LONGEST_TEXT`, or too few rows for
+            three splits.
     """
 
     def instances(split: str) -> list[Instance]:
-        return [to_instance(f"{config.name}/{split}/{r.number:05d}", r) for r in splits[split]]
+        found = ((to_instance(f"{config.name}/{split}/{r.number:05d}", r), r) for r in splits[split])
+        return [_of_a_size(instance, record.where) for instance, record in found]
 
     seen: dict[str, Instance] = {}
     dropped: list[tuple[Instance, Instance]] = []
@@ -68,6 +73,15 @@ def make_task(
         )
     notes = [*_dropped_notes(dropped), *_cleaned_notes(splits)]
     return Task(config.name, domain, tuple(train), tuple(val), tuple(test), tuple(notes))
+
+
+def _of_a_size(instance: Instance, where: str) -> Instance:
+    for name in ("question", "solution", "answer"):
+        length = len(getattr(instance, name))
+        if length > LONGEST_TEXT:
+            most = f"Expected at most {LONGEST_TEXT:,}: prompts show all."
+            raise DataError(f"{where}: the {name} has {length:,} characters. {most}")
+    return instance
 
 
 def _dropped_notes(dropped: list[tuple[Instance, Instance]]) -> list[str]:

@@ -24,6 +24,7 @@ from dataenvgym.envs.domains.code.sandbox.types import (
 )
 from dataenvgym.envs.domains.code.text import extract_code, render_code, same_code, without_fence
 from dataenvgym.envs.errors import DataError
+from dataenvgym.envs.text import clean
 from dataenvgym.envs.types import Instance, Progress, Row
 
 INSTRUCTION = "The answer is complete Python code with the given names: no fence, no tests, no words."
@@ -165,7 +166,8 @@ def _starter(item: Item) -> dict[str, Any]:
 
 def _shown(item: Item) -> dict[str, Any]:
     tests = [t for t in item.extra.get("tests") or [] if len(t["input"]) + len(t["output"]) <= LONGEST_TEST]
-    return {**_starter(item), "tests": tests[:TESTS_SHOWN]}
+    shown = [{**t, "input": clean(t["input"]), "output": clean(t["output"])} for t in tests[:TESTS_SHOWN]]
+    return {**_starter(item), "tests": shown}
 
 
 Run = Callable[[Sequence[Program], Progress | None], list[Judgement]]

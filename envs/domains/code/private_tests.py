@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 
 from dataenvgym.envs.domains.base import Item
 from dataenvgym.envs.errors import DataError
+from dataenvgym.envs.text import storable
 
 COLUMN = "private_test_cases"
 IDENTITY = "question_id"
@@ -117,5 +118,5 @@ def cases(value: Any, where: str) -> list[Case]:
         texts = [case.get(name) if isinstance(case, dict) else None for name in ("input", "output")]
         if not isinstance(texts[0], str) or not isinstance(texts[1], str):
             raise DataError(f"{where}: test {number} has no texts 'input' and 'output': {str(case)[:80]!r}.")
-        found.append({"input": texts[0], "output": texts[1]})
+        found.append({"input": storable(texts[0]), "output": storable(texts[1])})
     return found

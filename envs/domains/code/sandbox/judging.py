@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from dataenvgym.envs.domains.code.sandbox.compare import MADE, same_output, same_value
 from dataenvgym.envs.domains.code.sandbox.inside import frames
+from dataenvgym.envs.domains.code.sandbox.looking import Waits
 from dataenvgym.envs.domains.code.sandbox.servers import CrowdedError, LostError, Server, borrowed
 from dataenvgym.envs.domains.code.sandbox.types import (
     CallTest,
@@ -56,6 +57,7 @@ class Clock:
 
     def __init__(self, limits: Limits) -> None:
         self.cpu, self._end = limits.cpu_seconds, time.monotonic() + limits.wall_seconds
+        self.waits = Waits(limits.idle_seconds)
 
     def wall(self) -> float:
         """Seconds left by the clock."""
@@ -136,7 +138,6 @@ class _Run:
 
     def __init__(self, servers: dict[int, Server], program: Program, limits: Limits) -> None:
         self._servers, self._program, self._limits = servers, program, limits
-        self._idle = max(1.0, limits.cpu_seconds)
         self._names: list[str] | None = None
         self._broken: TestResult | None = None
 
@@ -191,9 +192,9 @@ class _Run:
         clock = clock or Clock(self._limits)
         wall = clock.wall()
         output = max(self._limits.output_kb * 1024, *(4 * _size(test) + SLACK_BYTES for test in tests), 0)
-        within = {"cpu": clock.cpu, "wall": wall, "idle": self._idle, "output": output}
+        within = {"cpu": clock.cpu, "wall": wall, "output": output}
         server, most = self._servers[job["id"]], self._limits.processes
-        header, answer = server.ask({**job, **within}, body, wall + GRACE, most)
+        header, answer = server.ask({**job, **within}, body, wall + GRACE, most, clock.waits)
         clock.cpu -= header.get("used", 0.0)
         return {**header, "output": output}, answer
 
@@ -298,9 +299,7 @@ class _Run:
         if why == "timeout" or code == -signal.SIGXCPU:
             return TestResult(status="timeout", detail=f"more than {limits.cpu_seconds:g} s of processor time")
         if why == "idle":
-            return TestResult(
-                status="timeout", detail=f"it waited for {self._idle:g} s, without using the processor"
-            )
+            return TestResult(status="timeout", detail=f"it waited for {limits.idle_seconds:g} s, doing nothing")
         if why == "wall":
             return TestResult(status="timeout", detail=f"not done after {limits.wall_seconds:g} s by the clock")
         if why == "output":

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from dataenvgym.envs.domains.code.sandbox.inside import frames, leftovers
+from dataenvgym.envs.domains.code.sandbox.looking import LOOK_SECONDS, Waits, look
 from dataenvgym.envs.domains.code.sandbox.types import Isolation
 from dataenvgym.envs.errors import MissingDependencyError
 
@@ -32,8 +33,6 @@ START_SECONDS = 60
 """Within which a server must be ready; it takes a tenth of a second."""
 CLOSE_SECONDS = 2
 CLEAN_SECONDS = 10
-LOOK_SECONDS = 0.05
-"""Between two looks at how many threads run in a server that works."""
 OWN_THREADS = 3
 """Of a server, beside its programs': bubblewrap's two and its own."""
 LARGEST_FRAME = 1 << 28
@@ -94,9 +93,17 @@ class Server:
             raise LostError(said) from error
 
     def ask(
-        self, header: dict[str, Any], body: bytes, patience: float, threads: int | None = None
+        self,
+        header: dict[str, Any],
+        body: bytes,
+        patience: float,
+        threads: int | None = None,
+        waits: Waits | None = None,
     ) -> tuple[dict[str, Any], bytes]:
         """Send a frame and wait for the answer.
+
+        Args:
+            waits: how long the program may wait; when it has, the answer comes at once and says `idle`.
 
         Raises:
             LostError: none came within `patience` seconds.
@@ -107,9 +114,14 @@ class Server:
         while threads is not None and (now := time.monotonic()) < deadline:
             if _ready(self._inbox, select.POLLIN, min(now + LOOK_SECONDS, deadline)):
                 break
-            if _more_threads(self._process.pid, threads + OWN_THREADS):
+            seen = look(self._process.pid, threads + OWN_THREADS)
+            if seen.threads > threads + OWN_THREADS:
                 self._kill()
                 raise CrowdedError(f"more than {threads} processes and threads")
+            answered = _ready(self._inbox, select.POLLIN, 0)
+            if waits is not None and not answered and waits.over(seen):
+                self._send(frames.framed({"do": "end"}, b""), deadline)
+                break
         return self._receive(deadline)
 
     def clean(self) -> dict[str, Any]:
@@ -179,22 +191,6 @@ def _remove(scratch: str) -> None:
     with contextlib.suppress(OSError):
         leftovers.clear(scratch)
         Path(scratch).rmdir()
-
-
-def _more_threads(pid: int, most: int) -> bool:
-    """Whether a process and all below it have more threads than that; False where the system does not tell.
-
-    RLIMIT_NPROC does not hold for root, nor for a sandbox that root started.
-    """
-    count, waiting = 0, [pid]
-    while waiting and count <= most:
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            for thread in Path(f"/proc/{waiting.pop()}/task").iterdir():
-                count += 1
-                if count > most:
-                    break
-                waiting += map(int, (thread / "children").read_text().split())
-    return count > most
 
 
 def _command(folder: str, scratch: str, alone: bool, common: bool) -> list[str]:

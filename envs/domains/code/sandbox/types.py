@@ -60,8 +60,8 @@ class Limits(Section):
     wall_seconds: float = Field(
         60.0,
         gt=0,
-        description="Clock time per test. A program that waits, and uses no processor, ends after `cpu_seconds` "
-        "by the clock (at least 1).",
+        description="Clock time per test. A program that waits, and does nothing, ends after `cpu_seconds` of "
+        "that (at least 1).",
     )
     memory_mb: int = Field(1024, ge=64, description="Address space.")
     output_kb: int = Field(
@@ -69,6 +69,11 @@ class Limits(Section):
     )
     file_mb: int = Field(16, ge=0, description="Largest file that may be written, in the private /tmp only.")
     processes: int = Field(64, ge=1, description="Processes and threads, where the system can count them.")
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long a program may wait per test: as long as it may compute, and at least a second."""
+        return max(1.0, self.cpu_seconds)
 
 
 class TestResult(Frozen):

@@ -92,7 +92,8 @@ def _splits(config: TaskConfig) -> Splits:
 
 
 def _instance(identity: str, record: Record) -> Instance:
-    name, text, entry, solution, test = (record.text(column, COLUMNS) for column in COLUMNS)
+    name, text, entry, solution = (record.text(column, COLUMNS) for column in COLUMNS[:-1])
+    test = record.text(COLUMNS[-1], COLUMNS, as_it_is=True)
     start, described, words = _function(text, entry, record.where)
     lines = text.split("\n")
     before = "\n".join(lines[: start - 1]).strip("\n")

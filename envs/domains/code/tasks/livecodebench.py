@@ -20,6 +20,7 @@ from dataenvgym.envs.tasks.base import Task, options_of
 from dataenvgym.envs.tasks.hub import download_files, from_hub
 from dataenvgym.envs.tasks.records import Record, Splits, local_files, records
 from dataenvgym.envs.tasks.splits import make_task
+from dataenvgym.envs.text import clean
 from dataenvgym.envs.types import Instance
 
 HUB = "livecodebench/code_generation_lite"
@@ -116,7 +117,7 @@ def load(config: TaskConfig) -> Task:
         lambda _: "",
         config.val_size or VAL_SIZE,
     )
-    return Task(task.name, task.domain, tuple(map(_public, task.train)), task.val, task.test)
+    return replace(task, train=tuple(map(_public, task.train)))
 
 
 def prompt(item: Item) -> str:
@@ -222,7 +223,7 @@ def _fetch(config: TaskConfig, releases: Iterable[int]) -> list[Path]:
 def _records(files: Iterable[Path]) -> Iterator[Record]:
     """The rows with the place of their private tests instead of these, where they can be read there again."""
     for record in records(files):
-        coded = record.text(COLUMN, COLUMNS)
+        coded = record.text(COLUMN, COLUMNS, as_it_is=True)
         place: dict[str, Any] | None = {"coded": coded}
         if coded.strip() == "[]":
             place = None
@@ -239,6 +240,7 @@ def _instance(identity: str, record: Record) -> Instance:
     if not isinstance(starter, str) or not isinstance(metadata, dict):
         raise DataError(f"{record.where}: expected text in 'starter_code' and a JSON object in 'metadata'.")
     function = metadata.get("func_name") or ""
+    starter = clean(starter)
     in_class = re.search(r"^class Solution\b", starter, re.MULTILINE)
     extra = {
         "starter": starter,
@@ -256,7 +258,7 @@ def _instance(identity: str, record: Record) -> Instance:
 
 def _json(record: Record, column: str) -> Any:
     try:
-        return json.loads(record.text(column, COLUMNS))
+        return json.loads(record.text(column, COLUMNS, as_it_is=True))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{record.where}: column {column!r} is no JSON ({error}).") from error
 

@@ -24,8 +24,6 @@ MOST_FILES = 256
 """More than a server ever has open."""
 TICK = 0.05
 """Seconds between two looks at a process's clock."""
-IDLE_SHARE = 0.005
-"""A process that gets less than this share of a processor waits. One that a busy machine slows down gets more."""
 BATCH_SECONDS = 0.05
 """After which the rest of a batch waits: the parent may find an answer wrong and need no more."""
 
@@ -73,6 +71,8 @@ Job = dict[str, Any]
 Reply = tuple[Job, bytes]
 
 children: dict[int, Child] = {}
+_parent = -1
+"""Where the parent's frames come from."""
 
 
 def serve(scratch: str, alone: bool, common: bool) -> None:
@@ -81,7 +81,9 @@ def serve(scratch: str, alone: bool, common: bool) -> None:
     `scratch`: the folder that programs may write into. `alone`: nothing else lives in this PID namespace.
     `common`: whether programs find the common imports.
     """
+    global _parent
     inbox, outbox = os.dup(0), os.dup(1)
+    _parent = inbox
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
@@ -94,20 +96,20 @@ def serve(scratch: str, alone: bool, common: bool) -> None:
     gc.collect()
     gc.freeze()
     frames.send(outbox, {"ready": True, "seccomp": seccomp.available()})
-    while True:
-        try:
+    with contextlib.suppress(EOFError):
+        while True:
             job, body = frames.receive(inbox)
-        except EOFError:
-            break
-        if job["do"] == "open":
-            reply = open_child(job, body, scratch, null, alone)
-        elif job["do"] == "ask":
-            reply = ask(job, body)
-        else:
-            close_all(scratch, alone)
-            spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-            reply = {"own": time.process_time(), "programs": spent.ru_utime + spent.ru_stime}, b""
-        frames.send(outbox, *reply)
+            if job["do"] == "open":
+                reply = open_child(job, body, scratch, null, alone)
+            elif job["do"] == "ask":
+                reply = ask(job, body)
+            elif job["do"] == "close":
+                close_all(scratch, alone)
+                spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+                reply = {"own": time.process_time(), "programs": spent.ru_utime + spent.ru_stime}, b""
+            else:
+                continue  # what was to end has answered meanwhile
+            frames.send(outbox, *reply)
     close_all(scratch, alone)
 
 
@@ -182,32 +184,32 @@ def ask(job: Job, body: bytes) -> Reply:
 
 
 def wait(child: Child, job: Job) -> Reply:
-    """The next frame of a process and the processor seconds it took, or its end: exit, a limit, or idle.
+    """The next frame of a process and the processor seconds it took, or how it ended (see `end`).
 
-    What is still to be sent to it is sent meanwhile; a process need not read.
+    Whatever comes from the parent meanwhile says that the process is idle: the parent sees more. What is still to
+    be sent to the process is sent meanwhile; it need not read.
     """
     began, buffer = time.monotonic(), bytearray()
-    since, then = began, child.used()
     fds = [child.inbox, *([child.stdout] if child.stdout is not None else [])]
     while fds:
         left = job["cpu"] - (child.used() - child.clock)
         if left <= 0:
             return end(child, "timeout")
-        now = time.monotonic()
-        if now - began > job["wall"]:
+        if time.monotonic() - began > job["wall"]:
             return end(child, "wall")
-        if now - since > job["idle"]:
-            used = child.used()
-            if used - then < IDLE_SHARE * (now - since):
-                return end(child, "idle")
-            since, then = now, used
-        readable, writable, _ = select.select(fds, [child.outbox] if child.unsent else [], [], min(TICK, left))
+        readable, writable, _ = select.select(
+            [*fds, _parent], [child.outbox] if child.unsent else [], [], min(TICK, left)
+        )
         if writable:
             try:
                 child.unsent = child.unsent[os.write(child.outbox, child.unsent) :]
             except OSError:  # it has ended; what is left in its pipe says how
                 child.unsent = memoryview(b"")
+        if readable == [_parent]:
+            return told_to_end(child)
         for fd in readable:
+            if fd == _parent:
+                continue  # what the program says goes first
             data = os.read(fd, 1 << 16)
             if not data:
                 fds.remove(fd)
@@ -225,7 +227,8 @@ def wait(child: Child, job: Job) -> Reply:
             return end(child, "timeout")
         if time.monotonic() - began > job["wall"]:
             return end(child, "wall")
-        time.sleep(0.001)
+        if select.select([_parent], [], [], 0.001)[0]:
+            return told_to_end(child)
     frame = frames.cut(buffer)
     how = {"ended": "exit", "code": child.status, "error": frame is not None}
     if child.stdout is None:
@@ -234,9 +237,15 @@ def wait(child: Child, job: Job) -> Reply:
 
 
 def end(child: Child, why: str) -> Reply:
-    """Kill a process that reached a limit."""
+    """Kill a process that reached a limit: timeout (of its processor time), wall, output or idle."""
     child.kill()
     return {"ended": why}, b""
+
+
+def told_to_end(child: Child) -> Reply:
+    """Kill a process as the parent says. Raises EOFError when the parent is gone."""
+    frames.receive(_parent)
+    return end(child, "idle")
 
 
 def close_all(scratch: str, alone: bool) -> None:

@@ -1,6 +1,7 @@
 """HumanEval: tests with their own helpers, prompts, the package that ships it."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -90,3 +91,19 @@ def test_humaneval_from_the_package_without_running_any_of_it() -> None:
     assert with_functions == {f"HumanEval/{number}" for number in (10, 32, 38, 50)}
     assert by_id["HumanEval/115"].question.startswith("You are given a rectangular grid of wells.")
     assert by_id["HumanEval/115"].extra["starter"] == "def max_fill(grid, capacity):\n    import math"
+
+
+def test_the_test_script_is_left_as_it_is(tmp_path: Path) -> None:
+    rows = humaneval_rows(12)
+    rows[0]["test"] += "    assert '\u202e\x9b' != ''\n"
+    task = load("humaneval", write(tmp_path / "rows.jsonl", rows))
+    (marked,) = (item for item in everything(task) if item.id.endswith("/00000"))
+    assert "'\u202e\x9b'" in marked.extra["script"]
+    assert task.notes == ()
+
+
+def test_half_a_character_in_the_test_script_does_not_keep_a_run_from_being_saved(tmp_path: Path) -> None:
+    rows = humaneval_rows(12)
+    rows[0]["test"] += "    assert '\ud800' != ''\n"
+    for item in everything(load("humaneval", write(tmp_path / "rows.json", rows))):
+        assert "\ud800" not in json.loads(item.model_dump_json())["extra"]["script"]

@@ -252,3 +252,24 @@ def test_real_private_tests_of_livecodebench() -> None:
         if instance.extra["entry"]:
             for test in tests:
                 assert [json.loads(line) for line in (*test["input"].split("\n"), test["output"])]
+
+
+def test_what_was_noticed_is_kept_and_the_tests_are_left_as_they_are(tmp_path: Path) -> None:
+    rows = livecodebench_rows(40)
+    rows[3]["question_content"] = rows[2]["question_content"] + "\x00"
+    rows[4]["public_test_cases"] = json.dumps([case("a\u202e\x9b", "b")], ensure_ascii=False)
+    found = load("livecodebench", write(tmp_path / "rows.jsonl", rows))
+    assert ["more than once" in found.notes[0], "1 rows held control characters" in found.notes[1]] == [True, True]
+    (marked,) = (item for item in everything(found) if item.id.endswith("/00004"))
+    assert marked.extra["tests"] == [{"input": "a\u202e\x9b", "output": "b"}]
+
+
+def test_no_prompt_shows_half_a_character(tmp_path: Path) -> None:
+    rows = livecodebench_rows(40)
+    rows[2]["starter_code"] = "# \ud800\n"
+    rows[2]["public_test_cases"] = json.dumps([case("a\udfff", "b")])
+    found = load("livecodebench", write(tmp_path / "rows.json", rows))
+    (marked,) = (item for item in everything(found) if item.id.endswith("/00002"))
+    found.domain.prompt(marked).encode()
+    assert json.loads(marked.model_dump_json())["extra"]["tests"][0]["input"] == "a\ufffd"
+    assert found.domain.show(marked) == {"starter": "# \ufffd\n", "tests": [{"input": "a\ufffd", "output": "b"}]}
