@@ -24,8 +24,8 @@ def texts_in(value: Any) -> Iterator[str]:
 
 
 def counted(number: int, word: str) -> str:
-    """A number with its noun: `1 row`, `2 rows`, `1,200 rows`."""
-    return f"{number} {word}" if number == 1 else f"{number:,} {word}s"
+    """A number with its noun: `1 row`, `2 rows`."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def storable(text: str) -> str:

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from dataenvgym.envs.errors import TeacherError, UnknownNameError
 from dataenvgym.envs.observation import Observation
+from dataenvgym.envs.text import counted
 from dataenvgym.envs.types import DataRequest, Plan, Provenance, Row
 from dataenvgym.graphs.config import EpisodeConfig, Structure, config_for
 from dataenvgym.graphs.files import observation_of, save
@@ -116,10 +117,11 @@ def teacher_from(
         found = await found if isawaitable(found) else found
         given = list(islice(found, observation.budget + 1))  # what yields rows may have no end
         if len(given) > observation.budget:
-            many = len(found) if isinstance(found, Sized) else f"more than {observation.budget}"
+            many = f"more than {counted(observation.budget, 'row')}"
+            if isinstance(found, Sized):
+                many = counted(len(found), "row")
             raise TeacherError(
-                f"{name}: gave {many} rows; the budget of this iteration is {observation.budget} "
-                "(observation.budget)"
+                f"{name}: gave {many}; the budget of this iteration is {observation.budget} (observation.budget)"
             )
         ids: dict[tuple[str, str], str] = {}
         rows = [_row(item, number, name, observation, ids) for number, item in enumerate(given)]

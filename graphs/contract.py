@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from dataenvgym.envs.errors import RunFolderError, TeacherError
 from dataenvgym.envs.observation import Observation
 from dataenvgym.envs.store import Store
+from dataenvgym.envs.text import counted
 from dataenvgym.envs.types import Plan, Ref, Rejected, Row
 
 M = TypeVar("M", bound=BaseModel)
@@ -49,10 +50,11 @@ def check_delivery(
     planned = sum(request.count for request in plans[0].requests)
     if planned > observation.budget:
         raise TeacherError(
-            f"{who}: plan: it asks for {planned} rows; the budget of this iteration is {observation.budget}"
+            f"{who}: plan: it asks for {counted(planned, 'row')}; the budget of this iteration is "
+            f"{observation.budget}"
         )
     if len(rows) > planned:
-        raise TeacherError(f"{who}: accepted: {len(rows)} rows, but the plan asks for {planned}")
+        raise TeacherError(f"{who}: accepted: {counted(len(rows), 'row')}, but the plan asks for {planned}")
     foreign = next((r for r in rows if r.provenance.iteration != observation.iteration), None)
     if foreign is not None:
         raise TeacherError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, Literal
@@ -44,12 +45,21 @@ KNOWN = "known.json"  # by row id: whether the student that training starts from
 ROW_ANSWERS = "row_answers.jsonl"
 PROMPT = "prompt.txt"
 """The prompt of the first val instance, as the student's model gets it."""
+# The keys whose defaults an episode names in its state, where nobody has set them.
+MAIN_KEYS = (
+    "task.name",
+    "student.name",
+    "teacher.llm.model",
+    "budget.iterations",
+    "budget.rows_per_iteration",
+    "seed",
+)
 
 
 async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
     """Prepare the student, find the skill of each val instance, evaluate the base on val."""
     config = runtime.context
-    run_dir = state.get("run_dir") or f"runs/{config.task.name}-{config.structure}-seed{config.seed}"
+    run_dir = state.get("run_dir") or _own_folder(runtime)
     await asyncio.to_thread(_keep_config, config, Path(run_dir))
     write = runtime.stream_writer
     write({"event": "phase", "name": "reset"})
@@ -59,13 +69,36 @@ async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
             await gateway.ready()
         env = await in_student_thread(lambda: env_of(config, run_dir, stream_reporter(write)))
         await in_student_thread(lambda: write_bytes(Path(run_dir) / PROMPT, env.shown(env.task.val[0]).encode()))
-        for note in [*_config_notes(config), *env.task.all_notes()]:
+        notes = [*_config_notes(config), *env.task.all_notes()]
+        for note in notes:
             write({"event": "note", "text": note})
         skills = await find_skills(config, run_dir, stream_reporter(write))
         await asyncio.to_thread(write_json, Path(run_dir) / SKILLS, skills)
     with measured(run_dir, "evaluate", "reset"):
         found = await _evaluate({**state, "run_dir": run_dir}, runtime, iteration=0, student=None)
-    return {**found, "run_dir": run_dir}
+    taken = [] if state.get("run_dir") else [f"run_dir was not given: the files are in {run_dir}"]
+    return {**found, "run_dir": run_dir, "notices": [*taken, *_defaults_taken(config), *notes]}
+
+
+def _own_folder(runtime: Context) -> str:
+    """Name a folder for an episode without one, as in Studio: the same when the node runs again in its thread."""
+    info = runtime.execution_info
+    name = (info.thread_id or info.checkpoint_id) if info else "episode"
+    return f"runs/studio/{re.sub(r'[^A-Za-z0-9_-]', '-', name)}"
+
+
+def _defaults_taken(config: EpisodeConfig) -> list[str]:
+    """Name the keys of `MAIN_KEYS` that were not set, with their values. Studio's form may be left empty."""
+    taken = []
+    for key in MAIN_KEYS:
+        value: Any = config
+        given = True
+        for part in key.split("."):
+            given = given and part in value.model_fields_set
+            value = getattr(value, part)
+        if not given:
+            taken.append(f"{key} {value}")
+    return [f"defaults taken, since the context does not set them: {', '.join(taken)}"] if taken else []
 
 
 def _config_notes(config: EpisodeConfig) -> list[str]:

@@ -28,9 +28,13 @@ class Step(TypedDict):
 
 
 class EpisodeState(TypedDict, total=False):
-    """State of the episode graph. `steps` grows; every other value is replaced."""
+    """State of the episode graph. `steps` grows; every other value is replaced.
+
+    `notices`: what is to be known of this episode in words, e.g. the defaults that it takes.
+    """
 
     run_dir: str
+    notices: list[str]
     iteration: int
     observation: Ref
     earlier: list[Ref]
@@ -47,7 +51,7 @@ class EpisodeState(TypedDict, total=False):
 class EpisodeInput(TypedDict, total=False):
     """Input of an episode: nothing, or the run folder to write into."""
 
-    run_dir: Annotated[str, Field(description="Folder to write into; empty: runs/<task>-<structure>-seed<seed>.")]
+    run_dir: Annotated[str, Field(description="Folder to write into; empty: runs/studio/<thread>.")]
 
 
 class TeacherInput(TypedDict):

@@ -32,6 +32,7 @@ from dataenvgym.agents.skill_planner import make_plan, no_plan, rows_asked
 from dataenvgym.agents.verifier import missing, verify
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.store import Store, read_jsonl
+from dataenvgym.envs.text import counted
 from dataenvgym.envs.types import Plan, Rejected, stage_progress
 from dataenvgym.graphs.config import EpisodeConfig, Structure, config_for
 from dataenvgym.graphs.files import (
@@ -166,7 +167,7 @@ def approved(answer: Any, budget: int | None = None) -> Plan | None:
     rows = sum(request.count for request in plan.requests)
     if budget is not None and rows > budget:
         raise TeacherError(
-            f"approve_plan: the edited plan asks for {rows} rows; this iteration may have {budget}."
+            f"approve_plan: the edited plan asks for {counted(rows, 'row')}; this iteration may have {budget}."
         )
     return plan
 

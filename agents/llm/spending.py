@@ -8,6 +8,7 @@ from typing import NamedTuple
 from dataenvgym.agents.config import TeacherModelConfig
 from dataenvgym.agents.llm.ledger import CallRecord
 from dataenvgym.envs.errors import BudgetReachedError, ConfigError
+from dataenvgym.envs.text import counted
 
 
 class Price(NamedTuple):
@@ -90,7 +91,7 @@ class Spending:
         """Name the cap that is used up, as a reason to stop; None while a request is allowed."""
         caps = self._caps
         if caps.calls is not None and self.calls >= caps.calls:
-            return f"budget of {caps.calls} calls used"
+            return f"budget of {counted(caps.calls, 'call')} used"
         if caps.tokens is not None and self.tokens >= caps.tokens:
             return f"budget of {caps.tokens} tokens used ({self.tokens})"
         if caps.cost is not None and self.cost >= caps.cost:

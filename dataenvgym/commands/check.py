@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataenvgym.commands.arguments import Commands, add_config
+from dataenvgym.envs.text import counted
 
 if TYPE_CHECKING:
     from dataenvgym.graphs.config import EpisodeConfig
@@ -118,8 +119,6 @@ async def _check(
 @contextmanager
 def _watched(recorder: Any, folder: Path, seconds: float, late: Callable[[str], None] | None) -> Iterator[None]:
     """Call `late` when a node takes longer than `seconds`: from a thread, since a node may block the loop."""
-    from dataenvgym.envs.text import counted
-
     ended = threading.Event()
 
     def watch() -> None:
@@ -214,6 +213,7 @@ def _command(arguments: argparse.Namespace) -> int:
         table.add_row(run.node, ", ".join(run.keys) or "-")
     console.print(table)
     console.print(
-        f"keeps the contract: {found.planned} rows planned, {found.accepted} accepted, {found.rejected} rejected"
+        f"keeps the contract: {counted(found.planned, 'row')} planned, {found.accepted} accepted, "
+        f"{found.rejected} rejected"
     )
     return 0

@@ -19,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from dataenvgym.envs.text import counted
 from dataenvgym.runs.run import Event, OnEvent
 
 QUIET = 2.0
@@ -88,7 +89,7 @@ def _phase(event: Event) -> str:
 
 def _trained(event: Event) -> str:
     """Describe steps, loss, speed and memory, as far as the student's trainer reports them."""
-    parts = [f"{event['steps']} steps"] if "steps" in event else []
+    parts = [counted(event["steps"], "step")] if "steps" in event else []
     if "final_loss" in event:
         parts.append(f"loss {event['final_loss']:.3f}")
     if "tokens_per_second" in event:
@@ -100,7 +101,7 @@ def _trained(event: Event) -> str:
 
 def _line(event: Event) -> str:
     if event["event"] == "plan":
-        return f"  plan: {event['rows']} rows in {event['requests']} requests"
+        return f"  plan: {counted(event['rows'], 'row')} in {counted(event['requests'], 'request')}"
     if event["event"] == "diagnosed":
         short = f", {event['rejected']} rejected" if event["rejected"] else ""
         return f"  errors read: {event['diagnoses']} diagnoses{short}"
@@ -118,7 +119,7 @@ def _line(event: Event) -> str:
         name = "base" if step["iteration"] == 0 else f"iteration {step['iteration']}"
         return (
             f"[bold]{name}[/bold]: validation accuracy [bold]{step['accuracy']:.3f}[/bold] "
-            f"(n={step['n']}), {step['rows']} rows"
+            f"(n={step['n']}), {counted(step['rows'], 'row')}"
         )
     if event["event"] == "waiting":
         return "[yellow]the plan waits for approval; answer it in a terminal[/yellow]"

@@ -24,6 +24,7 @@ from dataenvgym.envs.evaluation import accuracy
 from dataenvgym.envs.observation import Lesson, Observation
 from dataenvgym.envs.stats import paired_gain, wilson
 from dataenvgym.envs.tasks import TASKS
+from dataenvgym.envs.text import counted
 from dataenvgym.envs.types import DataRequest, Plan, Prediction, Provenance, Rejected, Row, Verdict
 from dataenvgym.graphs.config import STRUCTURES, EpisodeConfig, load_config
 from dataenvgym.graphs.episode import budget_left, find_skills
@@ -197,7 +198,7 @@ class DataEnv:
         found = run_now(verify(rows, context))
         room = self._budget()
         over = [
-            _reject(row.model_dump(), "budget", f"over the iteration's budget of {room} rows")
+            _reject(row.model_dump(), "budget", f"over the iteration's budget of {counted(room, 'row')}")
             for row in found.accepted[room:]
         ]
         return found.accepted[:room], [*rejected, *found.rejected, *over]

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.envs.store import Store, read_jsonl, write_bytes
+from dataenvgym.envs.text import counted
 from dataenvgym.envs.types import Interval, Plan, Prediction, Rejected, Row
 from dataenvgym.graphs.config import CONFIG_FILE
 from dataenvgym.reports.report import REPORT, facts, headline, interval, lost_much
@@ -40,6 +41,7 @@ def write_report(run_dir: Path, summary: Mapping[str, Any]) -> Path:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
+    environment.filters["counted"] = counted
     page = environment.get_template(TEMPLATE).render(_contents(run_dir, summary))
     write_bytes(run_dir / REPORT, page.encode(errors="replace"))
     return run_dir / REPORT
@@ -89,7 +91,7 @@ def _curve(summary: Mapping[str, Any]) -> dict[str, Any]:
             "high": up(i.high),
             "best": point["iteration"] == summary["best_iteration"],
             "label": "" if number % every else str(point["rows"]) if number else "base",
-            "says": f"{point['rows']} rows: {_says(i, point['n'])}",
+            "says": f"{counted(point['rows'], 'row')}: {_says(i, point['n'])}",
         }
         for number, (point, i) in enumerate(zip(val, intervals, strict=True))
     ]

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from dataenvgym.envs.evaluation import UNSKILLED
 from dataenvgym.envs.stats import wilson
+from dataenvgym.envs.text import counted
 from dataenvgym.envs.types import Interval
 
 REPORT = "report.html"
@@ -76,7 +77,7 @@ def facts(summary: Mapping[str, Any]) -> list[str]:
     lines.append(f"skills that lost more than {LOSS:.0%}: {', '.join(lost) or 'none'}")
     scripted = "  (scripted: a test instrument, not a language model)" if teacher["model"] == "scripted" else ""
     lines += [
-        f"teacher: {teacher['model']}, policy {teacher['policy']}, {summary['calls']} calls "
+        f"teacher: {teacher['model']}, policy {teacher['policy']}, {counted(summary['calls'], 'call')} "
         f"and {summary['cached_calls']} from the cache{scripted}",
         *_models(summary),
         _spent(summary),
@@ -99,7 +100,7 @@ def _trainings(summary: Mapping[str, Any]) -> list[str]:
     ]
     lines = notes[:NOTES]
     if len(notes) > NOTES:
-        lines.append(f"{len(notes) - NOTES} more notes on trainings in summary.json")
+        lines.append(f"{counted(len(notes) - NOTES, 'more note')} on trainings in summary.json")
     if any(MAX_LENGTH in note for note in notes):
         lines.append(f"to train on whole rows: --set {MAX_LENGTH}=TOKENS with a larger number, in a new run")
     return lines
@@ -141,10 +142,10 @@ def _price(cost: float | None) -> str:
 
 def _spent(summary: Mapping[str, Any]) -> str:
     tokens, cost = summary["tokens"], summary["cost"]
-    unmetered = f" ({summary['unmetered_calls']} calls estimated)" if summary["unmetered_calls"] else ""
+    unmetered = f" ({counted(summary['unmetered_calls'], 'call')} estimated)" if summary["unmetered_calls"] else ""
     price = "cost unknown: set teacher.llm.price" if cost is None else f"${cost:.4f}"
     if cost is not None and (unpriced := summary.get("unpriced_calls")):
-        price += f" and {unpriced} calls of unknown cost"
+        price += f" and {counted(unpriced, 'call')} of unknown cost"
     return f"tokens: {tokens['prompt']} prompt, {tokens['completion']} completion{unmetered}, {price}"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataenvgym.envs.errors import DataError, RunFolderError, UnknownNameError
+from dataenvgym.envs.text import counted
 
 if TYPE_CHECKING:
     from dataenvgym.envs.observation import Observation
@@ -99,7 +100,8 @@ def write_editable(plan: Plan, observation: Observation, run_dir: Path) -> Path:
     path = run_dir / Store.iteration(observation.iteration, EDITABLE)
     if not path.is_file():
         skills = ", ".join(_skills(observation, plan) or ["any, written freely"])
-        head = f"# The plan of iteration {observation.iteration}. At most {observation.budget} rows in total.\n"
+        most = counted(observation.budget, "row")
+        head = f"# The plan of iteration {observation.iteration}. At most {most} in total.\n"
         # The actions of the skill tree follow from the requests: see _align.
         text = yaml.safe_dump(plan.model_dump(exclude={"actions"}), sort_keys=False, allow_unicode=True, width=110)
         write_bytes(path, f"{head}# Skills: {skills}\n{text}".encode())
@@ -144,7 +146,7 @@ def _faults(plan: Plan, observation: Observation, asked: Plan | None) -> Iterato
     """Yield the reasons why a plan cannot be generated."""
     rows, budget = sum(request.count for request in plan.requests), observation.budget
     if rows > budget:
-        yield f"the plan asks for {rows} rows; iteration {observation.iteration} may have {budget}"
+        yield f"the plan asks for {counted(rows, 'row')}; iteration {observation.iteration} may have {budget}"
     if not rows:
         yield "the plan asks for no rows; to generate nothing, answer no"
     ids = [request.id for request in plan.requests]

@@ -228,6 +228,17 @@ def test_an_episode_runs_with_the_edited_plan(studio: Studio) -> None:
 
 
 @pytest.mark.slow
+def test_an_episode_from_an_empty_form_says_its_folder_and_its_defaults(studio: Studio) -> None:
+    client, thread = studio.client, studio.thread()
+    client.runs.wait(thread, studio.ask("skill_list", approve=True), input={})
+    values = client.threads.get_state(thread)["values"]
+    assert values["run_dir"] == f"runs/studio/{thread}"
+    assert (studio.folder / values["run_dir"] / "config.yaml").is_file()
+    assert any(thread in text for text in values["notices"])
+    assert any("teacher.llm.model scripted" in text for text in values["notices"])
+
+
+@pytest.mark.slow
 def test_an_edited_prompt_is_used_by_the_next_run(studio: Studio, tmp_path: Path) -> None:
     (template,) = copy_prompts(["math/generate_rows"], tmp_path)
     assistant = studio.ask("skill_list_teacher", teacher={"prompts": str(tmp_path)})

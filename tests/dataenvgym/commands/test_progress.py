@@ -48,3 +48,12 @@ def test_long_work_is_told_by_the_quarter_and_short_work_not_at_all(clock: Clock
         "  val: answers: 8/8",
         "  val: answers: 100/100",
     ]
+
+
+def test_one_row_is_in_the_singular() -> None:
+    text = io.StringIO()
+    step = {"iteration": 1, "accuracy": 0.5, "n": 2, "rows": 1}
+    with display.live(Console(file=text, width=80)) as show:
+        show({"event": "plan", "rows": 1, "requests": 1})
+        show({"event": "evaluated", "step": step, "stop": None})
+    assert "plan: 1 row in 1 request\n" in text.getvalue() and text.getvalue().endswith("(n=2), 1 row\n")
