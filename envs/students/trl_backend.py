@@ -78,9 +78,9 @@ def scheduled(kind: Any, config: TrainConfig) -> Any:
         def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
             from torch.optim.lr_scheduler import LambdaLR
 
-            if self.lr_scheduler is None:
+            if getattr(self, "lr_scheduler", None) is None:
                 factor = schedule(config, num_training_steps)
-                self.lr_scheduler = LambdaLR(self.optimizer if optimizer is None else optimizer, factor)
+                self.lr_scheduler: Any = LambdaLR(self.optimizer if optimizer is None else optimizer, factor)
             return self.lr_scheduler
 
     return Scheduled
