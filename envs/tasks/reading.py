@@ -183,10 +183,12 @@ def _table(file: Path, opened: io.BufferedIOBase, delimiter: str) -> Iterator[Nu
                 raise DataError(f"{file}, row {table.line_num}: {more} more fields than columns.")
             yield table.line_num, dict(itertools.zip_longest(names, fields[: len(names)])), None
     except csv.Error as error:
-        raise DataError(f"{file}, row {table.line_num}: not a readable CSV file ({error}).") from error
+        raise DataError(
+            f"{file}, row {table.line_num}: not a readable CSV file ({_first_line(error)})."
+        ) from error
     finally:
         csv.field_size_limit(before)
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (str(error).splitlines() or [type(error).__name__])[0].replace("\t", "\\t")

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -178,6 +179,28 @@ def test_what_cannot_be_read_is_one_line_with_the_place(
     with pytest.raises(DataError, match=f"(?s){says}") as caught:
         read(tmp_path, name, content)
     assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
+
+
+PIECES = [
+    *(b"{", b"}", b"[", b"]", b'"', b":", b",", b";", b"\t", b"\n", b"\r", b"\r\n", b" ", b"\0", b"\xff", b"\xc3"),
+    *(b"question", b"1", b"NaN", b'{"question": "x"}', b"question,answer\n", "\x85\u2028é".encode()),
+    *(codecs.BOM_UTF8, codecs.BOM_UTF16_LE, gzip.compress(JSONL), b"PAR1", b"PK\x03\x04"),
+]
+
+
+@given(
+    st.lists(st.sampled_from(PIECES) | st.binary(max_size=3)).map(b"".join),
+    st.sampled_from(["a", "a.json", "a.jsonl", "a.csv", "a.tsv", "a.parquet", "a.csv.gz"]),
+    st.booleans(),
+)
+def test_whatever_a_file_holds_it_is_rows_or_one_line(content: bytes, name: str, packed: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            rows = read(Path(folder), name, gzip.compress(content) if packed else content)
+        except DataError as error:
+            assert str(error).isprintable() and str(Path(folder) / name) in str(error)
+        else:
+            assert rows and all(isinstance(row, dict) for row in rows)
 
 
 def test_a_large_file_cut_short_names_the_last_row(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from dataenvgym.envs.domains.code.sandbox import (
     judge,
 )
 from dataenvgym.envs.domains.code.sandbox import servers as servers_module
+from dataenvgym.envs.domains.code.sandbox.inside import frames
 from dataenvgym.envs.domains.code.sandbox.looking import LOOK_SECONDS, Seen, Waits, look
 from dataenvgym.envs.domains.code.sandbox.servers import borrowed
 
@@ -104,7 +105,7 @@ def test_what_is_not_there_counts_as_working() -> None:
 
 def test_being_told_to_end_after_the_answer_changes_nothing(isolation: Isolation) -> None:
     with borrowed(isolation, "programs") as server:
-        server._send(servers_module.frames.framed({"do": "end"}), time.monotonic() + 5)
+        server._send(frames.framed({"do": "end"}), time.monotonic() + 5)
         assert "programs" in server.clean()
 
 
