@@ -264,3 +264,27 @@ def test_the_key_of_answers_holds_the_prompt_and_what_computes(
             patch.setattr(hf, "version", lambda name, package=package: "0" if name == package else "1")
             found.add(student_of(gemma).answer_key(prompts))
     assert len(found) == 6
+
+
+def test_vllm_is_asked_in_the_same_form(gemma: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataenvgym.envs.students import vllm
+
+    asked: list[Any] = []
+
+    class Server:
+        name = "base"
+
+        def answers(self, model: str, prompts: Any, longest: int, ends: Any) -> list[list[int]]:
+            asked.extend([*prompts, ends])
+            return [[ends[-1]] for _ in prompts]
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(vllm, "start", lambda *_: Server())
+    alone = student_of(gemma)
+    student = vllm.VllmStudent(alone, StudentConfig(name=str(gemma), engine="vllm", device="cpu"))
+    assert student.predict([PROMPT]) == [""]
+    assert tokenizer_of("gemma-2").decode(asked[0]) == student.shown(PROMPT) == golden("gemma-2", "prompt")
+    assert frozenset(asked[1]) == alone.end_tokens()
+    assert student.answer_key([PROMPT]) == alone.answer_key([PROMPT])
+    student.close()
