@@ -151,7 +151,7 @@ async def verify_file(
 
     async def answers(prompts: Sequence[str]) -> list[str]:
         def ask() -> list[str]:
-            train, students = config.student_config().train, (run_dir or Path()) / "students"
+            train, students = config.student_config().train, (run_dir or Path()).absolute() / "students"
             env = TeacherEnv(task, student_of(config, report), train, students)
             return env.texts(student, prompts, stage_progress(report, "the student's answers"))
 
