@@ -136,9 +136,15 @@ def _policy_names(schema: dict[str, Any]) -> None:
 class TeacherConfig(Section):
     """The teacher: policy (reads feedback, plans) and engine (generates, verifies)."""
 
+    graph: str | None = Field(
+        None,
+        description="A teacher of your own in place of the structure's: `file.py:name` or `module:name` of a "
+        "graph, of a plain function from the observation to rows, or of a function of `config` that returns one.",
+    )
     policy: str | None = Field(
         None,
-        description="Planning policy; null: the structure's default. `dataenvgym list policies` names them.",
+        description="Planning policy; null: the structure's default. `dataenvgym list policies` names them; "
+        "`file.py:name` or `module:name` is one of your own.",
         json_schema_extra=_policy_names,
     )
     reader: Literal["sample", "model"] = Field(

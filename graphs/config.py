@@ -17,7 +17,7 @@ from dataenvgym.agents.policies import find_policy
 from dataenvgym.envs.config import Section, StudentConfig, TaskConfig
 from dataenvgym.envs.errors import ConfigError
 from dataenvgym.envs.explain import explain
-from dataenvgym.envs.loading import import_once
+from dataenvgym.envs.loading import import_once, is_file
 from dataenvgym.envs.scorers import SCORERS
 from dataenvgym.envs.students import check_name
 from dataenvgym.envs.tasks import TASKS, options_of
@@ -122,7 +122,11 @@ class EpisodeConfig(Section):
         return self.subskill_rows if self.state and self.structure == "skill_tree" else 0
 
     def policy_name(self) -> str:
-        """Return the name of the planning policy, with defaults resolved."""
+        """Return the name of the planning policy, defaults resolved, or of the graph that replaces it."""
+        if self.teacher.graph is not None:
+            return Path(self.teacher.graph).name
+        if self.state and self.teacher.policy is not None and ":" in self.teacher.policy:
+            return Path(self.teacher.policy).name
         return find_policy(self.structure, self.teacher.policy, self.state).name
 
 
@@ -175,7 +179,11 @@ def parse_config(data: Mapping[str, Any], source: str = "config") -> EpisodeConf
     options = options_of(config.task, TASKS.find(config.task.name).options).model_dump(mode="json")
     config = config.model_copy(update={"task": config.task.model_copy(update={"options": options})})
     check_name(config.student.name)
-    find_policy(config.structure, config.teacher.policy, config.state)
+    teacher = config.teacher
+    named = {"graph": _absolute(teacher.graph), "policy": _absolute(teacher.policy)}
+    config = config.model_copy(update={"teacher": teacher.model_copy(update=named)})
+    if ":" not in (teacher.policy or ""):
+        find_policy(config.structure, teacher.policy, config.state)
     for name in config.teacher.checks.names:
         find_check(name)
     if config.task.scorer is not None:
@@ -185,6 +193,12 @@ def parse_config(data: Mapping[str, Any], source: str = "config") -> EpisodeConf
     if config.teacher.prompts is not None and not Path(config.teacher.prompts).is_dir():
         raise ConfigError(f"teacher.prompts: {config.teacher.prompts} does not exist or is not a folder")
     return config
+
+
+def _absolute(name: str | None) -> str | None:
+    """Make the path in `file.py:name` absolute, so that a run finds it from any folder."""
+    where, colon, attribute = (name or "").rpartition(":")
+    return f"{Path(where).expanduser().absolute()}:{attribute}" if colon and is_file(where) else name
 
 
 def dump_config(config: EpisodeConfig) -> str:

@@ -11,10 +11,11 @@ import pkgutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.agents.llm.asking import TeacherClient
-from dataenvgym.envs.errors import UnknownNameError
+from dataenvgym.envs.errors import ConfigError, UnknownNameError
 from dataenvgym.envs.registry import Registry
 from dataenvgym.envs.types import Plan
 
@@ -62,11 +63,31 @@ def policy(name: str, *structures: str, summary: str) -> Callable[[PlanFunction]
     return add
 
 
+_OWN: dict[tuple[str, str], Policy] = {}
+"""Policies that a config names by file or module, loaded by `own_policy`, by (structure, name)."""
+
+
+def own_policy(name: str, structure: str, found: Any) -> None:
+    """Make a policy, or a function that plans, known under the name `file.py:name` or `module:name`.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    plan = found.plan if isinstance(found, Policy) else found
+    if not callable(plan):
+        raise ConfigError(
+            f"teacher.policy: {name} is of type {type(found).__name__}. Expected an async function of (feedback, "
+            "client, seed) that returns a Plan"
+        )
+    _OWN[structure, name] = Policy(name, "of your own", (structure,), plan)
+
+
 def find_policy(structure: str, name: str | None, state: bool) -> Policy:
     """The policy of that name for a structure. Without state the baseline's policy is fixed by the structure.
 
     Raises:
         UnknownNameError: the structure has no such policy.
+        ConfigError: the name is that of a file or module, which was not loaded (`own_policy`).
     """
     if not state:
         if structure == "skill_tree":
@@ -76,6 +97,13 @@ def find_policy(structure: str, name: str | None, state: bool) -> Policy:
         name = "llm"
     known = {p.name: p for p in POLICIES.values() if structure in p.structures}
     wanted = name or DEFAULTS[structure]
+    if ":" in wanted:
+        if (structure, wanted) not in _OWN:
+            raise ConfigError(
+                f"teacher.policy: {wanted} is not loaded. Code is loaded for a config of the command line or of a "
+                "file, not for one that comes over the network (Studio)"
+            )
+        return _OWN[structure, wanted]
     if wanted not in known:
         raise UnknownNameError(f"policy for {structure}", wanted, known)
     return known[wanted]

@@ -36,7 +36,12 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
 
 
 def resume_asking(
-    run_dir: Path, console: Console, given: str | None = None, *, read: Read | None = None
+    run_dir: Path,
+    console: Console,
+    given: str | None = None,
+    changed_teacher: bool = False,
+    *,
+    read: Read | None = None,
 ) -> Outcome:
     """Continue a run, show its events, and ask the person at the terminal whenever a plan waits for approval.
 
@@ -44,6 +49,7 @@ def resume_asking(
         run_dir: the run folder.
         console: the console for the output.
         given: the answer to the plan that waits now: `yes` or the path of an edited plan.
+        changed_teacher: go on although the files of the run's own teacher have changed.
         read: shows a prompt and returns the typed line (default: `input`).
 
     Returns:
@@ -56,7 +62,7 @@ def resume_asking(
     answer = None if given is None else _read_answer(run_dir, given)
     person = read is not None or sys.stdin.isatty()
     while True:
-        outcome, question = _run_until_question(run_dir, console, answer)
+        outcome, question = _run_until_question(run_dir, console, answer, changed_teacher)
         if question is None:
             return outcome
         if not person:
@@ -122,7 +128,9 @@ def show_plan(plan: Plan, observation: Observation, console: Console) -> None:
         console.print(Text(plan.notes))
 
 
-def _run_until_question(run_dir: Path, console: Console, answer: Any) -> tuple[Outcome, Any]:
+def _run_until_question(
+    run_dir: Path, console: Console, answer: Any, changed_teacher: bool
+) -> tuple[Outcome, Any]:
     """Continue until the end or the next question; return that question. `answer`: for the question open now."""
     from dataenvgym.commands.progress import live
     from dataenvgym.runs.run import resume
@@ -137,7 +145,10 @@ def _run_until_question(run_dir: Path, console: Console, answer: Any) -> tuple[O
 
     with live(console) as show:
         outcome = resume(
-            run_dir, on_event=lambda event: None if event["event"] == "waiting" else show(event), approve=approve
+            run_dir,
+            on_event=lambda event: None if event["event"] == "waiting" else show(event),
+            approve=approve,
+            changed_teacher=changed_teacher,
         )
     return outcome, asked[0] if asked else None
 

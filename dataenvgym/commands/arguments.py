@@ -28,13 +28,34 @@ def add_prompts(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_teacher(parser: argparse.ArgumentParser) -> None:
+    """Add `--teacher NAME`."""
+    parser.add_argument(
+        "--teacher",
+        metavar="NAME",
+        help="a teacher of your own, as file.py:name or module:name (the same as --set teacher.graph=NAME)",
+    )
+
+
+def add_changed_teacher(parser: argparse.ArgumentParser) -> None:
+    """Add `--changed-teacher`."""
+    parser.add_argument(
+        "--changed-teacher",
+        action="store_true",
+        help="go on although the file of the run's own teacher or policy has changed",
+    )
+
+
 def add_run_folder(parser: argparse.ArgumentParser) -> None:
     """Add the run folder."""
     parser.add_argument("run", type=Path, help="the run folder")
 
 
 def overrides(arguments: argparse.Namespace) -> list[str]:
-    """Return the overrides that `--set` and `--prompts` ask for, for `load_config`."""
-    if arguments.prompts is None:
-        return [*arguments.set]
-    return [*arguments.set, f"teacher.prompts={json.dumps(str(arguments.prompts.absolute()))}"]
+    """Return the overrides that `--set`, `--prompts` and `--teacher` ask for, for `load_config`."""
+    found = [*arguments.set]
+    if arguments.prompts is not None:
+        found.append(f"teacher.prompts={json.dumps(str(arguments.prompts.absolute()))}")
+    if getattr(arguments, "teacher", None) is not None:
+        found.append(f"teacher.graph={json.dumps(arguments.teacher)}")
+    return found

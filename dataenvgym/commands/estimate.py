@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dataenvgym.commands.arguments import Commands, add_config, add_prompts, overrides
+from dataenvgym.commands.arguments import Commands, add_config, add_prompts, add_teacher, overrides
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +25,7 @@ def add_parser(commands: Commands) -> None:
     )
     add_config(parser)
     add_prompts(parser)
+    add_teacher(parser)
     parser.set_defaults(command=_command)
 
 

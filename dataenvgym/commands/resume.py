@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from dataenvgym.commands import approve
-from dataenvgym.commands.arguments import Commands, add_run_folder, add_set
+from dataenvgym.commands.arguments import Commands, add_changed_teacher, add_run_folder, add_set
 
 
 def add_parser(commands: Commands) -> None:
@@ -20,6 +20,7 @@ def add_parser(commands: Commands) -> None:
     add_run_folder(parser)
     add_set(parser, "change a budget, e.g. budget.max_calls=500")
     approve.add_plan(parser)
+    add_changed_teacher(parser)
     parser.set_defaults(command=_command)
 
 
@@ -27,16 +28,17 @@ def _command(arguments: argparse.Namespace) -> int:
     from dataenvgym.runs.extend import extended
 
     if not arguments.set:
-        return go_on(arguments.run, arguments.plan)
+        return go_on(arguments.run, arguments.plan, arguments.changed_teacher)
     with extended(arguments.run, arguments.set):
-        return go_on(arguments.run, arguments.plan)
+        return go_on(arguments.run, arguments.plan, arguments.changed_teacher)
 
 
-def go_on(run_dir: Path, answer: str | None = None) -> int:
+def go_on(run_dir: Path, answer: str | None = None, changed_teacher: bool = False) -> int:
     """Run a run folder to its end, or to a plan that waits for a person; print its tables.
 
     Args:
         answer: the answer to the plan that waits now: `yes` or the path of an edited plan.
+        changed_teacher: go on although the files of the run's own teacher have changed.
 
     Returns:
         The exit status: 0, or 130 when the run has not finished.
@@ -54,7 +56,7 @@ def go_on(run_dir: Path, answer: str | None = None) -> int:
         f"{config.teacher.model_names()} with policy {config.policy_name()}, seed {config.seed}"
     )
     console.print(f"run folder: {run_dir}", highlight=False, markup=False, soft_wrap=True)
-    outcome = approve.resume_asking(run_dir, console, answer)
+    outcome = approve.resume_asking(run_dir, console, answer, changed_teacher)
     if outcome.summary is None:
         console.print(f"continue with: dataenvgym resume {run_dir}", highlight=False, markup=False, soft_wrap=True)
         return 130

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dataenvgym.commands.arguments import Commands, add_config, add_prompts, overrides
+from dataenvgym.commands.arguments import Commands, add_config, add_prompts, add_teacher, overrides
 from dataenvgym.commands.resume import go_on
 
 EXAMPLES = """\
@@ -14,6 +14,7 @@ examples:
   dataenvgym run my.yaml --set budget.iterations=5  a config file, one value changed
   dataenvgym run --set structure=skill_list --set state=false --set student.name=tiny
   dataenvgym run --set teacher.llm.model=openai:gpt-4o-mini     (needs OPENAI_API_KEY)
+  dataenvgym run my.yaml --teacher my_teacher.py:teacher    a teacher graph of your own
   dataenvgym run my.yaml --approve                  ask before each generation
   dataenvgym estimate my.yaml                       calls, tokens and cost, before anything is sent
   dataenvgym resume runs/20260101-120000-arithmetic-skill_tree-s0
@@ -35,6 +36,7 @@ def add_parser(commands: Commands) -> None:
     )
     add_config(parser)
     add_prompts(parser)
+    add_teacher(parser)
     parser.add_argument(
         "--out", type=Path, help="the run folder (default: runs/<time>-<task>-<structure>-s<seed>)"
     )

@@ -11,7 +11,9 @@ from dataenvgym.agents.llm.client import CHARACTERS_PER_TOKEN
 from dataenvgym.agents.llm.ledger import CallRecord, Ledger
 from dataenvgym.agents.llm.loops import run_now
 from dataenvgym.agents.llm.spending import cost, price_of
+from dataenvgym.graphs.compose import compiled
 from dataenvgym.graphs.config import EpisodeConfig
+from dataenvgym.graphs.own_teacher import load_own
 from dataenvgym.graphs.rehearsal import offline, rehearsed_input
 from dataenvgym.graphs.resources import task_of
 from dataenvgym.graphs.teacher import build_teacher
@@ -71,5 +73,7 @@ async def _rehearse(config: EpisodeConfig, folder: Path) -> Sequence[CallRecord]
     teacher = config.teacher.model_copy(update={"refill_rounds": 0})
     config = config.model_copy(update={"teacher": teacher})
     given: Any = await rehearsed_input(config, folder)
-    await build_teacher(config.structure).compile().ainvoke(given, context=config)
+    teacher = load_own(config)
+    graph = build_teacher(config.structure).compile() if teacher is None else compiled(teacher, config.structure)
+    await graph.ainvoke(given, context=config)
     return list(Ledger(folder / "ledger.jsonl").records())

@@ -15,31 +15,37 @@ from dataenvgym.envs.errors import ConfigError, RunFolderError, is_full
 from dataenvgym.envs.store import Store, write_bytes, write_json
 from dataenvgym.envs.types import Plan
 from dataenvgym.graphs.config import CONFIG_FILE, EpisodeConfig, dump_config, load_config
+from dataenvgym.graphs.own_teacher import fingerprints
 from dataenvgym.runs.manifest import MANIFEST, provenance
 
 CHECKPOINTS, SUMMARY = "checkpoints.sqlite", "summary.json"
 EXTENSIONS = "budget.json"
+TEACHERS = "teachers"
+"""Entry of the manifest: the fingerprints of the run's own teacher and policy, those that it has now last."""
 
 
-def create(config: EpisodeConfig, out: Path | None, *, own_teacher: bool = False) -> Path:
+def create(config: EpisodeConfig, out: Path | None, *, teacher: Any = None) -> Path:
     """Create a run folder with config.yaml and manifest.json.
 
-    `own_teacher`: the run has a teacher graph of the user, which no file can store; `resume` needs it again.
+    `teacher`: a teacher given from Python, which no file can store; `resume` needs it again.
     """
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.task.name}-{config.structure}-s{config.seed}"
     run_dir = out or Path("runs") / name
     check_free(run_dir)
     try:
-        begin(config, run_dir, {"own_teacher": own_teacher})
+        begin(config, run_dir, {"own_teacher": teacher is not None}, teacher)
     except OSError as error:
         raise RunFolderError(f"{run_dir} cannot be created ({error.strerror}); name another with --out") from error
     return run_dir
 
 
-def begin(config: EpisodeConfig, run_dir: Path, notes: Mapping[str, Any]) -> None:
-    """Write the files that make a folder a run: manifest.json, including `notes`, then config.yaml."""
-    text = dump_config(config)
-    write_json(run_dir / MANIFEST, {**provenance(config.seed, text), **notes})
+def begin(config: EpisodeConfig, run_dir: Path, notes: Mapping[str, Any], teacher: Any = None) -> None:
+    """Write the files that make a folder a run: manifest.json, including `notes`, then config.yaml.
+
+    `teacher`: one given from Python; its fingerprint, or that of the teacher that the config names, is stored too.
+    """
+    text, own = dump_config(config), {TEACHERS: [fingerprints(config, teacher)]}
+    write_json(run_dir / MANIFEST, {**provenance(config.seed, text), **own, **notes})
     write_bytes(run_dir / CONFIG_FILE, text.encode())
 
 
@@ -82,6 +88,27 @@ def read_manifest(run_dir: Path) -> dict[str, Any]:
         return {**manifest, "config_sha256": manifest["config_sha256"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunFolderError(f"{run_dir / MANIFEST} is missing or damaged; the run cannot be resumed") from error
+
+
+def check_teacher(run_dir: Path, config: EpisodeConfig, teacher: Any = None, changed: bool = False) -> None:
+    """Refuse to go on with another teacher than the run has; with `changed`, note the new one in the manifest.
+
+    Raises:
+        RunFolderError: the teacher's or the policy's files or wiring are not those of the run.
+    """
+    manifest, now = read_manifest(run_dir), fingerprints(config, teacher)
+    known = manifest.get(TEACHERS)
+    if known is None or known[-1] == now:  # an older run tells nothing of its teacher
+        return
+    if not changed:
+        other = sorted(key for key in {*known[-1], *now} if known[-1].get(key) != now.get(key))
+        names = {"graph": config.teacher.graph or "its own teacher", "policy": config.teacher.policy}
+        raise RunFolderError(
+            f"{run_dir}: {' and '.join(str(names[key]) for key in other)} has changed since the run was started, "
+            "so its rows would come from two teachers. Restore it, or go on with the new one, which the manifest "
+            "then notes: --changed-teacher (in Python: changed_teacher=True)"
+        )
+    write_json(run_dir / MANIFEST, {**manifest, TEACHERS: [*known, now]})
 
 
 def extensions(run_dir: Path) -> list[str]:

@@ -61,7 +61,7 @@ def fork(
     from dataenvgym.envs.store import Store
     from dataenvgym.graphs.config import CONFIG_FILE, changed_keys, load_config
     from dataenvgym.graphs.teacher import GIVEN_PLAN
-    from dataenvgym.runs.folder import begin, check_free, extensions, open_run, read_manifest
+    from dataenvgym.runs.folder import TEACHERS, begin, check_free, extensions, open_run, read_manifest
 
     if at < 1:
         raise ConfigError(f"--at {at}: iterations are counted from 1")
@@ -94,7 +94,9 @@ def fork(
             "changes": list(overrides),
             "plan": given,
         }
-        begin(config, partial, {"own_teacher": bool(manifest.get("own_teacher")), "fork": origin})
+        own = bool(manifest.get("own_teacher"))
+        kept = {TEACHERS: manifest[TEACHERS]} if own and TEACHERS in manifest else {}
+        begin(config, partial, {"own_teacher": own, **kept, "fork": origin})
         if out.is_dir():
             out.rmdir()  # empty, as was checked
         partial.rename(out)

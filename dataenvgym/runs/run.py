@@ -17,6 +17,7 @@ from dataenvgym.graphs.config import EpisodeConfig
 from dataenvgym.runs.folder import (
     CHECKPOINTS,
     SUMMARY,
+    check_teacher,
     create,
     kept_unless_it_goes_on,
     locked,
@@ -64,7 +65,7 @@ def run(
     Raises:
         RunFolderError: the folder already holds a run.
     """
-    return _execute(create(config, out, own_teacher=teacher is not None), config, on_event, approve, teacher)
+    return _execute(create(config, out, teacher=teacher), config, on_event, approve, teacher)
 
 
 def resume(
@@ -73,8 +74,12 @@ def resume(
     on_event: OnEvent | None = None,
     approve: Approve | None = None,
     teacher: Any = None,
+    changed_teacher: bool = False,
 ) -> Outcome:
     """Continue an interrupted run from its last finished node; return a finished run unchanged.
+
+    `teacher`: the one that the run was started with from Python; one that the config names is loaded again.
+    `changed_teacher`: go on although it has changed.
 
     Raises:
         RunFolderError: not a run, changed since, damaged, or started with another teacher; the text says which.
@@ -88,6 +93,7 @@ def resume(
             if own
             else f"{run_dir} was started with the structure's own teacher; continue without `teacher`"
         )
+    check_teacher(run_dir, config, teacher, changed_teacher)
     return _execute(run_dir, config, on_event, approve, teacher)
 
 
@@ -128,6 +134,7 @@ async def _drive(
     from langgraph.types import Command
 
     from dataenvgym.graphs.episode import stop_reason
+    from dataenvgym.graphs.own_teacher import load_own
     from dataenvgym.graphs.resources import gateways_of, spending_of
     from dataenvgym.graphs.summary import summarise
     from dataenvgym.graphs.teacher import approved
@@ -138,6 +145,7 @@ async def _drive(
         loop.call_soon_threadsafe(on_event, event)
 
     part: Any
+    teacher = load_own(config) if teacher is None else teacher
     await asyncio.to_thread(relocate, run_dir / CHECKPOINTS, run_dir)
     async with episode_graph(run_dir / CHECKPOINTS, config, teacher) as graph:
         snapshot = await graph.aget_state(THREAD)

@@ -19,6 +19,7 @@ from dataenvgym.envs.config import Section
 from dataenvgym.envs.errors import ConfigError, UnknownNameError
 from dataenvgym.envs.loading import is_file
 from dataenvgym.graphs.config import EpisodeConfig, describe, parse_config
+from dataenvgym.graphs.own_teacher import load_own
 
 LOGS = "logs"
 LONGEST_NAME = 120
@@ -163,6 +164,7 @@ def _config(sweep: Sweep, settings: Mapping[str, Any]) -> EpisodeConfig:
     if isinstance(data.get("imports"), list):
         data["imports"] = [str(Path(one).absolute()) if is_file(str(one)) else one for one in data["imports"]]
     config = parse_config(data, "the config")
+    load_own(config)
     if config.approve:
         raise ConfigError("approve: a sweep runs without a person; set it to false")
     return config

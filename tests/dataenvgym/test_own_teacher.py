@@ -1,0 +1,184 @@
+"""A teacher and a policy by name: run, resumed, forked, estimated and swept as ours are."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataenvgym.agents.policies import find_policy
+from dataenvgym.envs.errors import ConfigError
+from dataenvgym.graphs.config import EpisodeConfig, load_config
+from dataenvgym.graphs.own_teacher import fingerprint, load_own
+from dataenvgym.runs.folder import read_manifest
+
+Cli = Callable[..., tuple[int, str, str]]
+Small = Callable[..., list[str]]
+
+TEACHERS = '''"""Teachers of a user."""
+from dataenvgym import Policy, build_teacher, insert_after, planner
+from dataenvgym.envs.types import DataRequest, Plan
+
+
+async def first_skill(feedback, client, seed):
+    """All rows for the first skill."""
+    name = feedback.skills[0].name
+    return Plan(policy="first", requests=[DataRequest(id="r0", skill=name, count=feedback.budget)])
+
+
+async def note(state):
+    return {}
+
+
+def rows(observation):
+    for number in range(observation.budget):
+        a, b = 3 + observation.iteration, number
+        yield {"question": f"What is {a} + {b}?", "solution": "", "answer": str(a + b), "skill": "addition"}
+
+
+graph = build_teacher("skill_list")
+insert_after(graph, "plan_data", "note", note)
+compiled = graph.compile()
+
+
+def made(config):
+    """A graph for the structure of the config."""
+    return build_teacher(config.structure)
+
+
+number = 7
+'''
+
+
+@pytest.fixture
+def teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "my_teachers.py"
+    file.write_text(TEACHERS)
+    return file
+
+
+@pytest.mark.parametrize("name", ["graph", "compiled", "made", "rows"])
+def test_each_kind_of_teacher_runs_by_its_name(
+    name: str, teachers: Path, cli: Cli, small: Small, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    status, out, err = cli(
+        "run", "--teacher", f"my_teachers.py:{name}", "--out", run, *small(**{"budget.iterations": 1})
+    )
+    assert status == 0, err
+    assert f"my_teachers.py:{name}" in out
+    assert json.loads((run / "summary.json").read_text())["rows_accepted"] == 12
+    assert load_config(run / "config.yaml").teacher.graph == f"{teachers}:{name}", "found from any folder"
+
+
+def test_it_is_resumed_forked_and_estimated_like_ours(
+    teachers: Path, cli: Cli, small: Small, tmp_path: Path
+) -> None:
+    run, fork = tmp_path / "run", tmp_path / "fork"
+    assert (
+        cli("run", "--teacher", "my_teachers.py:graph", "--out", run, *small(**{"budget.iterations": 1}))[0] == 0
+    )
+    status, _, err = cli("resume", run, "--set", "budget.iterations=2")
+    assert status == 0, err
+    assert cli("fork", run, "--at", "2", "--out", fork)[0] == 0
+    rows = [json.loads((folder / "summary.json").read_text())["rows_accepted"] for folder in (run, fork)]
+    assert rows == [24, 24]
+    status, out, _ = cli("estimate", "--teacher", "my_teachers.py:graph", *small())
+    assert status == 0 and "generate_data" in out
+    status, out, _ = cli("estimate", "--teacher", "my_teachers.py:rows", *small())
+    assert status == 0 and "generate_data" not in out, "it asks no model"
+
+
+def test_a_policy_by_its_name_plans(teachers: Path, cli: Cli, small: Small, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    settings = small(**{"budget.iterations": 1, "teacher.policy": "my_teachers.py:first_skill"})
+    status, out, err = cli("run", "--out", run, *settings)
+    assert status == 0, err
+    assert "my_teachers.py:first_skill" in out
+    (step,) = json.loads((run / "summary.json").read_text())["rows"]
+    assert list(step["skills"].values()) == [12]
+
+
+@pytest.mark.slow
+def test_a_sweep_compares_it_with_ours(teachers: Path, cli: Cli, small: Small, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep.json"
+    names = [None, "my_teachers.py:graph", "my_teachers.py:rows"]
+    base: dict[str, Any] = {
+        "structure": "skill_list",
+        "student": {"name": "tiny"},
+        "task": {"val_size": 1, "test_size": 1},
+    }
+    base["budget"] = {"iterations": 1, "rows_per_iteration": 12}
+    sweep.write_text(json.dumps({"base": base, "grid": {"teacher.graph": names, "seed": [0]}}))
+    status, _, err = cli("sweep", sweep, "--out", tmp_path / "out")
+    assert status == 0, err
+    records = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    assert [record["status"] for record in records] == ["finished"] * 3
+    assert len({record["teacher.graph"] for record in records}) == 3
+
+
+def test_a_changed_file_is_refused_unless_told(teachers: Path, cli: Cli, small: Small, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert (
+        cli("run", "--teacher", "my_teachers.py:graph", "--out", run, *small(**{"budget.iterations": 1}))[0] == 0
+    )
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    teachers.write_text(TEACHERS + "\n# another\n")
+    status, _, err = cli("resume", run, "--set", "budget.iterations=2")
+    assert status == 1 and "my_teachers.py:graph has changed" in err and "--changed-teacher" in err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert cli("resume", run, "--set", "budget.iterations=2", "--changed-teacher")[0] == 0
+    assert len(read_manifest(run)["teachers"]) == 2, "both are noted"
+    assert cli("resume", run, "--set", "budget.iterations=3")[0] == 0, "it is the run's own now"
+
+
+def test_a_run_is_shown_without_its_teacher(teachers: Path, cli: Cli, small: Small, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert (
+        cli("run", "--teacher", "my_teachers.py:graph", "--out", run, *small(**{"budget.iterations": 1}))[0] == 0
+    )
+    teachers.unlink()
+    assert cli("show", run)[0] == 0
+    status, _, err = cli("resume", run, "--set", "budget.iterations=2")
+    assert status == 1 and "there is no file" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("my_teachers.py:grap", "Did you mean 'graph'"),
+        ("none.py:graph", "there is no file"),
+        ("my_teachers.py:number", "is of type int"),
+        ("my_teachers.py", "expected module:attribute or file.py:attribute"),
+        ("no_such_module:graph", "there is no module"),
+    ],
+)
+def test_what_is_no_teacher_is_refused_before_anything_starts(
+    name: str, says: str, teachers: Path, cli: Cli, small: Small, tmp_path: Path
+) -> None:
+    status, _, err = cli("run", "--teacher", name, "--out", tmp_path / "run", *small())
+    assert status == 1 and says in err and not (tmp_path / "run").exists()
+
+
+def test_a_config_from_the_network_loads_no_code(teachers: Path) -> None:
+    config = EpisodeConfig.model_validate({"teacher": {"policy": f"{teachers}:never_loaded"}})
+    with pytest.raises(ConfigError, match="comes over the network"):
+        find_policy(config.structure, config.teacher.policy, config.state)
+
+
+def test_the_fingerprint_is_of_the_files_and_the_wiring(teachers: Path, tmp_path: Path) -> None:
+    def print_of(file: Path, name: str) -> str:
+        return fingerprint(load_own(load_config(None, [f"teacher.graph={file}:{name}"])))
+
+    same = tmp_path / "elsewhere" / teachers.name
+    same.parent.mkdir()
+    shutil.copy(teachers, same)
+    assert print_of(teachers, "graph") == print_of(same, "graph") == print_of(same, "compiled")
+    assert print_of(teachers, "graph") != print_of(teachers, "rows")
+    ours = [print_of(teachers, "made")]
+    teachers.write_text(TEACHERS.replace("return {}", "return {} or {}"))
+    assert print_of(teachers, "graph") != print_of(same, "graph")
+    assert print_of(teachers, "made") == ours[0], "all of its nodes are of the package"
