@@ -15,6 +15,7 @@ from dataenvgym.envs.errors import ConfigError, RunFolderError, is_full
 from dataenvgym.envs.store import Store, write_bytes, write_json
 from dataenvgym.envs.types import Plan
 from dataenvgym.graphs.config import CONFIG_FILE, EpisodeConfig, dump_config, load_config
+from dataenvgym.runs.data import DATA, entry, pin
 from dataenvgym.runs.manifest import MANIFEST, provenance
 
 CHECKPOINTS, SUMMARY = "checkpoints.sqlite", "summary.json"
@@ -37,9 +38,13 @@ def create(config: EpisodeConfig, out: Path | None, *, own_teacher: bool = False
 
 
 def begin(config: EpisodeConfig, run_dir: Path, notes: Mapping[str, Any]) -> None:
-    """Write the files that make a folder a run: manifest.json, including `notes`, then config.yaml."""
+    """Write the files that make a folder a run: manifest.json, including `notes`, then config.yaml.
+
+    The task's data are loaded; their fingerprints are in the manifest, their commit on the hub in the config.
+    """
+    config = pin(config)
     text = dump_config(config)
-    write_json(run_dir / MANIFEST, {**provenance(config.seed, text), **notes})
+    write_json(run_dir / MANIFEST, {**provenance(config.seed, text), DATA: entry(config), **notes})
     write_bytes(run_dir / CONFIG_FILE, text.encode())
 
 
