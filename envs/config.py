@@ -31,6 +31,12 @@ class TaskConfig(Section):
         json_schema_extra=_task_names,
     )
     path: str | None = Field(None, description="Local file or folder in the data set's schema; null: the hub.")
+    revision: str | None = Field(
+        None,
+        min_length=1,
+        description="Commit, branch or tag of the data set on the hub; null: the newest. A run keeps the commit "
+        "that it loads.",
+    )
     val_size: int | None = Field(
         None,
         ge=1,

@@ -29,6 +29,7 @@ from dataenvgym.envs.types import DataRequest, Plan, Prediction, Provenance, Rej
 from dataenvgym.graphs.config import STRUCTURES, EpisodeConfig, load_config
 from dataenvgym.graphs.episode import budget_left, find_skills
 from dataenvgym.graphs.resources import env_of, held_out_of, task_of
+from dataenvgym.runs.scorings import add
 
 Reset = tuple[Observation, dict[str, Any]]
 FIELDS = ("question", "solution", "answer", "skill")
@@ -127,7 +128,8 @@ class DataEnv:
     def score_test(self) -> dict[str, Any]:
         """Score the base and the best student (chosen on val) on the private test split.
 
-        Returns accuracies, gain, 95% intervals and n.
+        Returns accuracies, gain, 95% intervals, n, and `scored`: of each call on this environment and its folder
+        the iterations and rows before it. More than one means that an earlier score may have steered the rows.
         """
         accuracies = [accuracy(e) for e in self._evaluations]
         best = self._students[accuracies.index(max(accuracies))]
@@ -135,7 +137,9 @@ class DataEnv:
         base = self._env.evaluate(None, test, {})
         after = base if best is None else self._env.evaluate(best, test, {})
         was, now = ([p.correct for p in scored] for scored in (base, after))
+        scored = {"iterations": len(self._lessons), "rows": self._taught()}
         return {
+            "scored": add(Path(self._folder), scored, again=True),
             "n": len(test),
             "base": wilson(sum(was), len(was))._asdict(),
             "best": wilson(sum(now), len(now))._asdict(),

@@ -14,6 +14,7 @@ from dataenvgym.envs.types import Interval, Plan, Prediction, Rejected, Row
 from dataenvgym.graphs.config import CONFIG_FILE
 from dataenvgym.reports.report import REPORT, facts, headline, interval, lost_much
 from dataenvgym.runs.manifest import MANIFEST
+from dataenvgym.runs.scorings import TEST_SCORED, said
 
 TEMPLATE = "report.html.jinja"
 # The most entries that the page shows per iteration; for the rest it names the file.
@@ -53,6 +54,7 @@ def _contents(run_dir: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "title": headline(summary),
         "subtitle": f"{summary['teacher']['model']} with policy {summary['teacher']['policy']}, {run_dir.name}",
+        "rescored": said(scored) if len(scored := summary.get(TEST_SCORED, [])) > 1 else "",
         "scripted": summary["teacher"]["model"] == "scripted",
         "test": skills[-1],
         "curve": _curve(summary),

@@ -15,6 +15,7 @@ from dataenvgym.envs.evaluation import UNSKILLED
 from dataenvgym.envs.stats import wilson
 from dataenvgym.envs.text import counted
 from dataenvgym.envs.types import Interval
+from dataenvgym.runs.scorings import TEST_SCORED, said
 
 REPORT = "report.html"
 # The report lists skills that lost more than this on the test split.
@@ -67,6 +68,7 @@ def facts(summary: Mapping[str, Any]) -> list[str]:
     lines += [
         f"gain on the private test: {gain['value']:+.3f}, 95% interval {gain['low']:+.3f} to {gain['high']:+.3f} "
         f"({sure}), best of val: iteration {summary['best_iteration']}",
+        *([said(scored)] if (scored := summary.get(TEST_SCORED)) else []),
         f"area under the validation curve: {summary['val_area']:.3f}",
     ]
     if summary["rows_to_target"] is not None:

@@ -16,6 +16,7 @@ from dataenvgym.envs.store import Store, write_bytes, write_json
 from dataenvgym.envs.types import Plan
 from dataenvgym.graphs.config import CONFIG_FILE, EpisodeConfig, dump_config, load_config
 from dataenvgym.graphs.own_teacher import fingerprints
+from dataenvgym.runs.data import DATA, entry, pin
 from dataenvgym.runs.manifest import MANIFEST, provenance
 
 CHECKPOINTS, SUMMARY = "checkpoints.sqlite", "summary.json"
@@ -42,10 +43,13 @@ def create(config: EpisodeConfig, out: Path | None, *, teacher: Any = None) -> P
 def begin(config: EpisodeConfig, run_dir: Path, notes: Mapping[str, Any], teacher: Any = None) -> None:
     """Write the files that make a folder a run: manifest.json, including `notes`, then config.yaml.
 
+    The task's data are loaded; their fingerprints are in the manifest, their commit on the hub in the config.
     `teacher`: one given from Python; its fingerprint, or that of the teacher that the config names, is stored too.
     """
-    text, own = dump_config(config), {TEACHERS: [fingerprints(config, teacher)]}
-    write_json(run_dir / MANIFEST, {**provenance(config.seed, text), **own, **notes})
+    config = pin(config)
+    text = dump_config(config)
+    known = {DATA: entry(config), TEACHERS: [fingerprints(config, teacher)]}
+    write_json(run_dir / MANIFEST, {**provenance(config.seed, text), **known, **notes})
     write_bytes(run_dir / CONFIG_FILE, text.encode())
 
 

@@ -55,13 +55,24 @@ def fork(
     Raises:
         ConfigError: a change of a key that shared results depend on, or a budget that ends the run before `at`.
         DataError: `plan` is not a valid plan.
-        RunFolderError: the parent is not a run, in use, damaged or has not reached `at`; or `out` is taken.
+        RunFolderError: the parent is not a run, in use, damaged, has not reached `at` or was started on other
+            data; or `out` is taken.
     """
     from dataenvgym.agents.llm.loops import run_now
     from dataenvgym.envs.store import Store
     from dataenvgym.graphs.config import CONFIG_FILE, changed_keys, load_config
     from dataenvgym.graphs.teacher import GIVEN_PLAN
-    from dataenvgym.runs.folder import TEACHERS, begin, check_free, extensions, open_run, read_manifest
+    from dataenvgym.runs.data import DATA, check_data
+    from dataenvgym.runs.folder import (
+        TEACHERS,
+        begin,
+        check_free,
+        extensions,
+        open_run,
+        read_manifest,
+        read_summary,
+    )
+    from dataenvgym.runs.scorings import TEST_SCORED, inherited
 
     if at < 1:
         raise ConfigError(f"--at {at}: iterations are counted from 1")
@@ -74,6 +85,7 @@ def fork(
     if parent.resolve() in out.resolve().parents:
         raise RunFolderError(f"{out} lies in {parent}, which a fork does not change; name another with --out")
     check_free(out)
+    check_data(parent, config, manifest)
     partial = out.absolute().with_name(f".{out.absolute().name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -93,10 +105,13 @@ def fork(
             "parent_config_sha256": manifest["config_sha256"],
             "changes": list(overrides),
             "plan": given,
+            TEST_SCORED: inherited(parent, read_summary(parent), manifest),
         }
         own = bool(manifest.get("own_teacher"))
         kept = {TEACHERS: manifest[TEACHERS]} if own and TEACHERS in manifest else {}
-        begin(config, partial, {"own_teacher": own, **kept, "fork": origin})
+        # The data of the parent: where it recorded none, nobody knows what its iterations were measured on.
+        notes = {"own_teacher": own, DATA: manifest.get(DATA), **kept, "fork": origin}
+        begin(config, partial, notes)
         if out.is_dir():
             out.rmdir()  # empty, as was checked
         partial.rename(out)

@@ -14,6 +14,7 @@ from dataenvgym.agents.llm.loops import run_now
 from dataenvgym.envs.errors import RunFolderError
 from dataenvgym.envs.store import write_json
 from dataenvgym.graphs.config import EpisodeConfig
+from dataenvgym.runs.data import check_data, pin
 from dataenvgym.runs.folder import (
     CHECKPOINTS,
     SUMMARY,
@@ -28,6 +29,7 @@ from dataenvgym.runs.folder import (
 )
 from dataenvgym.runs.relocation import relocate
 from dataenvgym.runs.reopening import reopen
+from dataenvgym.runs.scorings import TEST_SCORED, with_scorings
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
@@ -65,7 +67,8 @@ def run(
     Raises:
         RunFolderError: the folder already holds a run.
     """
-    return _execute(create(config, out, teacher=teacher), config, on_event, approve, teacher)
+    run_dir = create(config, out, teacher=teacher)
+    return _execute(run_dir, pin(config), on_event, approve, teacher)
 
 
 def resume(
@@ -82,7 +85,8 @@ def resume(
     `changed_teacher`: go on although it has changed.
 
     Raises:
-        RunFolderError: not a run, changed since, damaged, or started with another teacher; the text says which.
+        RunFolderError: not a run, changed since, damaged, or started with another teacher or on other data; the
+            text says which.
     """
     config = open_run(run_dir)
     own = bool(read_manifest(run_dir).get("own_teacher"))
@@ -107,9 +111,18 @@ def _execute(
         ended = read_summary(run_dir)
         budget = config.budget.model_dump(mode="json")
         going = ended is None or ended.get("budget", budget) != budget  # it ended under another one
+        manifest = read_manifest(run_dir)
         if going:
+            note = check_data(run_dir, config, manifest)
+            if note is not None and on_event is not None:
+                on_event({"event": "note", "text": note})
+            if ended is not None:
+                with_scorings(run_dir, ended, manifest)  # kept, since the summary is written anew
             run_now(_drive(run_dir.absolute(), config, on_event or (lambda _: None), approve, teacher))
         summary = read_summary(run_dir)
+        if summary is not None and (going or TEST_SCORED not in summary):
+            summary = with_scorings(run_dir, summary, manifest)
+            write_json(run_dir / SUMMARY, summary)
         if summary is not None and (going or not (run_dir / REPORT).is_file()):
             write_report(run_dir, summary)
     return Outcome(run_dir, summary)

@@ -112,8 +112,13 @@ def with_areas(records: Sequence[Record]) -> list[Record]:
     return [Record(**{**record, "figures": figures(record)}) for record in records]
 
 
-def write_results(out: Path, records: Sequence[Record], differences: Sequence[Difference]) -> None:
-    """Write results.jsonl, results.csv and comparisons.json into the sweep's folder."""
+def write_results(
+    out: Path, records: Sequence[Record], differences: Sequence[Difference], refused: str | None = None
+) -> None:
+    """Write results.jsonl, results.csv and comparisons.json into the sweep's folder.
+
+    `refused`: why the runs cannot be compared (`mixed_data`); comparisons.json then says so and holds no figures.
+    """
     flat = [
         {**{k: v for k, v in r.items() if k not in ("settings", "figures")}, **r["settings"], **r["figures"]}
         for r in records
@@ -127,7 +132,8 @@ def write_results(out: Path, records: Sequence[Record], differences: Sequence[Di
             {k: json.dumps(v) if isinstance(v, list | dict | bool) else v for k, v in f.items()} for f in flat
         )
     write_bytes(out / TABLE, text.getvalue().encode())
-    write_json(out / COMPARISONS, {"means": means(records), "differences": differences})
+    compared = {"means": means(records), "differences": differences}
+    write_json(out / COMPARISONS, compared if refused is None else {"refused": refused})
 
 
 def means(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -144,7 +150,10 @@ def means(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def differences(records: Sequence[Record], out: Path) -> list[Difference]:
-    """Compare each value of every varied key but the seed with the key's first value, pair by pair."""
+    """Compare each value of every varied key but the seed with the key's first value, pair by pair.
+
+    Runs that were tested on other instances are no pair: another task or `task.seed` has other questions.
+    """
     keys = list(records[0]["settings"]) if records else []
     found = []
     for key in keys:
@@ -156,14 +165,60 @@ def differences(records: Sequence[Record], out: Path) -> list[Difference]:
             for value in values[1:]:
                 others = [r for r in group if r["settings"][key] == value and r["settings"].get(SEED) in firsts]
                 pairs = [(firsts[r["settings"].get(SEED)], r) for r in others]
-                if pairs:
-                    found.append(_difference(key, value, rest, pairs, out))
+                pairs = [(a, b) for a, b in pairs if _same_test(*(data_of(out / r["name"]) for r in (a, b)))]
+                if pairs and (one := _difference(key, value, rest, pairs, out)) is not None:
+                    found.append(one)
     return found
+
+
+def data_of(run_dir: Path) -> dict[str, Any] | None:
+    """What the manifest of a run says of its data; None where it says nothing, or there is no run yet."""
+    from dataenvgym.runs.data import DATA
+    from dataenvgym.runs.folder import read_manifest
+
+    try:
+        return read_manifest(run_dir).get(DATA)
+    except RunFolderError:
+        return None
+
+
+def _same_test(first: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
+    """Whether two runs were tested on the same instances; True where that was not recorded."""
+    from dataenvgym.runs.data import other_splits
+
+    return first is None or other is None or "test" not in other_splits(first, other)
+
+
+def mixed_data(episodes: Sequence[Episode], out: Path) -> str | None:
+    """Why the runs of a sweep cannot be compared: two with the same task settings are on different data.
+
+    None where that is not so. Runs without a record of their data are passed over.
+    """
+    from dataenvgym.runs.data import counts, other_splits
+
+    seen: dict[str, tuple[str, dict[str, Any]]] = {}
+    for episode in episodes:
+        data = data_of(out / episode.name)
+        if data is None:
+            continue
+        key = json.dumps([episode.config.task.model_dump(mode="json"), episode.config.imports])
+        name, first = seen.setdefault(key, (episode.name, data))
+        if changed := other_splits(first, data):
+            return (
+                f"{out / name} and {out / episode.name} have the same task settings and other data, which "
+                "changed between them, so the sweep cannot compare its runs ("
+                + "; ".join(f"{split}: {counts(first, data, split)}" for split in changed)
+                + f"). {RESULTS} has the figures of each. Delete the runs on the data that you do not mean, "
+                "restore the others' data (or set task.revision), and start the sweep again."
+            )
+    return None
 
 
 def _difference(
     key: str, value: Any, rest: dict[str, Any], pairs: Sequence[tuple[Record, Record]], out: Path
-) -> Difference:
+) -> Difference | None:
+    """The difference of some pairs; None for one pair without a test instance in common."""
+
     def by(figure: str) -> list[float]:
         return [b["figures"][figure] - a["figures"][figure] for a, b in pairs]
 
@@ -172,7 +227,9 @@ def _difference(
         interval, over = mean_interval(each), "runs"
     else:
         first, other = (_right(out / r["name"]) for r in pairs[0])
-        shared = sorted(first.keys() & other.keys())
+        shared = sorted(first.keys() & other.keys())  # of runs that recorded no data, perhaps not all
+        if not shared:
+            return None
         interval, over = paired_gain([first[i] for i in shared], [other[i] for i in shared]), "instances"
     return Difference(
         key=key,
@@ -198,8 +255,9 @@ def mean_interval(values: Sequence[float]) -> Interval:
     return Interval(middle, middle - half, middle + half)
 
 
-def _right(run_dir: Path) -> dict[str, bool]:
-    return {p.id: p.correct for p in read_jsonl(run_dir / "test" / "best.jsonl", Prediction)}
+def _right(run_dir: Path) -> dict[tuple[str, str], bool]:
+    """(id, question) -> whether the answer was right; one id may stand for other questions in other data."""
+    return {(p.id, p.question): p.correct for p in read_jsonl(run_dir / "test" / "best.jsonl", Prediction)}
 
 
 def _group(records: Sequence[Record], without: Sequence[str]) -> Iterable[tuple[dict[str, Any], list[Record]]]:

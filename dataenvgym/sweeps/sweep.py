@@ -107,14 +107,15 @@ def sweep(
     Raises:
         ConfigError: an invalid sweep or config; the text names the episodes.
         UnknownNameError: an unknown key; the text names the nearest.
-        RunFolderError: a folder of the sweep holds something else, or another process is running the sweep.
+        RunFolderError: a folder of the sweep holds something else, another process is running the sweep, or runs
+            with the same task settings are on different data; each run's figures are written all the same.
         MissingDependencyError: Ray is requested but not installed.
     """
     from dataenvgym.envs.store import write_bytes
     from dataenvgym.runs.folder import SUMMARY, locked
     from dataenvgym.sweeps.plan import dump_sweep, expand, keys_of, load_sweep
     from dataenvgym.sweeps.ray import SWEEP
-    from dataenvgym.sweeps.results import SweepResult, differences, record, with_areas, write_results
+    from dataenvgym.sweeps.results import SweepResult, differences, mixed_data, record, with_areas, write_results
 
     if jobs < 1:
         raise ConfigError(f"--jobs {jobs}: expected 1 or more")
@@ -133,10 +134,13 @@ def sweep(
         write_bytes(out / SWEEP, dump_sweep(plan).encode())
         ends: dict[str, EpisodeStatus] = {}
 
-        def write() -> SweepResult:
+        def write(last: bool = False) -> SweepResult:
             records = with_areas([record(episode, keys, out, ends.get(episode.name)) for episode in episodes])
-            found = SweepResult(records, differences(records, out))
-            write_results(out, found.records, found.differences)
+            refused = mixed_data(episodes, out)
+            found = SweepResult(records, [] if refused else differences(records, out))
+            write_results(out, found.records, found.differences, refused)
+            if refused and (last or not ends):  # not while episodes run, which have a result of their own
+                raise RunFolderError(refused)
             return found
 
         left = [e for e in episodes if not (out / e.name / SUMMARY).is_file()]
@@ -149,7 +153,7 @@ def sweep(
                 write()
             if display is not None:
                 display.change(change, stop())
-        return write()
+        return write(last=True)
 
 
 def _changes(
@@ -168,12 +172,15 @@ def _changes(
 
 def check_folder(folder: Path, episode: Episode) -> None:
     """Refuse a folder that has another run or other files, with a RunFolderError."""
+    from dataenvgym.envs.tasks.hub import COMMIT
     from dataenvgym.graphs.config import CONFIG_FILE, changed_keys, load_config
     from dataenvgym.runs.manifest import MANIFEST
 
     if (folder / CONFIG_FILE).is_file():
         try:
             changed = changed_keys(load_config(folder / CONFIG_FILE), episode.config)
+            if "task.revision" in changed and not COMMIT.fullmatch(episode.config.task.revision or ""):
+                changed.remove("task.revision")  # a branch, or the newest: the run names the commit that it was
         except ConfigError as error:
             raise RunFolderError(f"{folder} has a run of another version of dataenvgym: {error}") from error
         if changed:

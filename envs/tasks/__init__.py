@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from dataenvgym.envs.config import TaskConfig
+from dataenvgym.envs.errors import ConfigError
 from dataenvgym.envs.registry import Registry
 from dataenvgym.envs.scorers import SCORERS
-from dataenvgym.envs.tasks.base import NoOptions, Task, TaskSpec, options_of
+from dataenvgym.envs.tasks.base import HubData, NoOptions, Task, TaskSpec, options_of
+from dataenvgym.envs.tasks.hub import watched
 
-__all__ = ["TASKS", "NoOptions", "Task", "TaskSpec", "load_task", "options_of", "task"]
+__all__ = ["TASKS", "HubData", "NoOptions", "Task", "TaskSpec", "load_task", "options_of", "pinned", "task"]
 
 
 def _fill() -> None:
@@ -43,12 +45,27 @@ def load_task(config: TaskConfig) -> Task:
 
     Raises:
         UnknownNameError: no such task or scorer; the text names the nearest.
-        ConfigError: an option that the task does not have.
+        ConfigError: an option that the task does not have, or a `revision` of data that are not the hub's.
         DataError: the files do not have the data set's schema.
         MissingDependencyError: the data can neither be read nor downloaded; the text says what to do.
     """
     spec = TASKS.find(config.name)
     options_of(config, spec.options)
     scorer = None if config.scorer is None else SCORERS.find(config.scorer)
-    task = spec.load(config)
+    with watched() as loads:
+        task = spec.load(config)
+    if config.revision is not None and not loads:
+        where = "does not come from there" if config.path is None else f"was read from task.path, {config.path}"
+        raise ConfigError(
+            f"task.revision: {config.revision!r} is a revision on the hub, and task {config.name!r} {where}. "
+            "Leave out the revision."
+        )
+    if loads:
+        task = replace(task, hub=loads[0])
     return task if scorer is None else replace(task, domain=task.domain.scored_by(scorer))
+
+
+def pinned(config: TaskConfig, task: Task) -> TaskConfig:
+    """The config with the commit that `task` was loaded from, where that is known."""
+    known = None if task.hub is None else task.hub.revision
+    return config if known is None else config.model_copy(update={"revision": known})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 Options = TypeVar("Options", bound=BaseModel)
 
 
+class HubData(NamedTuple):
+    """A data set on the hub. `revision`: the commit that was loaded; None: unknown, as for some old caches."""
+
+    name: str
+    revision: str | None
+
+
 @dataclass(frozen=True)
 class Task:
     """A benchmark. `train` is the exemplar pool; `val` gives feedback; `test` is private to the environment."""
@@ -31,6 +38,8 @@ class Task:
     test: tuple[Instance, ...]
     notes: tuple[str, ...] = ()
     """What was noticed when it was loaded, e.g. how many questions were left out and why."""
+    hub: HubData | None = None
+    """The data set on the hub that it was loaded from; None: local or embedded data."""
 
     def all_notes(self) -> list[str]:
         """`notes`, and a word on splits that are too small to tell much."""

@@ -1,22 +1,41 @@
 """Records of a benchmark from the hub, or from local files in their place."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.errors import DataEnvGymError, DataError, MissingDependencyError
+from dataenvgym.envs.tasks.base import HubData
 from dataenvgym.envs.tasks.records import SPLITS, Record, Splits, read_local
 
 HUB_TIMEOUT = 10.0
 """Seconds within which the hub must answer; the `datasets` package alone would retry for minutes."""
 
+# A commit of the hub, as a revision, in a path of its cache, and in the addresses that `datasets` notes.
+COMMIT = re.compile(r"[0-9a-f]{40}")
+_IN_CACHE = re.compile(rf"/snapshots/({COMMIT.pattern})/")
+_IN_ADDRESS = re.compile(rf"@({COMMIT.pattern})/")
 
 Source = TypeVar("Source")
-
-
 Loaded = TypeVar("Loaded")
+
+_loads: ContextVar[list[HubData] | None] = ContextVar("loads", default=None)
+
+
+@contextmanager
+def watched() -> Iterator[list[HubData]]:
+    """Collect which data sets of the hub are loaded during the block, in order."""
+    found: list[HubData] = []
+    token = _loads.set(found)
+    try:
+        yield found
+    finally:
+        _loads.reset(token)
 
 
 @dataclass(frozen=True)
@@ -34,6 +53,8 @@ class HubSource:
 def read(config: TaskConfig, hub: Sequence[HubSource], splits: Sequence[str] = SPLITS, advice: str = "") -> Splits:
     """The records that `config.path` names, or else those of the first hub source that exists.
 
+    Those of the hub are of `config.revision`.
+
     `splits`: the beginnings of file names that `read_local` looks for. `advice`: another way to get the data,
     for the error message.
 
@@ -43,7 +64,7 @@ def read(config: TaskConfig, hub: Sequence[HubSource], splits: Sequence[str] = S
     """
     if config.path is not None:
         return read_local(Path(config.path), splits)
-    return from_hub(config.name, hub, _download, advice)
+    return from_hub(config.name, hub, lambda source: _download(source, config.revision), advice)
 
 
 def from_hub(task: str, sources: Sequence[Source], fetch: Callable[[Source], Loaded], advice: str = "") -> Loaded:
@@ -81,37 +102,78 @@ def _missing(error: Exception) -> bool:
     return constants.HF_HUB_OFFLINE or isinstance(error, DatasetNotFoundError | RepositoryNotFoundError)
 
 
-def _download(source: HubSource) -> Splits:
+def _download(source: HubSource, revision: str | None) -> Splits:
     from datasets import load_dataset
 
-    _reach(source.name)
+    commit = _reach(source.name, revision)
     splits: Splits = {split: [] for split in source.splits}
     for name in source.configs:
-        loaded = load_dataset(source.name, name)
+        loaded = load_dataset(source.name, name, **_at(commit))
         for ours, split in source.splits.items():
             if split not in loaded:
                 raise DataError(f"{source.name}: expected a split {split!r}, found {', '.join(loaded)}.")
             for row, data in enumerate(loaded[split], 1):
                 where = f"{source.name} ({name}), split {split}, row {row}"
                 splits[ours].append(Record(data, len(splits[ours]), where))
+        addresses = [address for part in loaded.values() for address in _addresses(part)]
+        _note(source.name, commit, addresses, _IN_ADDRESS)
     return splits
 
 
-def download_files(name: str, files: Sequence[str]) -> list[Path]:
+def download_files(name: str, files: Sequence[str], revision: str | None = None) -> list[Path]:
     """Files of a data set on the hub as they lie there: they are read as data, no script beside them is run.
 
+    `revision`: a commit, branch or tag; None: the newest.
+
     Raises:
+        DataError: the hub's cache, which is asked alone without a connection, has another commit.
         Exception: whatever the hub's packages raise; `from_hub` makes one error of it.
     """
     from huggingface_hub import hf_hub_download
 
-    _reach(name)
-    return [Path(hf_hub_download(name, file, repo_type="dataset")) for file in files]
+    commit = _reach(name, revision)
+    paths = [Path(hf_hub_download(name, file, repo_type="dataset", **_at(commit))) for file in files]
+    _note(name, commit, [path.as_posix() for path in paths], _IN_CACHE)
+    return paths
 
 
-def _reach(name: str) -> None:
-    """Ask the hub for a data set, so that an unreachable one is known of in seconds."""
+def _reach(name: str, revision: str | None) -> str | None:
+    """Ask the hub which commit a revision of a data set is, so that an unreachable hub is known of in seconds.
+
+    Without a connection the revision is returned as it is.
+    """
     from huggingface_hub import HfApi, constants
 
-    if not constants.HF_HUB_OFFLINE:
-        HfApi().dataset_info(name, timeout=HUB_TIMEOUT)
+    if constants.HF_HUB_OFFLINE:
+        return revision
+    found = HfApi().dataset_info(name, timeout=HUB_TIMEOUT, **_at(revision))
+    return getattr(found, "sha", None) or revision
+
+
+def _at(revision: str | None) -> dict[str, Any]:
+    return {} if revision is None else {"revision": revision}
+
+
+def _addresses(split: Any) -> list[str]:
+    """Where `datasets` says that a split comes from; empty where it does not."""
+    return [str(address) for address in getattr(getattr(split, "info", None), "download_checksums", None) or ()]
+
+
+def _note(name: str, asked: str | None, places: Sequence[str], pattern: re.Pattern[str]) -> None:
+    """Note the commit that was loaded, by the places the data came from, or else the one the hub was asked for.
+
+    Raises:
+        DataError: a commit was asked for and another was loaded, which a cache may do without a connection.
+    """
+    from huggingface_hub import constants
+
+    commit = asked if asked is not None and COMMIT.fullmatch(asked) else None
+    loaded = next((match[1] for place in places if (match := pattern.search(place))), None)
+    if commit is not None and loaded is not None and loaded != commit:
+        raise DataError(
+            f"{name}: expected its commit {commit}, and the hub's cache on this machine has {loaded}. Run once "
+            "with a connection to the hub (without HF_HUB_OFFLINE), which loads that commit."
+        )
+    found = _loads.get()
+    if found is not None:
+        found.append(HubData(name, loaded or (None if constants.HF_HUB_OFFLINE else commit)))

@@ -52,6 +52,7 @@ def normalise(question: str) -> str:
 def draw_split(
     task: str,
     split: str,
+    seed: int,
     size: int,
     variants: Mapping[str, Sequence[str]],
     draw: Callable[[str, int, str], Problem],
@@ -60,7 +61,10 @@ def draw_split(
 ) -> list[Instance]:
     """`size` instances of each skill, its variants in turn, skipping what is taken.
 
+    An id names the seed (`arithmetic-s3/val/addition/012`), since another seed has other problems at that place.
+
     Args:
+        seed: the seed of the task, for the ids.
         variants: per skill, the names of its sub-kinds.
         draw: (skill, index, variant) -> the problem of that number.
         instance: (id, problem) -> the instance; called only for the problems that are kept.
@@ -80,7 +84,7 @@ def draw_split(
                     f"{task}: {skill!r} has no {size} new problems for the {split} split; "
                     "lower task.val_size or task.test_size."
                 )
-            found.append(instance(f"{task}/{split}/{skill}/{number:03d}", drawn))
+            found.append(instance(f"{task}-s{seed}/{split}/{skill}/{number:03d}", drawn))
     return found
 
 

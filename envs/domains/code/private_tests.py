@@ -1,11 +1,13 @@
 """The tests of a code item: those it carries and, for LiveCodeBench, those that stay on disk until they are run.
 
 A LiveCodeBench problem has up to tens of megabytes of private tests, a release of 400 problems gigabytes. An
-instance therefore carries only where they are, in `extra["private"]`: `{"file", "offset", "id"}`, a row of a
-`.jsonl` file, or `{"coded"}`, the column's text, for sources that cannot be read at an offset.
+instance therefore carries only where they are, in `extra["private"]`: `{"file", "offset", "id", "sha256"}`, a
+row of a `.jsonl` file and the hash of its column, or `{"coded"}`, the column's text, for sources that cannot be
+read at an offset.
 """
 
 import base64
+import hashlib
 import json
 import zlib
 from collections.abc import Mapping
@@ -62,11 +64,17 @@ def _coded(place: Mapping[str, Any]) -> str:
         with Path(place["file"]).open("rb") as file:
             file.seek(place["offset"])
             row = json.loads(file.readline())
-        if row[IDENTITY] == place["id"] and isinstance(row[COLUMN], str):
-            return str(row[COLUMN])
+        column = row[COLUMN]
+        if row[IDENTITY] == place["id"] and isinstance(column, str) and digest(column) == place["sha256"]:
+            return column
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise DataError(f"{where}: the tests of {place['id']!r} cannot be read again ({error}).") from error
     raise DataError(f"{where}: expected the row of {place['id']!r}; the file has changed since it was loaded.")
+
+
+def digest(column: str) -> str:
+    """The sha256 of a column's text, by which a changed file is known."""
+    return hashlib.sha256(column.encode(errors="surrogatepass")).hexdigest()
 
 
 def decode(text: str, where: str) -> list[Case]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +47,18 @@ def test_an_episode_by_hand(env: Any) -> None:
         env.step([])
     found = env.score_test()
     assert found["n"] == 12 and found["gain"]["low"] <= found["gain"]["value"] <= found["gain"]["high"]
+
+
+def test_each_scoring_of_the_test_is_counted(stub: Any, tmp_path: Path) -> None:
+    for earlier in (0, 2):  # a new environment on the same folder goes on counting
+        env = dataenvgym.make("math/skill_list", student="stub", out=tmp_path, **SMALL)
+        env.reset()
+        assert len(env.score_test()["scored"]) == earlier + 1
+        env.step([row(101), row(102)])
+        assert env.score_test()["scored"][earlier:] == [
+            {"iterations": 0, "rows": 0},
+            {"iterations": 1, "rows": 2},
+        ]
 
 
 def test_what_cannot_be_trained_on_comes_back_with_its_reason(env: Any) -> None:

@@ -345,6 +345,47 @@ def test_one_pair_is_compared_by_its_test_instances(tmp_path: Path) -> None:
     assert found["low"] < 0.25 < found["high"]
 
 
+@pytest.mark.parametrize("key", ["task.seed", "task.name"])
+def test_runs_on_other_test_instances_are_no_pair(
+    key: str, write: Write, tmp_path: Path, in_process: list[str]
+) -> None:
+    values = {"task.seed": [0, 1], "task.name": ["arithmetic", "functions"]}[key]
+    found = sweep(write(**{key: values, "seed": [0, 1]}), tmp_path / "out")
+    assert [record["status"] for record in found.records] == ["finished"] * 4
+    assert found.differences == []
+    assert [group["runs"] for group in means(found.records)] == [2, 2]
+    for one in found.records:  # of a version that recorded no data: one pair has no instance in common
+        (tmp_path / "out" / one["name"] / "manifest.json").unlink()
+    alone = [record for record in found.records if record["settings"]["seed"] == 0]
+    assert differences(alone, tmp_path / "out") == []
+
+
+def test_data_that_change_within_a_sweep_are_refused_with_the_split(
+    cli: Cli, write: Write, tmp_path: Path, in_process: list[str]
+) -> None:
+    def data(count: int) -> None:
+        lines = [json.dumps({"question": f"What is {n} + 1?", "answer": f"#### {n + 1}"}) for n in range(count)]
+        (tmp_path / "data.jsonl").write_text("\n".join(lines))
+
+    task = {"name": "gsm8k", "path": str(tmp_path / "data.jsonl"), "val_size": 4, "test_size": 4}
+    base = {**BASE, "task": task, "structure": "open_ended"}
+    out = tmp_path / "out"
+    data(20)
+    sweep(write({"base": base, "grid": {"seed": [0]}}), out)
+    data(30)
+    both = write({"base": base, "grid": {"seed": [0, 1]}})
+    status, _, err = cli("sweep", both, "--out", out)
+    assert status == 1
+    assert "s0 and" in err and "same task settings and other data" in err
+    assert "train: 12 instances then, 22 now; val: 4 instances then and now, not the same" in " ".join(err.split())
+    lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert [line["status"] for line in lines] == ["finished", "finished"], "the figures of each run are kept"
+    assert list(json.loads((out / "comparisons.json").read_text())) == ["refused"]
+    with pytest.raises(RunFolderError, match="cannot compare its runs"):
+        sweep(write({"base": base, "grid": {"seed": [0, 1, 2]}}), out)
+    assert in_process == ["s0", "s1"], "nothing more was run"
+
+
 def test_the_interval_of_a_mean_is_students() -> None:
     found = mean_interval([1.0, 2.0, 3.0])  # t = 4.3027 with two degrees of freedom
     assert found == pytest.approx((2.0, 2.0 - 4.3027 / math.sqrt(3), 2.0 + 4.3027 / math.sqrt(3)), abs=1e-4)

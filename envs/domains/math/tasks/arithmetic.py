@@ -49,6 +49,7 @@ def _split(split: str, seed: int, size: int, skills: Iterable[str], taken: UsedP
     return draw_split(
         "arithmetic",
         split,
+        seed,
         size,
         variants,
         lambda skill, index, variant: problem(skill, seed, index, variant),

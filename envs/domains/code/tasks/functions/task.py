@@ -53,6 +53,7 @@ def _split(split: str, seed: int, size: int, taken: UsedProblems) -> list[Instan
     return draw_split(
         "functions",
         split,
+        seed,
         size,
         {name: skill.variants for name, skill in SKILLS.items()},
         lambda skill, index, variant: problem(skill, seed, index, variant),

@@ -235,7 +235,7 @@ def test_split_sizes_ids_and_fields() -> None:
     assert (len(task().train), len(task().val), len(task().test)) == (400, 240, 400)
     assert len({item.id for item in everything()}) == 1040
     first = next(item for item in task().val if item.skill == "counting")
-    assert first.id == "functions/val/counting/000"
+    assert first.id == "functions-s0/val/counting/000"
     for item in everything():
         assert item.skill is not None
         assert set(item.extra) == {"starter", "entry", "tests", "variant", "key"}

@@ -163,7 +163,7 @@ def test_split_sizes_ids_and_fields() -> None:
     everything = [*task.train, *task.val, *task.test]
     assert len({item.id for item in everything}) == len(everything)
     first = next(item for item in task.val if item.skill == "addition")
-    assert first.id == "arithmetic/val/addition/000"
+    assert first.id == "arithmetic-s0/val/addition/000"
     for item in everything:
         assert item.skill is not None
         assert item.extra["variant"] in SKILLS[item.skill].variants

@@ -203,7 +203,7 @@ def test_unreadable_sources(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_hub_says_which_setting_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(source: hub.HubSource) -> Splits:
+    def refuse(source: hub.HubSource, revision: str | None) -> Splits:
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr(hub, "_download", refuse)
