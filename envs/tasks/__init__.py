@@ -40,6 +40,11 @@ def task(name: str, *, domain: str, summary: str, **more: Any) -> Callable[[Call
     return add
 
 
+# The last task that was loaded by another revision than its commit, for the next load, which is by the commit:
+# a run pins its config to what it has loaded, and some data sets take minutes.
+_ready: dict[str, Task] = {}
+
+
 def load_task(config: TaskConfig) -> Task:
     """The task that `config.name` names, split by `config.seed`, scored as `config.scorer` says.
 
@@ -51,6 +56,8 @@ def load_task(config: TaskConfig) -> Task:
     """
     spec = TASKS.find(config.name)
     options_of(config, spec.options)
+    if (ready := _ready.pop(config.model_dump_json(), None)) is not None:
+        return ready
     scorer = None if config.scorer is None else SCORERS.find(config.scorer)
     with watched() as loads:
         task = spec.load(config)
@@ -62,7 +69,12 @@ def load_task(config: TaskConfig) -> Task:
         )
     if loads:
         task = replace(task, hub=loads[0])
-    return task if scorer is None else replace(task, domain=task.domain.scored_by(scorer))
+    if scorer is not None:
+        task = replace(task, domain=task.domain.scored_by(scorer))
+    if (after := pinned(config, task)) != config:
+        _ready.clear()
+        _ready[after.model_dump_json()] = task
+    return task
 
 
 def pinned(config: TaskConfig, task: Task) -> TaskConfig:

@@ -36,7 +36,7 @@ def test_saved_skills_are_used_again(stub_config: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "error", "said"),
     [
-        ("missing", ConfigError, "names no skill for 1 val instances, e.g. arithmetic/val/addition/000"),
+        ("missing", ConfigError, "names no skill for 1 val instances, e.g. arithmetic-s0/val/addition/000"),
         ("[1, 2]", RunFolderError, "JSON object"),
         ("{", RunFolderError, "cannot be read as skills"),
         (None, RunFolderError, "cannot be read as skills"),

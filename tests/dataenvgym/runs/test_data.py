@@ -132,6 +132,7 @@ def test_data_of_the_hub_stay_those_of_the_commit_that_the_run_was_started_on(
     assert manifest(out)["data"]["hub"] == "openai/gsm8k"
     assert manifest(out)["data"]["revision"] == "a" * 40
     assert load_config(out / "config.yaml").task.revision == "a" * 40
+    assert len(asked) == 1, "loaded once, though the config changed"
     resources.close_all()
     newest[0] = "b" * 40
     monkeypatch.setattr(HfApi, "dataset_info", lambda *_, revision=newest[0], **__: Found(revision))

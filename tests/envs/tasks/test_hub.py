@@ -47,6 +47,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
     from huggingface_hub import HfApi, constants
 
     fake = Hub()
+    monkeypatch.setattr("dataenvgym.envs.tasks._ready", {})
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(HfApi, "dataset_info", lambda *a, **k: fake.dataset_info(*a, **k))
     monkeypatch.setattr(datasets, "load_dataset", fake.load_dataset)
