@@ -206,10 +206,10 @@ class TeacherConfig(Section):
             UnknownNameError: `models` names no such node.
             ConfigError: see `model_of`.
         """
-        for node in self.models:
-            if node not in MODEL_NODES:
-                raise UnknownNameError("node in teacher.models", node, MODEL_NODES)
-        return {node: self.model_of(node) for node in MODEL_NODES}
+        own = [node for node in self.models if node not in MODEL_NODES]
+        if own and self.graph is None:  # with a graph of your own, its nodes may ask too
+            raise UnknownNameError("node in teacher.models", own[0], MODEL_NODES)
+        return {node: self.model_of(node) for node in (*MODEL_NODES, *own)}
 
     def model_names(self) -> str:
         """Name the models: that of `llm`, and the nodes that have another one."""

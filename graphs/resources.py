@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dataenvgym.agents.checks.contamination import HeldOut
-from dataenvgym.agents.config import MODEL_NODES
 from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.llm.gateway import Gateway
 from dataenvgym.agents.llm.ledger import Ledger
@@ -133,7 +132,9 @@ def gateway_of(config: EpisodeConfig, run_dir: str, node: str) -> Gateway:
 
 def gateways_of(config: EpisodeConfig, run_dir: str) -> list[Gateway]:
     """Return the gateways of all models that the run may ask."""
-    return list({id(g): g for g in (gateway_of(config, run_dir, node) for node in MODEL_NODES)}.values())
+    return list(
+        {id(g): g for g in (gateway_of(config, run_dir, node) for node in config.teacher.all_models())}.values()
+    )
 
 
 def spending_of(config: EpisodeConfig, run_dir: str) -> Spending:

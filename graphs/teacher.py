@@ -45,6 +45,7 @@ from dataenvgym.graphs.files import (
     rejected_of,
     save,
 )
+from dataenvgym.graphs.node_name import node_name
 from dataenvgym.graphs.resources import client_of, env_of, held_out_of, in_student_thread, stream_reporter, task_of
 from dataenvgym.graphs.state import TeacherInput, TeacherOutput, TeacherState
 from dataenvgym.graphs.timing import timed
@@ -86,13 +87,18 @@ class Node(Protocol):
         ...
 
 
-def planner(own: Policy | None = None) -> Node:
-    """Make the node `plan_data` with your own policy; None: the policy that the config names."""
+def planner(own: Policy | None = None, key: str = "plan") -> Node:
+    """Make the node `plan_data` with your own policy; None: the policy that the config names.
+
+    `key`: where the state gets the plan. With another one than "plan" the node writes nothing else into the state,
+    so that several planners may run side by side, for a later node to choose from (`own_nodes.planned`).
+    """
 
     @timed("teach")
     async def plan_data(state: TeacherState, runtime: Context) -> TeacherState:
         """Skill planner: the policy turns feedback into a plan, a list of data requests. A given plan is kept."""
-        config = runtime.context
+        config, name = runtime.context, node_name("plan_data")
+        file = "plan" if name == "plan_data" else f"plan-{name}"
         given = await asyncio.to_thread(given_plan, state)
         feedback = await asyncio.to_thread(feedback_of, state)
         policy = own or find_policy(config.structure, config.teacher.policy, config.state)
@@ -101,13 +107,18 @@ def planner(own: Policy | None = None) -> Node:
                 policy, feedback, await client_of(config, state, "plan_data"), config.seed
             )
         except BudgetReachedError as reached:  # no plan, no rows: the episode ends after this
+            saved = await asyncio.to_thread(save, state, file, [no_plan(policy, reached)])
+            if key != "plan":
+                return {key: saved}  # type: ignore[misc]
             nothing = await asyncio.to_thread(save, state, "accepted-0", [])
-            saved = await asyncio.to_thread(save, state, "plan", [no_plan(policy, reached)])
             return {"plan": saved, "missing": 0, "accepted": nothing, "rejected": nothing, "stopped": str(reached)}
         rows = rows_asked(policy, plan)
         runtime.stream_writer({"event": "plan", "requests": len(plan.requests), "rows": rows})
+        saved = await asyncio.to_thread(save, state, file, [plan])
+        if key != "plan":
+            return {key: saved}  # type: ignore[misc]
         return {
-            "plan": await asyncio.to_thread(save, state, "plan", [plan]),
+            "plan": saved,
             "missing": rows,
             "stopped": None,
         }
@@ -276,11 +287,15 @@ def after_verify(state: TeacherState, runtime: Context) -> Literal["rows missing
 
 
 def build_teacher(
-    structure: Structure = "skill_tree",
+    structure: Structure = "skill_tree", state: type[TeacherState] = TeacherState
 ) -> StateGraph[TeacherState, EpisodeConfig, TeacherInput, TeacherOutput]:
-    """Build the teacher as an uncompiled graph, to use unchanged or to edit (docs/design.md)."""
+    """Build the teacher as an uncompiled graph, to use unchanged or to edit (docs/design.md).
+
+    `state`: a class of yours that inherits from `TeacherState`, with further keys for nodes of your own. They last
+    one iteration; `own_nodes.remember` keeps what shall last longer.
+    """
     graph = StateGraph(
-        TeacherState,
+        state,
         context_schema=config_for(structure),
         input_schema=TeacherInput,
         output_schema=TeacherOutput,

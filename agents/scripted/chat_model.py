@@ -14,7 +14,7 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, InvalidToolCall, ToolCall
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, InvalidToolCall, ToolCall, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
@@ -22,6 +22,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
 from dataenvgym.agents.scripted import replies
+from dataenvgym.agents.scripted.filler import fill
 from dataenvgym.envs.domains.base import DOMAINS, Curriculum
 from dataenvgym.envs.errors import TeacherError
 
@@ -97,8 +98,7 @@ class ScriptedChatModel(BaseChatModel):
         curriculum = self._curriculum()
         items = replies.items(tool, prompt, Random(digest), curriculum)
         if items is None:
-            reply = f"The scripted model has no answer for the tool {tool!r}."
-            message = AIMessage(reply, response_metadata=_metadata("stop"))
+            reply, message = _filled(kwargs.get("tools") or [], kwargs.get("tool_choice"), messages, digest)
         else:
             # Errors use a separate random stream, so that the same problems are written with and without them.
             rng = Random(f"{digest}/errors")
@@ -156,6 +156,31 @@ class ScriptedChatModel(BaseChatModel):
             else:
                 kept.append(item)
         return kept
+
+
+def _filled(
+    tools: Sequence[dict[str, Any]],
+    choice: str | dict[str, Any] | None,
+    messages: Sequence[BaseMessage],
+    digest: str,
+) -> tuple[str, AIMessage]:
+    """Call a tool that is none of the prompts', with filler: the chosen one, else each in turn, then none.
+
+    So an agent that may call several tools has called each once when it ends.
+    """
+    called = sum(isinstance(message, ToolMessage) for message in messages)
+    names = [str(tool["function"]["name"]) for tool in tools]
+    chosen = _asked_tool(tools, choice) if choice not in (None, "auto") else (names[called:] or [""])[0]
+    if not chosen:
+        reply = (
+            f"Done: {called} tools called." if called else "The scripted model has nothing to say without a tool."
+        )
+        return reply, AIMessage(reply, response_metadata=_metadata("stop"))
+    schema = next(tool["function"].get("parameters") or {} for tool in tools if tool["function"]["name"] == chosen)
+    prompt = "\n".join(str(message.text) for message in messages if isinstance(message, HumanMessage))
+    args = fill(schema, prompt, Random(digest))
+    call = ToolCall(name=chosen, args=args, id=f"call_{digest[:24]}", type="tool_call")
+    return json.dumps(args), AIMessage("", tool_calls=[call], response_metadata=_metadata("tool_calls"))
 
 
 def _metadata(finish_reason: str) -> dict[str, Any]:
