@@ -101,6 +101,16 @@ def _defaults_taken(config: EpisodeConfig) -> list[str]:
     return [f"defaults taken, since the context does not set them: {', '.join(taken)}"] if taken else []
 
 
+async def reset_of_standard(state: EpisodeState, runtime: Context) -> EpisodeState:
+    """The node `reset` of an episode with the structure's own teacher; it refuses a config that names another."""
+    if (name := runtime.context.teacher.graph) is not None:
+        raise ConfigError(
+            f"teacher.graph: this episode has the teacher of its structure, not {name}, and loads no code for a "
+            f"config that comes over the network. For Studio: dataenvgym studio {name}"
+        )
+    return await reset(state, runtime)
+
+
 def _config_notes(config: EpisodeConfig) -> list[str]:
     """What the config asks for and does not get."""
     wanted, used = config.teacher.policy, config.policy_name()
@@ -220,9 +230,9 @@ def build_episode(
     `teacher`: a teacher graph, compiled or not, or a plain function from the observation to rows (see
     `teacher_from`); None: the standard teacher of `structure`, which is also the config's default.
     """
-    teacher = build_teacher(structure) if teacher is None else teacher
     graph = StateGraph(EpisodeState, context_schema=config_for(structure), input_schema=EpisodeInput)
-    graph.add_node("reset", reset)
+    graph.add_node("reset", reset_of_standard if teacher is None else reset)
+    teacher = build_teacher(structure) if teacher is None else teacher
     graph.add_node("teach", compiled(teacher, structure))
     graph.add_node("train", train)
     graph.add_node("evaluate", evaluate)

@@ -9,5 +9,5 @@ from dataenvgym.graphs.studio import teacher_alone
 from dataenvgym.graphs.teacher import build_teacher
 
 teacher = build_teacher("open_ended")
-graph = build_episode(teacher, "open_ended")
+graph = build_episode(structure="open_ended")
 alone = teacher_alone(teacher, "open_ended")

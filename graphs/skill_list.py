@@ -9,5 +9,5 @@ from dataenvgym.graphs.studio import teacher_alone
 from dataenvgym.graphs.teacher import build_teacher
 
 teacher = build_teacher("skill_list")
-graph = build_episode(teacher, "skill_list")
+graph = build_episode(structure="skill_list")
 alone = teacher_alone(teacher, "skill_list")

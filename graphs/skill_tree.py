@@ -9,5 +9,5 @@ from dataenvgym.graphs.studio import teacher_alone
 from dataenvgym.graphs.teacher import build_teacher
 
 teacher = build_teacher("skill_tree")
-graph = build_episode(teacher, "skill_tree")
+graph = build_episode(structure="skill_tree")
 alone = teacher_alone(teacher, "skill_tree")

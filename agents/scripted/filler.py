@@ -6,6 +6,7 @@ range and mean nothing.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from random import Random
@@ -86,13 +87,13 @@ def _array(schema: Mapping[str, Any], name: str, seen: Shown, rng: Random, depth
 def _number(schema: Mapping[str, Any], kind: str, rng: Random) -> float:
     if isinstance(schema.get("default"), int | float):
         return float(schema["default"]) if kind == "number" else int(schema["default"])
-    low = schema.get("minimum", schema.get("exclusiveMinimum", 0))
-    high = schema.get("maximum", schema.get("exclusiveMaximum", low + 10))
+    low = float(schema.get("minimum", schema.get("exclusiveMinimum", 0)))
+    high = float(schema.get("maximum", schema.get("exclusiveMaximum", low + 10)))
     if kind == "number":
         return round(low + (high - low) * (0.25 + 0.5 * rng.random()), 3)
-    inner = "exclusiveMinimum" in schema and "minimum" not in schema
-    least = int(low) + (1 if inner else 0)
-    return rng.randint(least, max(least, int(high) - (1 if "exclusiveMaximum" in schema else 0)))
+    above = "exclusiveMinimum" in schema and "minimum" not in schema
+    least = math.floor(low) + 1 if above else math.ceil(low)
+    return rng.randint(least, max(least, math.floor(high) - (1 if "exclusiveMaximum" in schema else 0)))
 
 
 def _text(schema: Mapping[str, Any], name: str, number: int, seen: Shown) -> str:

@@ -10,6 +10,7 @@ from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.errors import DataError
 from dataenvgym.envs.tasks.base import Task
 from dataenvgym.envs.tasks.records import Record, Splits
+from dataenvgym.envs.text import counted
 from dataenvgym.envs.types import Instance
 
 if TYPE_CHECKING:
@@ -104,8 +105,8 @@ def _cleaned_notes(splits: Splits) -> list[str]:
     if not cleaned:
         return []
     return [
-        f"{len(cleaned)} rows held control characters, lone surrogates or bidirectional overrides, which were "
-        f"taken out, e.g. {cleaned[0].where}, column {cleaned[0].cleaned[0]!r}"
+        f"{counted(len(cleaned), 'row')} held control characters, lone surrogates or bidirectional overrides, "
+        f"which were taken out, e.g. {cleaned[0].where}, column {cleaned[0].cleaned[0]!r}"
     ]
 
 

@@ -1,6 +1,8 @@
 """A teacher and a policy by name: run, resumed, forked, estimated and swept as ours are."""
 
+import asyncio
 import json
+import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -182,3 +184,26 @@ def test_the_fingerprint_is_of_the_files_and_the_wiring(teachers: Path, tmp_path
     teachers.write_text(TEACHERS.replace("return {}", "return {} or {}"))
     assert print_of(teachers, "graph") != print_of(same, "graph")
     assert print_of(teachers, "made") == ours[0], "all of its nodes are of the package"
+
+
+def test_studio_opens_it(teachers: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, out, err = cli(
+        "studio", "my_teachers.py:graph", "--structure", "skill_list", "--out", tmp_path / "open"
+    )
+    assert status == 0 and "langgraph dev" in out, err
+    server = json.loads((tmp_path / "open" / "langgraph.json").read_text())
+    names = {one["path"].rpartition(":")[2] for one in server["graphs"].values()}
+    found = runpy.run_path(str(tmp_path / "open" / "studio_graphs.py"))
+    assert names == {"episode", "alone"} and "teach" in found["episode"].nodes
+    assert "note" in found["teacher"].nodes, "its own node"
+    status, _, err = cli("studio", "my_teachers.py:graph", "--out", tmp_path / "open")
+    assert status == 1 and "--force" in err
+    assert cli("studio", "my_teachers.py:rows", "--out", tmp_path / "open", "--force")[0] == 0
+
+
+def test_an_episode_of_studio_refuses_a_teacher_by_name(tmp_path: Path) -> None:
+    from dataenvgym.graphs.skill_list import graph
+
+    config = EpisodeConfig.model_validate({"structure": "skill_list", "teacher": {"graph": "mine.py:graph"}})
+    with pytest.raises(ConfigError, match=r"dataenvgym studio mine\.py:graph"):
+        asyncio.run(graph.compile().ainvoke({"run_dir": str(tmp_path / "run")}, context=config))

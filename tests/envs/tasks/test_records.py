@@ -268,7 +268,7 @@ def test_texts_are_cleaned_once_and_said(tmp_path: Path) -> None:
     (question,) = (item.question for item in (*found.train, *found.val) if "one?" in item.question)
     assert question == "A \ufffd red one?"
     (note,) = found.notes
-    assert note.startswith("1 rows held control characters") and "train.jsonl, row 11, column 'question'" in note
+    assert note.startswith("1 row held control characters") and "train.jsonl, row 11, column 'question'" in note
 
 
 def test_a_split_that_tells_little_is_said(tmp_path: Path) -> None:
