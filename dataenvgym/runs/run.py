@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dataenvgym.agents.llm.loops import run_now
-from dataenvgym.envs.errors import RunFolderError
+from dataenvgym.envs.errors import BudgetReachedError, RunFolderError
 from dataenvgym.envs.store import write_json
 from dataenvgym.graphs.config import EpisodeConfig
 from dataenvgym.runs.data import check_data, pin
@@ -178,16 +178,21 @@ async def _drive(
             (run_dir / SUMMARY).unlink(missing_ok=True)  # a run that goes on has none
             try:
                 while True:
-                    async for part in graph.astream(
-                        step,
-                        THREAD,
-                        context=config,
-                        stream_mode="custom",
-                        subgraphs=True,
-                        durability="sync",
-                        control=control,
-                    ):
-                        on_event(part[1])  # (namespace, event)
+                    try:
+                        async for part in graph.astream(
+                            step,
+                            THREAD,
+                            context=config,
+                            stream_mode="custom",
+                            subgraphs=True,
+                            durability="sync",
+                            control=control,
+                        ):
+                            on_event(part[1])  # (namespace, event)
+                    except BudgetReachedError as reached:  # in a node of the user's own; ours end by themselves
+                        await _end_at_cap(graph, str(reached))
+                        step = None
+                        continue
                     snapshot = await graph.aget_state(THREAD)
                     if not snapshot.interrupts:
                         break
@@ -203,6 +208,18 @@ async def _drive(
             finally:
                 for gateway in gateways_of(config, str(run_dir)):
                     await gateway.aclose()
+
+
+async def _end_at_cap(graph: Any, reason: str) -> None:
+    """Let the episode end with what it has, since a cap was reached inside a node; `resume` teaches again.
+
+    Raises:
+        BudgetReachedError: nothing has been evaluated yet, or the episode is ending already.
+    """
+    snapshot = await graph.aget_state(THREAD)
+    if not snapshot.values.get("steps") or snapshot.values.get("stop_reason"):
+        raise BudgetReachedError(reason)
+    await graph.aupdate_state(THREAD, {"stop_reason": reason}, as_node="evaluate")
 
 
 @contextmanager

@@ -20,7 +20,10 @@ Cli = Callable[..., tuple[int, str, str]]
 Small = Callable[..., list[str]]
 
 TEACHERS = '''"""Teachers of a user."""
+from pydantic import BaseModel
+
 from dataenvgym import Policy, build_teacher, insert_after, planner
+from dataenvgym.graphs.own_nodes import ask
 from dataenvgym.envs.types import DataRequest, Plan
 
 
@@ -43,6 +46,23 @@ def rows(observation):
 graph = build_teacher("skill_list")
 insert_after(graph, "plan_data", "note", note)
 compiled = graph.compile()
+
+
+class Label(BaseModel):
+    id: str
+    skill: str
+
+
+async def label(state, runtime):
+    """Two calls of an own node."""
+    for sample in range(2):
+        shown = [{"id": "a", "question": f"What is {state['iteration']} + 2?"}]
+        await ask(runtime, state, "label_skills", Label, sample=sample, instances=shown, known=[])
+    return {}
+
+
+asking = build_teacher("skill_list")
+insert_after(asking, "plan_data", "label", label)
 
 
 def made(config):
@@ -207,3 +227,19 @@ def test_an_episode_of_studio_refuses_a_teacher_by_name(tmp_path: Path) -> None:
     config = EpisodeConfig.model_validate({"structure": "skill_list", "teacher": {"graph": "mine.py:graph"}})
     with pytest.raises(ConfigError, match=r"dataenvgym studio mine\.py:graph"):
         asyncio.run(graph.compile().ainvoke({"run_dir": str(tmp_path / "run")}, context=config))
+
+
+def test_a_cap_inside_an_own_node_ends_the_episode_and_a_larger_one_goes_on(
+    teachers: Path, cli: Cli, small: Small, tmp_path: Path
+) -> None:
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    named = ["--teacher", "my_teachers.py:asking"]
+    status, out, err = cli("run", *named, "--out", run, *small(**{"budget.max_calls": 1}))
+    assert status == 0 and "budget of 1 call used" in out, err
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["rows_accepted"] == 0 and summary["stop_reason"] == "budget of 1 call used"
+    assert cli("resume", run, "--set", "budget.max_calls=500")[0] == 0
+    assert cli("run", *named, "--out", whole, *small())[0] == 0
+    mine, theirs = (json.loads((folder / "summary.json").read_text()) for folder in (run, whole))
+    assert mine["val"] == theirs["val"] and mine["rows_accepted"] == 24
+    assert sum(one["calls"] for one in mine["calls_by_node"] if one["node"] == "label") == 4
