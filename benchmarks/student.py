@@ -183,7 +183,7 @@ def generating(student, prompts, new_tokens):  # type: ignore[no-untyped-def]
     out = model.generate(input_ids=padded, attention_mask=mask, max_new_tokens=new_tokens, do_sample=False)
     texts = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
     their_seconds = time.perf_counter() - began
-    tokens = sum(len(student._answer_ids(text)) for text in ours)
+    tokens = sum(len(student._get_form().completion_ids(text)) for text in ours)
     return {
         "tokens_per_second": {
             "ours": round(tokens / our_seconds, 2),
@@ -242,7 +242,7 @@ def by_vllm(config, prompts):  # type: ignore[no-untyped-def]
             student.predict(prompts[:1])
             swap = time.perf_counter() - began
         plain = make_student(config)
-        tokens = sum(len(plain._answer_ids(text)) for text in texts)
+        tokens = sum(len(plain._get_form().completion_ids(text)) for text in texts)
     finally:
         student.close()
     return {"tokens_per_second": round(tokens / seconds, 2), "swap": round(swap, 3)}

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 # Longest answer and longest training row, in tokens, where neither the config nor the task says.
 ANSWER_TOKENS, ROW_TOKENS = 40, 512
@@ -192,7 +192,7 @@ class ChatTemplateConfig(BaseModel):
     """Variables of the model's chat template; a key of another name is one too, if the template reads it."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
+    __pydantic_extra__: dict[str, str | int | float | bool | None] = Field(init=False)
 
     enable_thinking: bool = Field(
         False, description="Whether a model thinks before it answers, where its template lets one choose."

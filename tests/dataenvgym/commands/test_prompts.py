@@ -49,6 +49,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
 
     async def teach(structure: str, state: bool) -> None:
         choice = [f"structure={structure}", f"state={str(state).lower()}", "teacher.policy=llm", "skills=llm"]
+        choice.append("teacher.reader=model")
         config = offline(load_config(None, [*SMALL, *choice]))
         start: Any = await rehearsed_input(config, tmp_path_factory.mktemp("teach"))
         await build_teacher(config.structure).compile().ainvoke(start, context=config)

@@ -13,6 +13,7 @@ from filelock import FileLock
 import dataenvgym
 from dataenvgym.envs.errors import RunFolderError
 from dataenvgym.graphs.config import EpisodeConfig, load_config
+from dataenvgym.graphs.teacher import build_teacher
 from dataenvgym.runs.folder import create, open_run, read_summary
 from dataenvgym.runs.run import resume, run
 
@@ -111,7 +112,7 @@ def test_two_processes_do_not_run_one_run(made: Path) -> None:
 
 def test_a_run_goes_on_with_the_teacher_it_was_begun_with(tmp_path: Path) -> None:
     config = load_config(None, ["student.name=tiny"])
-    own = create(config, tmp_path / "own", own_teacher=True)
+    own = create(config, tmp_path / "own", teacher=build_teacher(config.structure))
     with pytest.raises(RunFolderError, match=r"its own teacher graph.*dataenvgym\.resume\("):
         resume(own)
     with pytest.raises(RunFolderError, match="structure's own teacher"):
