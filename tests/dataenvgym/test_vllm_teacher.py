@@ -98,7 +98,8 @@ def test_a_small_model_teaches(
     accepted = read_jsonl(store / "accepted-0.jsonl", Row)
     rejected = read_jsonl(store / "rejected-0.jsonl", Rejected)
     assert written, f"no reply held a row:\n{[r.row for r in rejected]}"
-    of_rows = [r for r in rejected if "question" in r.row]
+    # Rows over what a call asked for (a small model miscounts) are recorded, but are not among those to be judged.
+    of_rows = [r for r in rejected if "question" in r.row and r.verdicts[-1].check != "surplus"]
     assert len(accepted) + len(of_rows) == len(written), "each row is accepted or rejected"
     assert of_rows, "a model of 135 M parameters repeats itself and errs"
     reasons = [[v.reason for v in r.verdicts if not v.passed] for r in rejected]
