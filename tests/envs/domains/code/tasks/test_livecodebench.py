@@ -259,7 +259,7 @@ def test_what_was_noticed_is_kept_and_the_tests_are_left_as_they_are(tmp_path: P
     rows[3]["question_content"] = rows[2]["question_content"] + "\x00"
     rows[4]["public_test_cases"] = json.dumps([case("a\u202e\x9b", "b")], ensure_ascii=False)
     found = load("livecodebench", write(tmp_path / "rows.jsonl", rows))
-    assert ["more than once" in found.notes[0], "1 rows held control characters" in found.notes[1]] == [True, True]
+    assert ["more than once" in found.notes[0], "1 row held control characters" in found.notes[1]] == [True, True]
     (marked,) = (item for item in everything(found) if item.id.endswith("/00004"))
     assert marked.extra["tests"] == [{"input": "a\u202e\x9b", "output": "b"}]
 
