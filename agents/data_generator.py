@@ -13,6 +13,7 @@ from dataenvgym.agents.llm.asking import TeacherClient, gather_with_progress
 from dataenvgym.agents.llm.gateway import fruitless
 from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.errors import BudgetReachedError, FruitlessError, TeacherError
+from dataenvgym.envs.text import counted
 from dataenvgym.envs.types import DataRequest, Instance, Progress, Provenance, Rejected, Row, Verdict
 
 # Questions of the same request shown as "already written", to avoid repetitions.
@@ -140,7 +141,9 @@ async def _call(
     surplus = [
         Rejected(
             row=row.model_dump(),
-            verdicts=[Verdict(check="surplus", passed=False, reason=f"the call asked for {call.rows} rows")],
+            verdicts=[
+                Verdict(check="surplus", passed=False, reason=f"the call asked for {counted(call.rows, 'row')}")
+            ],
         )
         for row in rows[call.rows :]
     ]

@@ -68,11 +68,8 @@ def with_diagnoses(plan: Plan, diagnoses: Sequence[Diagnosis]) -> Plan:
 
 def _parts(errors: Sequence[ErrorExample], most: int) -> list[list[ErrorExample]]:
     """Cut the errors, sorted by skill, into parts of at most `most`; a skill stays whole where it fits."""
-    by_skill: dict[str, list[ErrorExample]] = {}
-    for error in errors:
-        by_skill.setdefault(error.skill, []).append(error)
     parts: list[list[ErrorExample]] = []
-    for group in by_skill.values():
+    for group in _by_skill(errors).values():
         for part in (group[start : start + most] for start in range(0, len(group), most)):
             if parts and len(parts[-1]) + len(part) <= most:
                 parts[-1].extend(part)
@@ -81,10 +78,15 @@ def _parts(errors: Sequence[ErrorExample], most: int) -> list[list[ErrorExample]
     return parts
 
 
-async def _call(errors: Sequence[ErrorExample], named: bool, client: TeacherClient) -> Reading:
+def _by_skill(errors: Sequence[ErrorExample]) -> dict[str, list[ErrorExample]]:
     groups: dict[str, list[ErrorExample]] = {}
     for error in errors:
-        groups.setdefault(error.skill if named else "", []).append(error)
+        groups.setdefault(error.skill, []).append(error)
+    return groups
+
+
+async def _call(errors: Sequence[ErrorExample], named: bool, client: TeacherClient) -> Reading:
+    groups = _by_skill(errors) if named else {"": errors}
     skills = [{"name": name, "errors": [e.model_dump() for e in group]} for name, group in groups.items()]
     try:
         answer = await client.items(client.prompt("diagnose_errors", skills=skills), DiagnosisItem)

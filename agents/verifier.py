@@ -43,11 +43,14 @@ async def verify(rows: Sequence[Row], context: CheckContext) -> VerificationResu
         left, failed = await _costly(left, context)
         context.seen.discard([judged.row.id for judged in failed])
         gone = {judged.row.id for judged in failed}
-        of_gone = [judged.verdicts[-1].marks.get(DUPLICATE_OF) in gone for judged in refused]
-        refused_for_good = [judged for judged, twin_gone in zip(refused, of_gone, strict=True) if not twin_gone]
+        again: list[CheckedRow] = []
+        for_good: list[CheckedRow] = []
+        for judged in refused:
+            twin_is_gone = judged.verdicts[-1].marks.get(DUPLICATE_OF) in gone
+            (again if twin_is_gone else for_good).append(judged)
         accepted += [_with_marks(judged) for judged in left]
-        rejected += [Rejected(row=j.row.model_dump(), verdicts=j.verdicts) for j in [*refused_for_good, *failed]]
-        rows = [judged.row for judged, twin_gone in zip(refused, of_gone, strict=True) if twin_gone]
+        rejected += [Rejected(row=j.row.model_dump(), verdicts=j.verdicts) for j in [*for_good, *failed]]
+        rows = [judged.row for judged in again]
     return VerificationResult(accepted, rejected)
 
 

@@ -11,7 +11,7 @@ from dataenvgym.envs.cache import cache_dir
 from dataenvgym.envs.domains.base import Domain
 from dataenvgym.envs.store import write_json
 from dataenvgym.envs.students.base import Student, answer_key
-from dataenvgym.envs.types import Instance, Prediction, Progress
+from dataenvgym.envs.types import Instance, Prediction, Progress, Row
 
 UNSKILLED = "other"
 
@@ -48,13 +48,13 @@ def predict_cached(
 
 def score(
     domain: Domain,
-    instances: Sequence[Instance],
+    instances: Sequence[Instance | Row],
     texts: Sequence[str],
     skills: Mapping[str, str],
     progress: Progress | None = None,
 ) -> list[Prediction]:
-    """Score one answer per instance. `skills` maps instance ids to skill names; `progress` is called as programs
-    finish."""
+    """Score one answer per instance or row. `skills` maps ids to skill names; where it has none, the item's own
+    counts. `progress` is called as programs finish."""
     return [
         Prediction(
             id=item.id,

@@ -161,20 +161,7 @@ class TeacherEnv:
         domain = self.task.domain
         prompts = [domain.example(row).prompt for row in rows]
         texts = self.texts(key, prompts, stage_progress(report, "answers to its rows"))
-        found = domain.score(rows, texts, stage_progress(report, "programs among them"))
-        return [
-            Prediction(
-                id=row.id,
-                skill=row.skill,
-                question=row.question,
-                gold=row.answer,
-                text=text,
-                answer=one.answer,
-                correct=one.correct,
-                detail=one.detail,
-            )
-            for row, text, one in zip(rows, texts, found, strict=True)
-        ]
+        return score(domain, rows, texts, {}, stage_progress(report, "programs among them"))
 
     def evaluate(
         self,
