@@ -266,9 +266,8 @@ def test_an_unknown_key_of_the_context_is_refused_and_a_nested_one_explained(stu
         lambda: studio.ask("skill_list_teacher", budgt={"iterations": 3}),
         lambda: studio.client.runs.wait(None, "skill_list_teacher", input={}, context={"budgt": {}}),
     ):
-        with pytest.raises(Exception, match="422") as refused:
+        with pytest.raises(Exception, match="budgt: unknown key. Did you mean 'budget'"):
             ask()
-        assert "budgt: unknown key. Did you mean 'budget'" in vars(refused.value)["response"].text
     thread, assistant = studio.thread(), studio.ask("skill_list_teacher", teacher={"rows_per_cal": 3})
     answer = studio.client.runs.wait(thread, assistant, input={}, raise_error=False)
     assert "Did you mean 'teacher.rows_per_call'" in json.dumps(answer)
