@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dataenvgym.envs.domains.tool_use.python_calls import LONGEST_SOURCE, python_calls, python_literal
-from dataenvgym.envs.domains.tool_use.values import DEEPEST, NotAValue, number, plain
+from dataenvgym.envs.domains.tool_use.values import NotAValueError, number, plain
 from dataenvgym.envs.text import storable
 from dataenvgym.envs.thinking import without_thinking
 
@@ -63,8 +63,8 @@ _FENCE = re.compile(
     r"```(?:[A-Za-z_+\-]*[ \t]*\r?\n|(?:json|python|tool_code)?[ \t]*)(?P<body>.*?)(?:```|\Z)", re.DOTALL
 )
 _NOTHING = re.compile(
-    r"(?:null|none|\{\s*\}|\[\s*\]|no (?:tool|function)s?(?: calls?)?(?: (?:fits?|appl(?:y|ies)|(?:is|are) needed))?)"
-    r"[.!]?",
+    r"(?:null|none|\{\s*\}|\[\s*\]"
+    r"|no (?:tool|function)s?(?: calls?)?(?: (?:fits?|appl(?:y|ies)|(?:is|are) needed))?)[.!]?",
     re.IGNORECASE,
 )
 _VALUE = re.compile(r"\{(?=\s*[\"}])|\[(?=\s*[\[{\]])")
@@ -81,7 +81,7 @@ def read_calls(text: str) -> list[Call] | None:
     the reference `$1` to the first call (`$2` to the second, `$1.text` to a field of it).
 
     Values are JSON. A number that JSON does not have (NaN, Infinity, more than 300 digits) is kept as text.
-    Never raises; text over `LONGEST` characters or values nested over `DEEPEST` deep hold no call.
+    Never raises; text over `LONGEST` characters or values nested over `values.DEEPEST` deep hold no call.
     """
     if len(text) > LONGEST:
         return None
@@ -213,7 +213,7 @@ def _decoded(text: str, at: int) -> tuple[Any, int] | None:
     try:
         value, end = _DECODER.raw_decode(text, at)
         return plain(value), end
-    except (ValueError, RecursionError, NotAValue):
+    except (ValueError, RecursionError, NotAValueError):
         return None
 
 

@@ -6,7 +6,7 @@ import ast
 from textwrap import dedent
 from typing import Any, NamedTuple
 
-from dataenvgym.envs.domains.tool_use.values import NotAValue, plain
+from dataenvgym.envs.domains.tool_use.values import NotAValueError, plain
 
 LONGEST_SOURCE = 100_000
 """Characters of Python that are parsed: much longer code can exhaust the parser."""
@@ -71,7 +71,7 @@ class _Reader:
             return True
         if isinstance(node, ast.FunctionDef):
             plain_one = not (node.args.args or node.args.posonlyargs or node.args.kwonlyargs)
-            return plain_one and all([self.statement(one) for one in node.body])
+            return plain_one and all(self.statement(one) for one in node.body)
         if isinstance(node, ast.Return):
             return node.value is None or self.expression(node.value) or True
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
@@ -86,10 +86,10 @@ class _Reader:
         if isinstance(node, ast.Await):
             return self.expression(node.value)
         if isinstance(node, ast.List | ast.Tuple):
-            return all([isinstance(one, ast.Call) and self.expression(one) for one in node.elts])
+            return all(isinstance(one, ast.Call) and self.expression(one) for one in node.elts)
         if isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name) and node.func.id == "print":
-                return all([self.expression(one) for one in node.args])
+                return all(self.expression(one) for one in node.args)
             return self.call(node) is not None
         return isinstance(node, ast.Name) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
@@ -107,7 +107,7 @@ class _Reader:
             elif isinstance(value, dict):
                 arguments |= value
             else:
-                raise NotAValue("** before what is no dictionary")
+                raise NotAValueError("** before what is no dictionary")
         self.calls.append(PythonCall(name, arguments, positional))
         return f"${self.before + len(self.calls)}"
 

@@ -14,7 +14,7 @@ MOST_DIGITS = 300
 """Digits of a whole number: any float is in that range, and Python itself refuses some thousand."""
 
 
-class NotAValue(ValueError):
+class NotAValueError(ValueError):
     """A value that is nested too deep, or of a kind that JSON does not have."""
 
 
@@ -30,10 +30,10 @@ def plain(value: Any, depth: int = 0) -> Any:
     """A value with what JSON and files can hold: texts without lone surrogates, finite numbers.
 
     Raises:
-        NotAValue: it is nested over `DEEPEST` deep, or is of another kind.
+        NotAValueError: it is nested over `values.DEEPEST` deep, or is of another kind.
     """
     if depth > DEEPEST:
-        raise NotAValue(f"nested over {DEEPEST} deep")
+        raise NotAValueError(f"nested over {DEEPEST} deep")
     if isinstance(value, str):
         return storable(value)
     if value is None or isinstance(value, bool):
@@ -46,4 +46,4 @@ def plain(value: Any, depth: int = 0) -> Any:
         return [plain(one, depth + 1) for one in value]
     if isinstance(value, dict):
         return {storable(str(key)): plain(one, depth + 1) for key, one in value.items()}
-    raise NotAValue(f"a {type(value).__name__} is no JSON value")
+    raise NotAValueError(f"a {type(value).__name__} is no JSON value")
