@@ -90,7 +90,7 @@ def read_calls(text: str) -> list[Call] | None:
         return found
     text = without_thinking(text).strip()
     empty = bool(_NOTHING.fullmatch(text))
-    for blocks in (_tagged(text), _fenced(text), [text]):
+    for blocks in (_tagged(text), fenced(text), [text]):
         found = _joined(blocks)
         if found:
             return found
@@ -198,7 +198,8 @@ def _unfenced(block: str) -> str:
     return inner["body"] if inner else block
 
 
-def _fenced(text: str) -> list[str]:
+def fenced(text: str) -> list[str]:
+    """What stands in the fenced blocks of a text, in order; one that is not closed ends with the text."""
     return [match["body"] for match in _FENCE.finditer(text)]
 
 

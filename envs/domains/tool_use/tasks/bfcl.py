@@ -248,7 +248,7 @@ def _instance(record: Record, name: str, category: str, key: Any) -> Instance:
 
 
 def _question(record: Record) -> str:
-    """The messages of the one turn as a text: a system's, then the user's; of a longer talk, each with its role."""
+    """The messages of the one turn as a text: a system's, then the user's; of more, each with its role."""
     turns = record.data.get("question")
     if isinstance(turns, str) and turns.strip():
         return clean(turns).strip()
