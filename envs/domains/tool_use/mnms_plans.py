@@ -1,7 +1,7 @@
 """Plans of M&Ms: read from the data set and from a student's code, written as code, and scored.
 
-Source of the scores: https://github.com/RAIVNLab/mnms (`evaluation/`), which the released DataEnvGym has a copy of.
-Plans are kept as calls; `$1.text` is the output `text` of the first step, `<node-0>.text` in the data set.
+Source of the scores: https://github.com/RAIVNLab/mnms (`evaluation/`), copied by the released DataEnvGym. Plans
+are kept as calls; `$1.text` is the output `text` of the first step, `<node-0>.text` in the data set.
 """
 
 from __future__ import annotations

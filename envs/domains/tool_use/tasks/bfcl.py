@@ -126,11 +126,12 @@ def load(config: TaskConfig) -> Task:
         lambda _: "",
         config.val_size or VAL_SIZE,
     )
-    splits = {
-        split: tuple(one for leader in getattr(divided, split) for one in first[leader.id])
-        for split in ("train", "val", "test")
-    }
-    return replace(divided, notes=(*notes, *_unmeetable(instances), *divided.notes), **splits)
+    train, val, test = (
+        tuple(one for leader in split for one in first[leader.id])
+        for split in (divided.train, divided.val, divided.test)
+    )
+    notes += [*_unmeetable(instances), *divided.notes]
+    return replace(divided, train=train, val=val, test=test, notes=tuple(notes))
 
 
 def read_answer(text: str) -> str:
