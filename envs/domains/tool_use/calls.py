@@ -12,7 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataenvgym.envs.domains.tool_use.python_calls import LONGEST_SOURCE, python_calls, python_literal
+from dataenvgym.envs.domains.tool_use.python_calls import (
+    LONGEST_SOURCE,
+    PythonReader,
+    python_calls,
+    python_literal,
+)
 from dataenvgym.envs.domains.tool_use.values import NotAValueError, number, plain
 from dataenvgym.envs.text import storable
 from dataenvgym.envs.thinking import without_thinking
@@ -68,7 +73,10 @@ _NOTHING = re.compile(
     re.IGNORECASE,
 )
 _VALUE = re.compile(r"\{(?=\s*[\"}])|\[(?=\s*[\[{\]])")
-_START = re.compile(r"(?:^[ \t>*\-\d.)]*|[:`][ \t]*)(?P<call>(?:\[\s*)?[A-Za-z_][\w.]*\()", re.MULTILINE)
+_START = re.compile(
+    r"(?:^[ \t>*\-\d.)]*|[:`][ \t]*)(?P<call>(?:[A-Za-z_]\w*[ \t]*=[ \t]*)?(?P<name>(?:\[\s*)?[A-Za-z_][\w.]*\())",
+    re.MULTILINE,
+)
 _PIECE = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|[(\[{]|[)\]}]", re.DOTALL)
 
 
@@ -76,9 +84,9 @@ def read_calls(text: str) -> list[Call] | None:
     """The calls that a text makes, in order. `[]`: it says that no tool is called. None: it says neither.
 
     The first of these that holds calls counts, and all of its blocks are one answer: marks of tool calls
-    (`<tool_call>`), fenced blocks, the whole text, JSON values in it, Python calls that begin a line or follow a
-    colon or a backtick. Thinking is not read. A call within a call, and a variable that holds a result, become
-    the reference `$1` to the first call (`$2` to the second, `$1.text` to a field of it).
+    (`<tool_call>`), fenced blocks, the whole text, JSON values in it, Python calls or assignments of them that
+    begin a line or follow a colon or a backtick. Thinking is not read. A call within a call, and a variable that
+    holds a result, become the reference `$1` to the first call (`$2` to the second, `$1.text` to a field of it).
 
     Values are JSON. A number that JSON does not have (NaN, Infinity, more than 300 digits) is kept as text.
     Never raises; text over `LONGEST` characters or values nested over `values.DEEPEST` deep hold no call.
@@ -86,7 +94,7 @@ def read_calls(text: str) -> list[Call] | None:
     if len(text) > LONGEST:
         return None
     text = storable(text).strip()
-    if (found := _json_calls(text)) is not None:  # as `write_calls` writes them, whatever stands in arguments
+    if (found := _block(text)) is not None:  # nothing but calls, whatever marks stand in their arguments
         return found
     text = without_thinking(text).strip()
     empty = bool(_NOTHING.fullmatch(text))
@@ -252,18 +260,16 @@ def _embedded_json(text: str) -> list[Call] | None:
 
 def _embedded_python(text: str) -> list[Call] | None:
     """The Python calls in prose."""
-    calls: list[Call] = []
+    reader = PythonReader(0)
     failures = at = 0
     while failures < MOST_FAILURES and (start := _START.search(text, at)):
         begin = start.start("call")
-        end = _closed(text, begin)
-        read = None if end is None else python_calls(text[begin:end], len(calls))
-        calls += [Call(*one) for one in read or ()]
-        if read is None or end is None:
-            failures, at = failures + 1, start.end()
-        else:
+        end = _closed(text, start.start("name"))
+        if end is not None and reader.read(text[begin:end]):
             at = end
-    return calls or None
+        else:
+            failures, at = failures + 1, start.end()
+    return [Call(*one) for one in reader.calls] or None
 
 
 def _closed(text: str, start: int) -> int | None:
