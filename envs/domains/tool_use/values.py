@@ -12,6 +12,7 @@ DEEPEST = 100
 """Levels of lists and objects in a value."""
 MOST_DIGITS = 300
 """Digits of a whole number: any float is in that range, and Python itself refuses some thousand."""
+_LARGEST = 10**MOST_DIGITS
 
 
 class NotAValueError(ValueError):
@@ -39,7 +40,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
-        return value if -(10**MOST_DIGITS) < value < 10**MOST_DIGITS else hex(value)
+        return value if -_LARGEST < value < _LARGEST else hex(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, list | tuple):

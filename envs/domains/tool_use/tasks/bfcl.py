@@ -228,7 +228,11 @@ def _listed(counts: Counter[str]) -> str:
 
 
 def _unmeetable(instances: Sequence[Instance]) -> list[str]:
-    found = [one.id for one in instances if one.answer != ANY_CALL and not _mark(one, one.answer).correct]
+    def fault(one: Instance) -> str:
+        calls = read_calls(one.answer) or []
+        return rules.fault(one.extra["category"], one.extra["tools"], one.extra["keys"], calls)
+
+    found = [one.id for one in instances if one.answer != ANY_CALL and fault(one)]
     if not found:
         return []
     shown = ", ".join(found[:5])
