@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from dataenvgym.envs.domains.tool_use.calls import Call
 
@@ -211,7 +211,7 @@ def _of_type(value: Any, allowed: Sequence[Any], expected: type, inner: type | N
         return type(value) is _kind_of(allowed)
     if inner is None:
         return True
-    items: list[Any] = value
+    items = cast("list[Any]", value)
     return any(
         not isinstance(option, list) or all(_of_type(one, option, inner, None) for one in items)
         for option in allowed
