@@ -78,7 +78,7 @@ class BfclOptions(BaseModel):
 @task(
     "bfcl",
     domain="tool_use",
-    summary="BFCL, one turn of function calls",
+    summary="BFCL, single-turn function calls, from the package bfcl-eval",
     gold_skills=True,
     answer_tokens=512,
     row_tokens=4096,
@@ -263,7 +263,8 @@ def _question(record: Record) -> str:
             f"{record.where}: expected one turn of messages in column 'question', [[{{'role': ..., "
             f"'content': ...}}]], found {turns!r:.80}."
         )
-    texts = [clean(one["content"]).strip() for one in messages]
+    # Two requests consist of control characters alone.
+    texts = [clean(one["content"]).strip() or ascii(one["content"]) for one in messages]
     roles = [str(one["role"]) for one in messages]
     if sorted(roles) in (["user"], ["system", "user"]):
         return "\n\n".join(texts)
