@@ -12,7 +12,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _lines(text: str) -> tuple[str, ...]:
-    return tuple(line.strip() for line in text.split(",") if line.strip())
+    return tuple(" ".join(part.split()) for part in text.split(","))
 
 
 FIRST_NAMES = _words(
