@@ -1,7 +1,6 @@
 """Tool calls in a student's text: read in every form that models write, written in one. Nothing is evaluated.
 
-Sources of the forms: the chat templates and tool parsers of Llama 3, Qwen, Hermes, Mistral, Granite and Phi, the
-OpenAI API, and BFCL's prompts (`[f(a=1)]` and `[{"f": {"a": 1}}]`).
+Sources of the forms: those of `marks`, the OpenAI API, and BFCL's prompts (`[f(a=1)]`, `[{"f": {"a": 1}}]`).
 """
 
 from __future__ import annotations
@@ -12,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dataenvgym.envs.domains.tool_use.marks import fenced, marked
 from dataenvgym.envs.domains.tool_use.python_calls import (
     LONGEST_SOURCE,
     PythonReader,
     python_calls,
     python_literal,
 )
-from dataenvgym.envs.domains.tool_use.values import NotAValueError, number, plain
+from dataenvgym.envs.domains.tool_use.values import decoded, json_values
 from dataenvgym.envs.text import storable
 from dataenvgym.envs.thinking import without_thinking
 
@@ -57,16 +57,6 @@ _ARGUMENTS = ("arguments", "parameters", "args", "kwargs", "params", "input", "a
 _LISTS = ("tool_calls", "function_calls", "tool_uses", "calls")
 _BESIDE = {"id", "type", "index", "call_id", "tool_call_id"}
 
-_TAG = re.compile(
-    r"<(?P<tag>tool_?calls?|function_?calls?|functions?|tools?|toolcall|call)>(?P<body>.*?)(?:</(?P=tag)>|\Z)"
-    r"|<function=(?P<name>[\w.\-]+)>(?P<only>.*?)(?:</function>|\Z)"
-    r"|(?:\[TOOL_CALLS\]|<\|python_tag\|>|<\|tool_calls?\|>|\bfunctools(?=\[))"
-    r"(?P<rest>.*?)(?:</s>|<\|eo[tm]_id\|>|<\|/tool_calls?\|>|\Z)",
-    re.IGNORECASE | re.DOTALL,
-)
-_FENCE = re.compile(
-    r"```(?:[A-Za-z_+\-]*[ \t]*\r?\n|(?:json|python|tool_code)?[ \t]*)(?P<body>.*?)(?:```|\Z)", re.DOTALL
-)
 _NOTHING = re.compile(
     r"(?:null|none|\{\s*\}|\[\s*\]"
     r"|no (?:tool|function)s?(?: calls?)?(?: (?:fits?|appl(?:y|ies)|(?:is|are) needed))?)[.!]?",
@@ -98,7 +88,7 @@ def read_calls(text: str) -> list[Call] | None:
         return found
     text = without_thinking(text).strip()
     empty = bool(_NOTHING.fullmatch(text))
-    for blocks in (_tagged(text), fenced(text), [text]):
+    for blocks in (marked(text), fenced(text), [text]):
         found = _joined(blocks)
         if found:
             return found
@@ -147,11 +137,14 @@ def _named(value: Mapping[str, Any]) -> Call | None:
         return None
     positional = value.get("positional", [])
     key = next((key for key in _ARGUMENTS if key in value), None)
+    if key == "parameters" and "description" in value:
+        return None  # a tool that was shown, said again
     if key is None:
         return Call(name, {}) if set(value) <= {*_NAMES, *_BESIDE} else None
     arguments = value[key]
     if isinstance(arguments, str):
-        arguments = _parsed(arguments) if arguments.strip() else {}
+        inner = json_values(arguments.strip()) if arguments.strip() else [{}]
+        arguments = inner[0] if inner is not None and len(inner) == 1 else arguments
     if isinstance(arguments, list):
         return Call(name, {}, tuple(arguments))
     if arguments is None:
@@ -184,63 +177,9 @@ def _block(text: str, before: int = 0) -> list[Call] | None:
 
 
 def _json_calls(text: str) -> list[Call] | None:
-    values = _values(text)
+    values = json_values(text)
     each = [calls_of(value) for value in values or ()]
     return [call for one in each for call in one or ()] if values and None not in each else None
-
-
-def _tagged(text: str) -> list[str]:
-    """What stands in marks of tool calls."""
-    found = []
-    for match in _TAG.finditer(text):
-        if match["name"]:
-            only = match["only"].strip() or "{}"
-            found.append(f'{{"name": {json.dumps(match["name"])}, "arguments": {only}}}')
-        else:
-            found.append(match["body"] if match["tag"] else match["rest"])
-    return [_unfenced(block) for block in found]
-
-
-def _unfenced(block: str) -> str:
-    inner = _FENCE.search(block)
-    return inner["body"] if inner else block
-
-
-def fenced(text: str) -> list[str]:
-    """What stands in the fenced blocks of a text, in order; one that is not closed ends with the text."""
-    return [match["body"] for match in _FENCE.finditer(text)]
-
-
-_DECODER = json.JSONDecoder(
-    parse_constant=str, parse_int=lambda text: number(text, int), parse_float=lambda text: number(text, float)
-)
-_BETWEEN = re.compile(r"[\s,;]*")
-
-
-def _decoded(text: str, at: int) -> tuple[Any, int] | None:
-    """The JSON value that begins at a place of a text, and where it ends."""
-    try:
-        value, end = _DECODER.raw_decode(text, at)
-        return plain(value), end
-    except (ValueError, RecursionError, NotAValueError):
-        return None
-
-
-def _parsed(text: str) -> Any:
-    found = _values(text.strip())
-    return found[0] if found is not None and len(found) == 1 else None
-
-
-def _values(text: str) -> list[Any] | None:
-    """The JSON values that a text consists of; None where it is anything else."""
-    values, at = [], 0
-    while at < len(text):
-        if text[at] not in "{[" or (found := _decoded(text, at)) is None:
-            return None
-        values.append(found[0])
-        between = _BETWEEN.match(text, found[1])
-        at = between.end() if between else found[1]
-    return values or None
 
 
 def _embedded_json(text: str) -> list[Call] | None:
@@ -248,7 +187,7 @@ def _embedded_json(text: str) -> list[Call] | None:
     calls: list[Call] | None = None
     failures = at = 0
     while failures < MOST_FAILURES and (start := _VALUE.search(text, at)):
-        found = _decoded(text, start.start())
+        found = decoded(text, start.start())
         if found is None:
             failures, at = failures + 1, start.end()
             continue

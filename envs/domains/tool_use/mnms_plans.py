@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dataenvgym.envs.domains.tool_use.calls import Call, fenced, read_calls, write_calls
+from dataenvgym.envs.domains.tool_use.calls import Call, read_calls, write_calls
+from dataenvgym.envs.domains.tool_use.marks import fenced
 from dataenvgym.envs.domains.tool_use.mnms_tools import TOOLS
 from dataenvgym.envs.domains.tool_use.python_calls import python_literal
 from dataenvgym.envs.thinking import without_thinking

@@ -44,6 +44,32 @@ FORMS: dict[str, tuple[str, list[Call] | None]] = {
     "Mistral": (f"[TOOL_CALLS] [{OBJECT}]</s>", [F]),
     "Llama 3.1": ('<function=f>{"a": 1}</function>', [F]),
     "Llama 3.1, built in": ("<|python_tag|>f(a=1)<|eom_id|>", [F]),
+    "Qwen3-Coder": (
+        "<tool_call>\n<function=f>\n<parameter=a>\n1\n</parameter>\n<parameter=b>\ntwo\nlines\n</parameter>\n</function>\n"
+        "</tool_call>",
+        [Call("f", {"a": 1, "b": "two\nlines"})],
+    ),
+    "GLM": ("<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>1</arg_value>\n</tool_call>", [F]),
+    "DeepSeek V3": (
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n"
+        '{"a": 1}\n```<｜tool▁call▁end｜>',
+        [F],
+    ),
+    "DeepSeek V3.1": (
+        '<｜tool▁call▁begin｜>f<｜tool▁sep｜>{"a": 1}<｜tool▁call▁end｜>'
+        '<｜tool▁call▁begin｜>g<｜tool▁sep｜>{"b": "x"}',
+        [F, G],
+    ),
+    "Kimi": ('<|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{"a": 1}<|tool_call_end|>', [F]),
+    "harmony": (
+        "<|channel|>analysis<|message|>f?<|end|><|start|>assistant<|channel|>commentary to=functions.f "
+        '<|constrain|>json<|message|>{"a": 1}<|call|>',
+        [F],
+    ),
+    "the tools said again": (
+        f'<tools>{{"name": "g", "description": "", "parameters": {{"type": "object"}}}}</tools>\n{OBJECT}',
+        [F],
+    ),
     "Phi": (f"functools[{OBJECT}]", [F]),
     "fenced": (f"```json\n[{OBJECT}]\n```", [F]),
     "fenced in a line": (f"```json {OBJECT} ```", [F]),
@@ -136,6 +162,10 @@ HOSTILE: dict[str, str] = {
     "open brackets": "[" * 100_000,
     "open objects": '{"a":' * 50_000,
     "open calls": "f(\n" * 50_000,
+    "open names": "<function=f>" * 20_000,
+    "open parameters": "<function=f>" + "<parameter=a>" * 20_000,
+    "open keys": "<tool_call>f<arg_key>" + "<arg_key>" * 20_000,
+    "long names": ("a" * 5_000 + " ") * 50 + "<｜tool▁sep｜>",
     "open tags": "<tool_call>" * 20_000,
     "open fences": "```\n" * 20_000,
     "open thinking": "<think>" * 20_000,
