@@ -25,6 +25,7 @@ CONFIGS: dict[str, tuple[Path | None, list[str]]] = {
     "tiny": (None, ["student.name=tiny"]),
     "demo": (EXAMPLES / "demo.yaml", []),
     "code": (EXAMPLES / "code.yaml", []),
+    "tools": (EXAMPLES / "tools.yaml", []),
 }
 KEYS: dict[str, dict[str, str]] = {
     "tiny": {
