@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from dataenvgym.envs.domains.tool_use.calls import Call
 
@@ -211,8 +211,9 @@ def _of_type(value: Any, allowed: Sequence[Any], expected: type, inner: type | N
         return type(value) is _kind_of(allowed)
     if inner is None:
         return True
+    items = cast("list[Any]", value)
     return any(
-        all(_of_type(one, option, inner, None) for one in value) if isinstance(option, list) else True
+        not isinstance(option, list) or all(_of_type(one, option, inner, None) for one in items)
         for option in allowed
     )
 
@@ -233,11 +234,9 @@ def plain_text(text: str) -> str:
 
 def _plain(value: Any) -> Any:
     """A list with its texts plain. `""`, which allows that an argument is left out, is the empty list here."""
-    return [plain_text(one) if isinstance(one, str) else one for one in value] if _iterable(value) else value
-
-
-def _iterable(value: Any) -> bool:
-    return isinstance(value, list | str)
+    if not isinstance(value, list | str):
+        return value
+    return [plain_text(one) if isinstance(one, str) else one for one in value]
 
 
 def _same_object(value: Mapping[str, Any], key: Mapping[str, Any]) -> bool:
@@ -253,7 +252,7 @@ def _same_object(value: Mapping[str, Any], key: Mapping[str, Any]) -> bool:
 
 def _same_objects(value: Sequence[Any], key: Any) -> bool:
     """Whether a list of objects is one that a key allows, in its order."""
-    if not _iterable(key) or len(value) != len(key):
+    if not isinstance(key, list | str) or len(value) != len(key):
         return False
     return all(
         isinstance(one, Mapping) and isinstance(other, Mapping) and _same_object(one, other)

@@ -1,7 +1,6 @@
 """Tool calls in a student's text: read in every form that models write, written in one. Nothing is evaluated.
 
-Sources of the forms: the chat templates and tool parsers of Llama 3, Qwen, Hermes, Mistral, Granite and Phi, the
-OpenAI API, and BFCL's prompts (`[f(a=1)]` and `[{"f": {"a": 1}}]`).
+Sources of the forms: those of `marks`, the OpenAI API, and BFCL's prompts (`[f(a=1)]`, `[{"f": {"a": 1}}]`).
 """
 
 from __future__ import annotations
@@ -12,8 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataenvgym.envs.domains.tool_use.python_calls import LONGEST_SOURCE, python_calls, python_literal
-from dataenvgym.envs.domains.tool_use.values import NotAValueError, number, plain
+from dataenvgym.envs.domains.tool_use.marks import fenced, marked
+from dataenvgym.envs.domains.tool_use.python_calls import (
+    LONGEST_SOURCE,
+    PythonReader,
+    python_calls,
+    python_literal,
+)
+from dataenvgym.envs.domains.tool_use.values import decoded, json_values
 from dataenvgym.envs.text import storable
 from dataenvgym.envs.thinking import without_thinking
 
@@ -52,23 +57,16 @@ _ARGUMENTS = ("arguments", "parameters", "args", "kwargs", "params", "input", "a
 _LISTS = ("tool_calls", "function_calls", "tool_uses", "calls")
 _BESIDE = {"id", "type", "index", "call_id", "tool_call_id"}
 
-_TAG = re.compile(
-    r"<(?P<tag>tool_?calls?|function_?calls?|functions?|tools?|toolcall|call)>(?P<body>.*?)(?:</(?P=tag)>|\Z)"
-    r"|<function=(?P<name>[\w.\-]+)>(?P<only>.*?)(?:</function>|\Z)"
-    r"|(?:\[TOOL_CALLS\]|<\|python_tag\|>|<\|tool_calls?\|>|\bfunctools(?=\[))"
-    r"(?P<rest>.*?)(?:</s>|<\|eo[tm]_id\|>|<\|/tool_calls?\|>|\Z)",
-    re.IGNORECASE | re.DOTALL,
-)
-_FENCE = re.compile(
-    r"```(?:[A-Za-z_+\-]*[ \t]*\r?\n|(?:json|python|tool_code)?[ \t]*)(?P<body>.*?)(?:```|\Z)", re.DOTALL
-)
 _NOTHING = re.compile(
     r"(?:null|none|\{\s*\}|\[\s*\]"
     r"|no (?:tool|function)s?(?: calls?)?(?: (?:fits?|appl(?:y|ies)|(?:is|are) needed))?)[.!]?",
     re.IGNORECASE,
 )
 _VALUE = re.compile(r"\{(?=\s*[\"}])|\[(?=\s*[\[{\]])")
-_START = re.compile(r"(?:^[ \t>*\-\d.)]*|[:`][ \t]*)(?P<call>(?:\[\s*)?[A-Za-z_][\w.]*\()", re.MULTILINE)
+_START = re.compile(
+    r"(?:^[ \t>*\-\d.)]*|[:`][ \t]*)(?P<call>(?:[A-Za-z_]\w*[ \t]*=[ \t]*)?(?P<name>(?:\[\s*)?[A-Za-z_][\w.]*\())",
+    re.MULTILINE,
+)
 _PIECE = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|[(\[{]|[)\]}]", re.DOTALL)
 
 
@@ -76,9 +74,9 @@ def read_calls(text: str) -> list[Call] | None:
     """The calls that a text makes, in order. `[]`: it says that no tool is called. None: it says neither.
 
     The first of these that holds calls counts, and all of its blocks are one answer: marks of tool calls
-    (`<tool_call>`), fenced blocks, the whole text, JSON values in it, Python calls that begin a line or follow a
-    colon or a backtick. Thinking is not read. A call within a call, and a variable that holds a result, become
-    the reference `$1` to the first call (`$2` to the second, `$1.text` to a field of it).
+    (`<tool_call>`), fenced blocks, the whole text, JSON values in it, Python calls or assignments of them that
+    begin a line or follow a colon or a backtick. Thinking is not read. A call within a call, and a variable that
+    holds a result, become the reference `$1` to the first call (`$2` to the second, `$1.text` to a field of it).
 
     Values are JSON. A number that JSON does not have (NaN, Infinity, more than 300 digits) is kept as text.
     Never raises; text over `LONGEST` characters or values nested over `values.DEEPEST` deep hold no call.
@@ -86,11 +84,11 @@ def read_calls(text: str) -> list[Call] | None:
     if len(text) > LONGEST:
         return None
     text = storable(text).strip()
-    if (found := _json_calls(text)) is not None:  # as `write_calls` writes them, whatever stands in arguments
+    if (found := _block(text)) is not None:  # nothing but calls, whatever marks stand in their arguments
         return found
     text = without_thinking(text).strip()
     empty = bool(_NOTHING.fullmatch(text))
-    for blocks in (_tagged(text), fenced(text), [text]):
+    for blocks in (marked(text), fenced(text), [text]):
         found = _joined(blocks)
         if found:
             return found
@@ -139,11 +137,14 @@ def _named(value: Mapping[str, Any]) -> Call | None:
         return None
     positional = value.get("positional", [])
     key = next((key for key in _ARGUMENTS if key in value), None)
+    if key == "parameters" and "description" in value:
+        return None  # a tool that was shown, said again
     if key is None:
         return Call(name, {}) if set(value) <= {*_NAMES, *_BESIDE} else None
     arguments = value[key]
     if isinstance(arguments, str):
-        arguments = _parsed(arguments) if arguments.strip() else {}
+        inner = json_values(arguments.strip()) if arguments.strip() else [{}]
+        arguments = inner[0] if inner is not None and len(inner) == 1 else arguments
     if isinstance(arguments, list):
         return Call(name, {}, tuple(arguments))
     if arguments is None:
@@ -176,63 +177,9 @@ def _block(text: str, before: int = 0) -> list[Call] | None:
 
 
 def _json_calls(text: str) -> list[Call] | None:
-    values = _values(text)
+    values = json_values(text)
     each = [calls_of(value) for value in values or ()]
     return [call for one in each for call in one or ()] if values and None not in each else None
-
-
-def _tagged(text: str) -> list[str]:
-    """What stands in marks of tool calls."""
-    found = []
-    for match in _TAG.finditer(text):
-        if match["name"]:
-            only = match["only"].strip() or "{}"
-            found.append(f'{{"name": {json.dumps(match["name"])}, "arguments": {only}}}')
-        else:
-            found.append(match["body"] if match["tag"] else match["rest"])
-    return [_unfenced(block) for block in found]
-
-
-def _unfenced(block: str) -> str:
-    inner = _FENCE.search(block)
-    return inner["body"] if inner else block
-
-
-def fenced(text: str) -> list[str]:
-    """What stands in the fenced blocks of a text, in order; one that is not closed ends with the text."""
-    return [match["body"] for match in _FENCE.finditer(text)]
-
-
-_DECODER = json.JSONDecoder(
-    parse_constant=str, parse_int=lambda text: number(text, int), parse_float=lambda text: number(text, float)
-)
-_BETWEEN = re.compile(r"[\s,;]*")
-
-
-def _decoded(text: str, at: int) -> tuple[Any, int] | None:
-    """The JSON value that begins at a place of a text, and where it ends."""
-    try:
-        value, end = _DECODER.raw_decode(text, at)
-        return plain(value), end
-    except (ValueError, RecursionError, NotAValueError):
-        return None
-
-
-def _parsed(text: str) -> Any:
-    found = _values(text.strip())
-    return found[0] if found is not None and len(found) == 1 else None
-
-
-def _values(text: str) -> list[Any] | None:
-    """The JSON values that a text consists of; None where it is anything else."""
-    values, at = [], 0
-    while at < len(text):
-        if text[at] not in "{[" or (found := _decoded(text, at)) is None:
-            return None
-        values.append(found[0])
-        between = _BETWEEN.match(text, found[1])
-        at = between.end() if between else found[1]
-    return values or None
 
 
 def _embedded_json(text: str) -> list[Call] | None:
@@ -240,7 +187,7 @@ def _embedded_json(text: str) -> list[Call] | None:
     calls: list[Call] | None = None
     failures = at = 0
     while failures < MOST_FAILURES and (start := _VALUE.search(text, at)):
-        found = _decoded(text, start.start())
+        found = decoded(text, start.start())
         if found is None:
             failures, at = failures + 1, start.end()
             continue
@@ -252,18 +199,16 @@ def _embedded_json(text: str) -> list[Call] | None:
 
 def _embedded_python(text: str) -> list[Call] | None:
     """The Python calls in prose."""
-    calls: list[Call] = []
+    reader = PythonReader(0)
     failures = at = 0
     while failures < MOST_FAILURES and (start := _START.search(text, at)):
         begin = start.start("call")
-        end = _closed(text, begin)
-        read = None if end is None else python_calls(text[begin:end], len(calls))
-        calls += [Call(*one) for one in read or ()]
-        if read is None or end is None:
-            failures, at = failures + 1, start.end()
-        else:
+        end = _closed(text, start.start("name"))
+        if end is not None and reader.read(text[begin:end]):
             at = end
-    return calls or None
+        else:
+            failures, at = failures + 1, start.end()
+    return [Call(*one) for one in reader.calls] or None
 
 
 def _closed(text: str, start: int) -> int | None:

@@ -1,7 +1,7 @@
 """Plans of M&Ms: read from the data set and from a student's code, written as code, and scored.
 
-Source of the scores: https://github.com/RAIVNLab/mnms (`evaluation/`), which the released DataEnvGym has a copy of.
-Plans are kept as calls; `$1.text` is the output `text` of the first step, `<node-0>.text` in the data set.
+Source of the scores: https://github.com/RAIVNLab/mnms (`evaluation/`), copied by the released DataEnvGym. Plans
+are kept as calls; `$1.text` is the output `text` of the first step, `<node-0>.text` in the data set.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dataenvgym.envs.domains.tool_use.calls import Call, fenced, read_calls, write_calls
+from dataenvgym.envs.domains.tool_use.calls import Call, read_calls, write_calls
+from dataenvgym.envs.domains.tool_use.marks import fenced
 from dataenvgym.envs.domains.tool_use.mnms_tools import TOOLS
 from dataenvgym.envs.domains.tool_use.python_calls import python_literal
 from dataenvgym.envs.thinking import without_thinking

@@ -29,13 +29,8 @@ def python_calls(source: str, before: int = 0) -> list[PythonCall] | None:
     within `print`. Imports, texts and assigned values are passed over. `before`: calls that come before these; a
     result that is used becomes the reference `$n` to the n-th of all (see `calls.read_calls`).
     """
-    if len(source) > LONGEST_SOURCE:
-        return None
-    try:
-        reader = _Reader(before)
-        return reader.calls if reader.body(ast.parse(dedent(source)).body) else None
-    except _UNREADABLE:
-        return None
+    reader = PythonReader(before)
+    return reader.calls if reader.read(source) else None
 
 
 def python_literal(source: str) -> Any:
@@ -46,54 +41,67 @@ def python_literal(source: str) -> Any:
         node = ast.parse(source.strip(), mode="eval").body
         if not isinstance(node, ast.List | ast.Dict | ast.Tuple):
             return None
-        reader = _Reader(0)
+        reader = PythonReader(0)
         value = plain(reader.value(node))
         return None if reader.calls else value
     except _UNREADABLE:
         return None
 
 
-class _Reader:
-    """Collects calls and what variables hold."""
+class PythonReader:
+    """Collects calls and what variables hold, over several pieces of source. `before`: as for `python_calls`."""
 
     def __init__(self, before: int) -> None:
         self.calls: list[PythonCall] = []
         self.before = before
         self.variables: dict[str, Any] = {}
 
-    def body(self, statements: list[ast.stmt]) -> bool:
+    def read(self, source: str) -> bool:
+        """Add the calls of a piece of source; False, and nothing is added, where it is anything else."""
+        if len(source) > LONGEST_SOURCE:
+            return False
+        calls, variables = list(self.calls), dict(self.variables)
+        try:
+            if self._body(ast.parse(dedent(source)).body):
+                return True
+        except _UNREADABLE:
+            pass
+        self.calls, self.variables = calls, variables
+        return False
+
+    def _body(self, statements: list[ast.stmt]) -> bool:
         """Read statements; False where one is none of those that calls are written with, or none is there."""
-        kinds = [self.statement(one) for one in statements]
+        kinds = [self._statement(one) for one in statements]
         return bool(kinds) and all(kinds) and (bool(self.calls) or _is_empty_list(statements))
 
-    def statement(self, node: ast.stmt) -> bool:
+    def _statement(self, node: ast.stmt) -> bool:
         if isinstance(node, ast.Import | ast.ImportFrom | ast.Pass):
             return True
         if isinstance(node, ast.FunctionDef):
             plain_one = not (node.args.args or node.args.posonlyargs or node.args.kwonlyargs)
-            return plain_one and all(self.statement(one) for one in node.body)
+            return plain_one and all(self._statement(one) for one in node.body)
         if isinstance(node, ast.Return):
-            return node.value is None or self.expression(node.value) or True
+            return node.value is None or self._expression(node.value) or True
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             self.variables[node.targets[0].id] = self.value(node.value)
             return True
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
             self.variables[node.target.id] = self.value(node.value)
             return True
-        return isinstance(node, ast.Expr) and self.expression(node.value)
+        return isinstance(node, ast.Expr) and self._expression(node.value)
 
-    def expression(self, node: ast.expr) -> bool:
+    def _expression(self, node: ast.expr) -> bool:
         if isinstance(node, ast.Await):
-            return self.expression(node.value)
+            return self._expression(node.value)
         if isinstance(node, ast.List | ast.Tuple):
-            return all(isinstance(one, ast.Call) and self.expression(one) for one in node.elts)
+            return all(isinstance(one, ast.Call) and self._expression(one) for one in node.elts)
         if isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name) and node.func.id == "print":
-                return all(self.expression(one) for one in node.args)
-            return self.call(node) is not None
+                return all(self._expression(one) for one in node.args)
+            return self._call(node) is not None
         return isinstance(node, ast.Name) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
-    def call(self, node: ast.Call) -> str | None:
+    def _call(self, node: ast.Call) -> str | None:
         """Add a call after those within its arguments; the reference to it, or None where it has no name."""
         name = _dotted(node.func)
         if name is None:
@@ -123,7 +131,7 @@ class _Reader:
         if isinstance(node, ast.Name):
             return self.variables[node.id] if node.id in self.variables else _WORDS.get(node.id, node.id)
         if isinstance(node, ast.UnaryOp):
-            return self.signed(node)
+            return self._signed(node)
         if isinstance(node, ast.JoinedStr):
             return "".join(str(self.value(part)) for part in node.values)
         if isinstance(node, ast.FormattedValue | ast.Await):
@@ -131,9 +139,9 @@ class _Reader:
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             left, right = self.value(node.left), self.value(node.right)
             return left + right if isinstance(left, str) and isinstance(right, str) else ast.unparse(node)
-        return self.reached(node)
+        return self._reached(node)
 
-    def signed(self, node: ast.UnaryOp) -> Any:
+    def _signed(self, node: ast.UnaryOp) -> Any:
         value = self.value(node.operand)
         if isinstance(value, int | float) and not isinstance(value, bool):
             if isinstance(node.op, ast.USub):
@@ -142,12 +150,12 @@ class _Reader:
                 return value
         return ast.unparse(node)
 
-    def reached(self, node: ast.expr) -> Any:
+    def _reached(self, node: ast.expr) -> Any:
         """A call, or a field of a result."""
         if isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
                 return {one.arg: self.value(one.value) for one in node.keywords if one.arg is not None}
-            return self.call(node) or ast.unparse(node)
+            return self._call(node) or ast.unparse(node)
         if isinstance(node, ast.Attribute):
             owner, name = self.value(node.value), node.attr
         elif isinstance(node, ast.Subscript):

@@ -78,7 +78,7 @@ class BfclOptions(BaseModel):
 @task(
     "bfcl",
     domain="tool_use",
-    summary="BFCL, one turn of function calls",
+    summary="BFCL, single-turn function calls, from the package bfcl-eval",
     gold_skills=True,
     answer_tokens=512,
     row_tokens=4096,
@@ -126,11 +126,12 @@ def load(config: TaskConfig) -> Task:
         lambda _: "",
         config.val_size or VAL_SIZE,
     )
-    splits = {
-        split: tuple(one for leader in getattr(divided, split) for one in first[leader.id])
-        for split in ("train", "val", "test")
-    }
-    return replace(divided, notes=(*notes, *_unmeetable(instances), *divided.notes), **splits)
+    train, val, test = (
+        tuple(one for leader in split for one in first[leader.id])
+        for split in (divided.train, divided.val, divided.test)
+    )
+    notes += [*_unmeetable(instances), *divided.notes]
+    return replace(divided, train=train, val=val, test=test, notes=tuple(notes))
 
 
 def read_answer(text: str) -> str:
@@ -227,7 +228,11 @@ def _listed(counts: Counter[str]) -> str:
 
 
 def _unmeetable(instances: Sequence[Instance]) -> list[str]:
-    found = [one.id for one in instances if one.answer != ANY_CALL and not _mark(one, one.answer).correct]
+    def fault(one: Instance) -> str:
+        calls = read_calls(one.answer) or []
+        return rules.fault(one.extra["category"], one.extra["tools"], one.extra["keys"], calls)
+
+    found = [one.id for one in instances if one.answer != ANY_CALL and fault(one)]
     if not found:
         return []
     shown = ", ".join(found[:5])
@@ -258,7 +263,8 @@ def _question(record: Record) -> str:
             f"{record.where}: expected one turn of messages in column 'question', [[{{'role': ..., "
             f"'content': ...}}]], found {turns!r:.80}."
         )
-    texts = [clean(one["content"]).strip() for one in messages]
+    # Two requests consist of control characters alone.
+    texts = [clean(one["content"]).strip() or ascii(one["content"]) for one in messages]
     roles = [str(one["role"]) for one in messages]
     if sorted(roles) in (["user"], ["system", "user"]):
         return "\n\n".join(texts)
