@@ -190,3 +190,5 @@ class Curriculum:
     """(question, right answer, rng) -> a wrong answer."""
     copy: Callable[[str, str], Fields]
     """(question, answer as shown) -> the row that copies it."""
+    vary: Callable[[str, str, int], Fields] | None = None
+    """(question and answer of a train problem shown, a number) -> a row that varies it; None: `draw` makes all rows."""
