@@ -119,7 +119,7 @@ def _rows(lines: Sequence[Line], rng: Random, curriculum: Curriculum) -> list[Fi
 
 
 def _solved(lines: Sequence[Line]) -> list[tuple[str, str]]:
-    """Return the problems shown with their answer, but not the student's errors: (question, answer) as they are."""
+    """Return (question, answer) of the problems shown with their answer, without the student's errors."""
     found = []
     for at, line in enumerate(lines):
         after = list(takewhile(lambda other: other.key not in ("Q", "Student"), lines[at + 1 :]))

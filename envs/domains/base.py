@@ -191,4 +191,4 @@ class Curriculum:
     copy: Callable[[str, str], Fields]
     """(question, answer as shown) -> the row that copies it."""
     vary: Callable[[str, str, int], Fields] | None = None
-    """(question and answer of a train problem shown, a number) -> a row that varies it; None: `draw` makes all rows."""
+    """(question, answer, number) -> a row that varies a train problem which is shown; None: `draw` makes all."""

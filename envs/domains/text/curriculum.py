@@ -1,7 +1,7 @@
 """What the scripted chat model knows of own data: nothing but what a prompt shows of it.
 
-It varies the train problems that it is shown, which keeps their answers in the form that the task asks for. Shown none,
-it writes questions about words, whose answers it can work out.
+It varies the train problems that it is shown, which keeps their answers in the form that the task asks for. Shown
+none, it writes questions about words, whose answers it can work out.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dataenvgym.envs.domains.base import Curriculum, Fields
 from dataenvgym.envs.domains.text.scoring.choices import letter_of, options_in, with_options
 
 WORDS = (
-    "apple", "bread", "cloud", "door", "eagle", "field", "garden", "harbour", "island", "jacket", "kettle", "ladder",
-    "meadow", "needle", "ocean", "pepper", "quilt", "river", "stone", "table", "umbrella", "valley", "window", "yard",
+    "apple", "bread", "cloud", "door", "eagle", "field", "garden", "harbour", "island", "jacket", "kettle",
+    "ladder", "meadow", "needle", "ocean", "pepper", "quilt", "river", "stone", "table", "umbrella", "valley",
 )  # fmt: skip
 _NUMBER = "How many words are in this line? "
 _CHOICE = "Which of these words comes first in the alphabet?"

@@ -113,9 +113,8 @@ def _mark(options: CustomOptions) -> str:
 
 def _common_fields(items: Sequence[Item]) -> tuple[str, ...]:
     """The fields that all right answers have, where they have the same; none otherwise."""
-    found = {tuple(last_object(answer) or ()) for item in items for answer in [_as_json(item.answer)]}
-    names = {frozenset(fields) for fields in found}
-    return next(iter(found)) if len(names) == 1 else ()
+    found = [tuple(last_object(_as_json(item.answer)) or ()) for item in items]
+    return found[0] if len({frozenset(fields) for fields in found}) == 1 else ()
 
 
 def _as_json(answer: object) -> str:
