@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
 from dataenvgym.envs.domains.base import DOMAINS, Domain, DomainSpec
 from dataenvgym.envs.domains.text.scoring.kinds import KINDS, Kind, Settings
@@ -17,6 +17,8 @@ from dataenvgym.envs.scorers import Scorer, scorer
 from dataenvgym.envs.types import Instance, Progress, Row
 
 MARK = "Answer:"
+_MARK_FIRST = re.compile(r"^\s*answer:\s*(?=\S)", re.IGNORECASE)
+_MARKED_LINE = re.compile(r"\n[ \t*]*(?:final )?answer[ \t*]*:[^\n]*$", re.IGNORECASE)
 LONGEST_READ = 50_000
 """Characters at the end of a text in which an answer is looked for."""
 
@@ -56,7 +58,9 @@ def extract(text: str, *, mark: str = MARK, lines: bool = False) -> str | None:
 
 
 def _as_text(value: Any) -> Any:
-    """An answer that a model wrote as JSON, where text is expected."""
+    """An answer that a model wrote as JSON where text is expected, or behind the mark that is added later."""
+    if isinstance(value, str):
+        return _MARK_FIRST.sub("", value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float | dict):
@@ -83,6 +87,11 @@ class TextRow(BaseModel):
     answer: Annotated[str, _text(4_000), BeforeValidator(_as_text)] = Field(
         description="Just the answer, in the form of those shown: no words around it and no mark before it."
     )
+
+    @field_validator("solution")
+    @classmethod
+    def _without_marked_line(cls, solution: str) -> str:
+        return _MARKED_LINE.sub("", f"\n{solution}").strip()
 
 
 TEXT = Domain(
