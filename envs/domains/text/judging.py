@@ -13,6 +13,7 @@ from dataenvgym.envs.domains.text.instances import Item, gold, guess_scorer, que
 from dataenvgym.envs.domains.text.options import CustomOptions
 from dataenvgym.envs.domains.text.scoring.kinds import KINDS, Kind, Settings
 from dataenvgym.envs.domains.text.scoring.objects import last_object
+from dataenvgym.envs.domains.text.scoring.words import LONGEST
 from dataenvgym.envs.errors import ConfigError, DataError, UnknownNameError
 from dataenvgym.envs.loading import load_object
 from dataenvgym.envs.scorers import SCORERS, Scorer
@@ -46,7 +47,10 @@ class Judge:
             solution=item.solution,
             skill=item.skill,
         )
-        fault = "" if self.kind is None else self.kind.fault(self.settings, made.question, made.answer)
+        length = len(made.answer)
+        fault = f"the answer has {length:,} characters. Expected at most {LONGEST:,}" if length > LONGEST else ""
+        if not fault and self.kind is not None:
+            fault = self.kind.fault(self.settings, made.question, made.answer)
         if not fault and self.kind is not None:
             accepted = self.kind.same(self.settings, made.question, made.answer, made.answer)
             fault = (

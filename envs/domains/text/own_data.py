@@ -22,7 +22,8 @@ WIDEST = 0.2
 """Own data are often few: a split whose interval is wider than this is named."""
 SHOWN = 3
 """Bad rows that are shown where they are left out."""
-Thing, Made = TypeVar("Thing"), TypeVar("Made")
+Thing = TypeVar("Thing")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
