@@ -105,14 +105,14 @@ def _repeated(data: OwnData) -> Iterator[str]:
             if kept is not instance:
                 (twice if before == split else across).append((kept, instance))
     against = [(a, b) for a, b in [*twice, *across] if a.answer != b.answer]
-    for pairs, what in (
-        (twice, "stand there more than once"),
-        (across, "stand in two splits"),
-        (against, "have two different answers"),
+    for pairs, one, several in (
+        (twice, "stands there more than once", "stand there more than once"),
+        (across, "stands in two splits", "stand in two splits"),
+        (against, "has two different answers", "have two different answers"),
     ):
         if pairs:
             shown = "; ".join(f"{data.places[a.id]} and {data.places[b.id]}" for a, b in pairs[:SHOWN])
-            yield f"{counted(len(pairs), 'question')} {what}: {shown}"
+            yield f"{counted(len(pairs), 'question')} {one if len(pairs) == 1 else several}: {shown}"
 
 
 def _in_the_question(data: OwnData) -> Iterator[str]:

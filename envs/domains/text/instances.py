@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
@@ -21,6 +22,8 @@ from dataenvgym.envs.tasks.splits import LONGEST_TEXT
 LABELS_MOST = 20
 """Answers that repeat are taken for labels up to so many different ones."""
 _SEEN_FOR_COLUMNS = 100
+_NUMBER_FIRST = re.compile(r"[^\w\s]{0,2}\d\S*(?:\s\S{1,12})?$")
+"""A number and perhaps its unit."""
 _LONGEST_NAME = 100
 
 REQUIRED = ("question", "answer")
@@ -209,7 +212,7 @@ def guess_scorer(options: CustomOptions, items: Sequence[Item]) -> str:
     ):
         return "json"
     texts = [a.strip() if isinstance(a, str) else str(a) for a in answers]
-    if all(number(text) is not None and len(text) < 20 for text in texts):
+    if all(number(text) is not None and _NUMBER_FIRST.match(text) for text in texts):
         return "number"
     kinds = {text.casefold() for text in texts}
     repeated = len(kinds) <= min(LABELS_MOST, len(texts) / 3)

@@ -290,7 +290,7 @@ def test_what_is_no_fault_is_read_as_if_it_were_not_there(content: bytes, load: 
 
 def test_controls_are_taken_out_and_told(load: Load) -> None:
     found = load("a.jsonl", changed(3, question="What\x1b[31m is\x00 red?"))
-    assert any("What is red?" == one.question for one in found.read["all"])
+    assert any(one.question == "What is red?" for one in found.read["all"])
     assert any("control characters" in note and "row 3" in note for note in found.task.notes)
 
 
@@ -312,7 +312,7 @@ def test_sizes_that_the_data_do_not_have_are_refused(sizes: dict[str, int], said
 def test_train_that_is_also_test_or_val_is_refused(other: str, tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_bytes(lines(ROWS))
     (tmp_path / f"{other}.jsonl").write_bytes(lines(ROWS))
-    with pytest.raises(DataEnvGymError, match="train are in (test|val) as well. Is it the same file"):
+    with pytest.raises(DataEnvGymError, match=r"train are in (test|val) as well. Is it the same file"):
         own_data.load(TaskConfig(name="custom", path=str(tmp_path)))
 
 
