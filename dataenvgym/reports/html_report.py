@@ -12,7 +12,7 @@ from dataenvgym.envs.store import Store, read_jsonl, write_bytes
 from dataenvgym.envs.text import counted
 from dataenvgym.envs.types import Interval, Plan, Prediction, Rejected, Row
 from dataenvgym.graphs.config import CONFIG_FILE
-from dataenvgym.reports.report import REPORT, facts, headline, interval, lost_much
+from dataenvgym.reports.report import REPORT, facts, headline, interval, lost_much, score_lines
 from dataenvgym.runs.manifest import MANIFEST
 from dataenvgym.runs.scorings import TEST_SCORED, said
 
@@ -60,6 +60,7 @@ def _contents(run_dir: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "curve": _curve(summary),
         "heat": _heat(summary),
         "skills": skills,
+        "scores": score_lines(summary),
         "iterations": [
             _iteration(run_dir, line, point)
             for line, point in zip(summary["rows"], summary["val"][1:], strict=True)
