@@ -65,6 +65,17 @@ def test_check_is_for_own_data(cli: Cli, here: Path) -> None:
     assert status == 1 and "'arithmetic' has no own data" in err
 
 
+def test_the_ten_lines_of_the_readme_are_a_task(cli: Cli, here: Path) -> None:
+    readme = Path(__file__).parents[3] / "README.md"
+    if not readme.is_file():
+        pytest.skip("the README is not beside these tests")
+    _, _, after = readme.read_text(encoding="utf-8").partition("`tickets.csv`:\n\n```text\n")
+    (here / "tickets.csv").write_text(after.partition("```")[0])
+    status, out, err = cli("task", "check", "tickets.csv")
+    assert status == 0, err
+    assert "10 rows: 4 train, 3 val, 3 test" in out and "Answer with one of: billing, bug, wish." in out
+
+
 @pytest.mark.parametrize("scorer", FILES)
 def test_init_writes_a_config_that_names_what_was_found(scorer: str, cli: Cli, here: Path) -> None:
     file = FILES[scorer](here)
