@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -92,6 +92,9 @@ class TaskSpec:
     """Longest training row, in tokens, where the config does not say."""
     options: type[BaseModel] = NoOptions
     """What `task.options` may hold: a model that forbids other keys and has a default for each."""
+    prepare: Callable[[Any], None] | None = None
+    """(options) -> loads the user's code that they name. Called where `load_config` reads a config: nothing is run
+    for one that comes over the network (Studio)."""
 
 
 def options_of(config: TaskConfig, model: type[Options]) -> Options:

@@ -101,9 +101,25 @@ def judge(options: CustomOptions, items: Sequence[Item]) -> Judge:
     return Judge(scorer, kind, settings, domain_for(scorer, kind, settings, asks=options.instruction, mark=mark))
 
 
+def load_own_scorer(options: CustomOptions) -> None:
+    """Run the file of a scorer `file.py:function`, so that it goes by that name.
+
+    Raises:
+        ConfigError: no such file, or it fails.
+        UnknownNameError: it has no such function.
+    """
+    if options.scorer is not None and ":" in options.scorer:
+        SCORERS[options.scorer] = Scorer(
+            options.scorer.rpartition("/")[2], "your own", load_object(options.scorer)
+        )
+
+
 def _scorer(name: str) -> Scorer:
-    if ":" in name:
-        return Scorer(name.rpartition("/")[2], "your own", load_object(name))
+    if ":" in name and name not in SCORERS:
+        raise ConfigError(
+            f"task.options.scorer: {name!r} is not loaded. Code is loaded for a config that `load_config` or the "
+            "command line reads, never for one that comes over the network."
+        )
     if name not in SCORERS:
         raise UnknownNameError("scorer", name, [*KINDS, *SCORERS])
     return SCORERS.find(name)

@@ -2,6 +2,7 @@
 
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.text import own_data
+from dataenvgym.envs.domains.text.judging import load_own_scorer
 from dataenvgym.envs.domains.text.options import CustomOptions
 from dataenvgym.envs.tasks import task
 from dataenvgym.envs.tasks.base import Task
@@ -14,6 +15,7 @@ from dataenvgym.envs.tasks.base import Task
     answer_tokens=128,
     row_tokens=1024,
     options=CustomOptions,
+    prepare=load_own_scorer,
 )
 def load(config: TaskConfig) -> Task:
     """Own data from `config.path`, by the columns and the scorer of `config.options`; see `own_data.load`."""

@@ -12,6 +12,7 @@ import pytest
 from dataenvgym.envs.config import TaskConfig
 from dataenvgym.envs.domains.text import own_data
 from dataenvgym.envs.errors import DataEnvGymError
+from dataenvgym.graphs.config import load_config
 
 WORDS = ("ant", "bee", "cow", "dog", "eel", "fox", "gnu", "hen", "ibis", "jay", "kite", "lynx")
 ROWS = [{"question": f"What does the {word} say?", "answer": f"It says {word}."} for word in WORDS]
@@ -352,9 +353,21 @@ def fine(item, answer):
     ],
 )
 def test_a_scorer_of_ones_own_that_fails_is_told_with_the_first_place(
-    name: str, said: str, load: Load, tmp_path: Path
+    name: str, said: str, tmp_path: Path
 ) -> None:
     (tmp_path / "own.py").write_text(SCORERS)
+    (tmp_path / "a.jsonl").write_bytes(lines(ROWS))
+
+    def judged_by(function: str) -> own_data.OwnData:
+        options = [f"task.path={tmp_path}/a.jsonl", f"task.options.scorer={tmp_path}/own.py:{function}"]
+        return own_data.load(load_config(None, ["task.name=custom", *options]).task)
+
     with pytest.raises(DataEnvGymError, match=said):
-        load("a.jsonl", lines(ROWS), scorer=f"{tmp_path}/own.py:{name}")
-    assert load("a.jsonl", lines(ROWS), scorer=f"{tmp_path}/own.py:fine").judge.name == "own.py:fine"
+        judged_by(name)
+    assert judged_by("fine").judge.name == "own.py:fine"
+
+
+def test_no_code_is_loaded_for_a_config_that_was_not_read_here(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("raise SystemExit('was run')\n")
+    with pytest.raises(DataEnvGymError, match=r"mine.py:fine' is not loaded. Code is loaded for a config that"):
+        load("a.jsonl", lines(ROWS), scorer=f"{tmp_path}/mine.py:fine")
