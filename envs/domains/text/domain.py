@@ -28,12 +28,12 @@ def instruction(ask: str, mark: str = MARK) -> str:
     return f"{ask} End with '{mark} X'." if mark else ask
 
 
-def render_answer(solution: str, answer: str, *, mark: str = MARK) -> str:
-    """The completion a student learns to write: the working, then the marked answer on one line.
+def render_answer(solution: str, answer: str, *, mark: str = MARK, lines: bool = False) -> str:
+    """The completion a student learns to write: the working, then the marked answer, on one line unless `lines`.
 
     Without a mark the answer stands alone, since nothing would tell it from the working.
     """
-    line = " ".join(answer.split())
+    line = answer.strip() if lines else " ".join(answer.split())
     if not mark:
         return line
     return f"{solution.rstrip()}\n{mark} {line}" if solution.strip() else f"{mark} {line}"
