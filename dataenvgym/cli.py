@@ -16,13 +16,29 @@ from dataenvgym.commands import (
     run,
     show,
     studio,
+    task,
     verify,
 )
 from dataenvgym.envs.errors import DataEnvGymError, is_full
 from dataenvgym.machine import doctor
 from dataenvgym.sweeps import sweep
 
-COMMANDS = (run, resume, fork, check, estimate, verify, show, listings, graph, studio, prompts, sweep, doctor)
+COMMANDS = (
+    run,
+    resume,
+    fork,
+    task,
+    check,
+    estimate,
+    verify,
+    show,
+    listings,
+    graph,
+    studio,
+    prompts,
+    sweep,
+    doctor,
+)
 """The modules of the commands, in the order of --help."""
 
 
