@@ -80,7 +80,7 @@ def mcnemar(first: Sequence[bool], other: Sequence[bool]) -> float:
     for k in range(min(won, lost) + 1):
         tail += ways
         ways = ways * (n - k) // (k + 1)
-    return min(1.0, 2 * tail / 2**n)
+    return min(1.0, 2 * tail / (1 << n))
 
 
 NO_SPREAD = 1e-12

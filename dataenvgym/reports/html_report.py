@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.envs.store import Store, read_jsonl, write_bytes
 from dataenvgym.envs.text import counted
-from dataenvgym.envs.types import Interval, Plan, Prediction, Rejected, Row
+from dataenvgym.envs.types import Plan, Prediction, Rejected, Row
 from dataenvgym.graphs.config import CONFIG_FILE
+from dataenvgym.reports.curves import Curve, Point, plot, says
 from dataenvgym.reports.report import REPORT, facts, headline, interval, lost_much
 from dataenvgym.runs.manifest import MANIFEST
 from dataenvgym.runs.scorings import TEST_SCORED, said
@@ -20,8 +21,6 @@ TEMPLATE = "report.html.jinja"
 # The most entries that the page shows per iteration; for the rest it names the file.
 REQUESTS, ROWS, REJECTED, ERRORS = 40, 8, 12, 6
 TEXT = 2_000  # characters of one text
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 280, 48, 690, 14, 240  # of the curve, in pixels
-LABELS = 10  # below the curve
 
 Item = TypeVar("Item")
 
@@ -34,6 +33,13 @@ def write_report(run_dir: Path, summary: Mapping[str, Any]) -> Path:
     Raises:
         RunFolderError: a file that the summary names is gone or damaged.
     """
+    page = page_template(TEMPLATE).render(_contents(run_dir, summary))
+    write_bytes(run_dir / REPORT, page.encode(errors="replace"))
+    return run_dir / REPORT
+
+
+def page_template(name: str) -> Any:
+    """A page's template of this package: what it is given is escaped, and what it is not given is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -43,9 +49,7 @@ def write_report(run_dir: Path, summary: Mapping[str, Any]) -> Path:
         trim_blocks=True,
     )
     environment.filters["counted"] = counted
-    page = environment.get_template(TEMPLATE).render(_contents(run_dir, summary))
-    write_bytes(run_dir / REPORT, page.encode(errors="replace"))
-    return run_dir / REPORT
+    return environment.get_template(name)
 
 
 def _contents(run_dir: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,34 +75,17 @@ def _contents(run_dir: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _curve(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Compute the validation curve in pixels."""
-    val = summary["val"]
-    intervals = [interval(point["accuracy"], point["n"]) for point in val]
-    top = min(1.0, max(0.2, *(i.high for i in intervals)))
-    widest = max(point["rows"] for point in val) or 1
-
-    def across(rows: int) -> float:
-        return round(LEFT + 20 + (RIGHT - LEFT - 40) * rows / widest, 1)
-
-    def up(accuracy: float) -> float:
-        return round(BOTTOM - (BOTTOM - TOP) * accuracy / top, 1)
-
-    step = 0.2 if top > 0.5 else 0.1
-    every = -(-len(val) // LABELS)
+    """Lay out the validation curve."""
     points = [
-        {
-            "x": across(point["rows"]),
-            "y": up(i.value),
-            "low": up(i.low),
-            "high": up(i.high),
-            "best": point["iteration"] == summary["best_iteration"],
-            "label": "" if number % every else str(point["rows"]) if number else "base",
-            "says": f"{counted(point['rows'], 'row')}: {_says(i, point['n'])}",
-        }
-        for number, (point, i) in enumerate(zip(val, intervals, strict=True))
+        Point(
+            point["rows"],
+            interval(point["accuracy"], point["n"]),
+            point["iteration"] == summary["best_iteration"],
+            f"n = {point['n']}",
+        )
+        for point in summary["val"]
     ]
-    grid = [(up(step * k), f"{step * k:.1f}") for k in range(int(top / step + 1e-9) + 1)]
-    return {"points": points, "grid": grid, "left": LEFT, "right": RIGHT, "width": WIDTH, "height": HEIGHT}
+    return plot([Curve("", points)])
 
 
 def _heat(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,11 +109,11 @@ def _cell(found: Mapping[str, Any] | None) -> dict[str, Any]:
     if found is None:
         return {"accuracy": None, "shade": "0", "says": ""}
     accuracy, n = found["accuracy"], found["n"]
-    return {"accuracy": accuracy, "shade": f"{0.6 * accuracy:.2f}", "says": _says(interval(accuracy, n), n)}
-
-
-def _says(found: Interval, n: int) -> str:
-    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f}), n = {n}"
+    return {
+        "accuracy": accuracy,
+        "shade": f"{0.6 * accuracy:.2f}",
+        "says": f"{says(interval(accuracy, n))}, n = {n}",
+    }
 
 
 def _skills(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
