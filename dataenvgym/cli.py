@@ -7,6 +7,7 @@ import sys
 
 from dataenvgym.commands import (
     check,
+    compare,
     estimate,
     fork,
     graph,
@@ -22,7 +23,22 @@ from dataenvgym.envs.errors import DataEnvGymError, is_full
 from dataenvgym.machine import doctor
 from dataenvgym.sweeps import sweep
 
-COMMANDS = (run, resume, fork, check, estimate, verify, show, listings, graph, studio, prompts, sweep, doctor)
+COMMANDS = (
+    run,
+    resume,
+    fork,
+    check,
+    estimate,
+    verify,
+    show,
+    compare,
+    listings,
+    graph,
+    studio,
+    prompts,
+    sweep,
+    doctor,
+)
 """The modules of the commands, in the order of --help."""
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.envs.store import Store, read_jsonl, write_bytes
-from dataenvgym.envs.text import counted
+from dataenvgym.envs.text import clean, counted
 from dataenvgym.envs.types import Plan, Prediction, Rejected, Row
 from dataenvgym.graphs.config import CONFIG_FILE
 from dataenvgym.reports.curves import Curve, Point, plot, says
@@ -39,7 +39,7 @@ def write_report(run_dir: Path, summary: Mapping[str, Any]) -> Path:
 
 
 def page_template(name: str) -> Any:
-    """A page's template of this package: what it is given is escaped, and what it is not given is an error."""
+    """A page's template of this package: texts are cleaned and escaped, and what it is not given is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -47,9 +47,14 @@ def page_template(name: str) -> Any:
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
+        finalize=_shown,  # text by text: an escape sequence that ends in another one must take no markup with it
     )
     environment.filters["counted"] = counted
     return environment.get_template(name)
+
+
+def _shown(value: Any) -> Any:
+    return clean(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _contents(run_dir: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,14 +173,14 @@ def _iteration(run_dir: Path, line: Mapping[str, Any], point: Mapping[str, Any])
                 "subskill": r.subskill,
                 "asked": r.count,
                 "accepted": kept[r.id],
-                "reason": _cut(r.reason),
+                "reason": cut(r.reason),
             },
         ),
         "accepted": _part(
             _spread(accepted, ROWS),
             len(accepted),
             files["accepted"],
-            lambda r: {"skill": r.skill, "question": _cut(r.question), "answer": _cut(r.answer)},
+            lambda r: {"skill": r.skill, "question": cut(r.question), "answer": cut(r.answer)},
         ),
         "rejected": _part(
             _spread(rejected, REJECTED),
@@ -183,8 +188,8 @@ def _iteration(run_dir: Path, line: Mapping[str, Any], point: Mapping[str, Any])
             files["rejected"],
             lambda r: {
                 "check": r.verdicts[-1].check,
-                "reason": _cut(r.verdicts[-1].reason),
-                "what": _cut(str(r.row.get("question") or r.row)),
+                "reason": cut(r.verdicts[-1].reason),
+                "what": cut(str(r.row.get("question") or r.row)),
             },
         ),
         "errors": _part(
@@ -193,10 +198,10 @@ def _iteration(run_dir: Path, line: Mapping[str, Any], point: Mapping[str, Any])
             point["predictions"],
             lambda p: {
                 "skill": p.skill,
-                "question": _cut(p.question),
-                "gold": _cut(p.gold),
-                "text": _cut(p.text),
-                "detail": _cut(p.detail),
+                "question": cut(p.question),
+                "gold": cut(p.gold),
+                "text": cut(p.text),
+                "detail": cut(p.detail),
             },
         ),
     }
@@ -217,8 +222,8 @@ def _diagnoses(run_dir: Path, iteration: int) -> dict[str, Any]:
         file,
         lambda d: {
             "skill": d.skill,
-            "problem": _cut(d.problem),
-            "practice": _cut(d.practice),
+            "problem": cut(d.problem),
+            "practice": cut(d.practice),
             "examples": len(d.examples),
         },
     )
@@ -237,5 +242,6 @@ def _spread(items: Sequence[Item], most: int) -> list[Item]:
     return [items[k * len(items) // most] for k in range(most)]
 
 
-def _cut(words: str) -> str:
+def cut(words: str) -> str:
+    """Shorten a text to `TEXT` characters, and say how many it has."""
     return words if len(words) <= TEXT else f"{words[:TEXT]} … ({len(words):,} characters)"

@@ -1,0 +1,90 @@
+"""Run folders with chosen answers on val and test, written without running anything."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dataenvgym.envs.evaluation import accuracy
+from dataenvgym.envs.store import Store, write_bytes, write_json
+from dataenvgym.envs.types import Prediction
+from dataenvgym.graphs.config import dump_config, load_config
+from dataenvgym.graphs.state import Step
+from dataenvgym.graphs.summary import summarise
+
+HOSTILE = (
+    "</pre></td><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }} &amp; \x1b[31mred \x1b]0;open"
+)
+
+
+def predictions(right: str, said: str = "fine", skill: str = "", split: str = "test") -> list[Prediction]:
+    """A prediction per character, right where it is 1; half of them of each skill, `add` and `double`."""
+    return [
+        Prediction(
+            id=f"{split}/{n}",
+            skill=skill or ("add" if n < len(right) / 2 else "double"),
+            question=f"{said} {n}?",
+            gold=str(n),
+            text=said,
+            answer=said,
+            correct=one == "1",
+            detail="",
+        )
+        for n, one in enumerate(right)
+    ]
+
+
+def split_prints(test: str = "t", val: str = "v", count: int = 4) -> dict[str, Any]:
+    """The manifest's entry on the data."""
+    splits = {"train": "x", "val": val, "test": test}
+    prints = {split: {"count": count, "sha256": sha256} for split, sha256 in splits.items()}
+    return {"hub": None, "revision": None, "splits": prints}
+
+
+def made_run(
+    folder: Path,
+    best: str = "1100",
+    base: str | None = None,
+    curve: Sequence[tuple[int, str]] = ((0, "1000"), (10, "1100")),
+    said: str = "fine",
+    skill: str = "",
+    data: dict[str, Any] | None = None,
+    settings: Sequence[str] = (),
+    forget: bool = False,
+) -> Path:
+    """A finished run; without `base` the base has all wrong.
+
+    `curve`: the rows and the answers on val after each iteration; `forget`: its data.
+    """
+    store, config = Store(folder), load_config(None, list(settings))
+    text = dump_config(config)
+    write_bytes(folder / "config.yaml", text.encode())
+    manifest = {"config_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    write_json(folder / "manifest.json", manifest if forget else {**manifest, "data": data or split_prints()})
+    steps = []
+    for iteration, (rows, right) in enumerate(curve):
+        answers = predictions(right, said, skill, "val")
+        steps.append(
+            Step(
+                iteration=iteration,
+                student=f"s{iteration}" if iteration else None,
+                predictions=store.save(Store.iteration(iteration, "predictions.jsonl"), answers),
+                accuracy=accuracy(answers),
+                n=len(answers),
+                rows=rows,
+                plan=None,
+                accepted=None,
+                rejected=None,
+            )
+        )
+    store.save("test/base.jsonl", predictions(base or "0" * len(best), said, skill))
+    store.save("test/best.jsonl", predictions(best, said, skill))
+    write_json(folder / "summary.json", summarise(config, folder, steps, "all iterations done"))
+    return folder
+
+
+def changed_summary(folder: Path, **changes: Any) -> None:
+    """Overwrite keys of a run's summary."""
+    file = folder / "summary.json"
+    write_json(file, {**json.loads(file.read_text()), **changes})
