@@ -65,6 +65,7 @@ def score(
             answer=found.answer,
             correct=found.correct,
             detail=found.detail,
+            scores=dict(found.scores),
         )
         for item, text, found in zip(instances, texts, domain.score(instances, texts, progress), strict=True)
     ]
@@ -73,6 +74,16 @@ def score(
 def accuracy(predictions: Sequence[Prediction]) -> float:
     """Compute the share of correct predictions; 0 without predictions."""
     return sum(p.correct for p in predictions) / len(predictions) if predictions else 0.0
+
+
+def partial_scores(predictions: Sequence[Prediction]) -> dict[str, list[float]]:
+    """Collect the partial scores by name, in the order of their first mention; each has the predictions that it
+    applies to."""
+    found: dict[str, list[float]] = {}
+    for prediction in predictions:
+        for name, value in prediction.scores.items():
+            found.setdefault(name, []).append(value)
+    return found
 
 
 def by_skill(predictions: Sequence[Prediction]) -> dict[str, list[Prediction]]:

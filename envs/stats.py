@@ -16,10 +16,11 @@ Z = 1.959963984540054
 """The 97.5% point of the standard normal distribution."""
 
 
-def wilson(successes: int, n: int) -> Interval:
+def wilson(successes: float, n: int) -> Interval:
     """Compute an accuracy with its Wilson score interval (E. B. Wilson, JASA 22, 1927).
 
-    Without trials the value is 0 and the interval 0 to 1.
+    Without trials the value is 0 and the interval 0 to 1. `successes` may be a sum of scores between 0 and 1:
+    their variance is at most that of right or wrong with the same mean, so the interval is never too narrow.
 
     Raises:
         DataError: not 0 <= successes <= n.
@@ -32,20 +33,23 @@ def wilson(successes: int, n: int) -> Interval:
     share, square = successes / n, Z * Z / n
     middle = (share + square / 2) / (1 + square)
     half = Z * math.sqrt(share * (1 - share) / n + square / (4 * n)) / (1 + square)
-    low = 0.0 if successes == 0 else middle - half
-    high = 1.0 if successes == n else middle + half
+    low = 0.0 if successes == 0 else min(share, max(0.0, middle - half))  # rounding must not leave 0 to 1
+    high = 1.0 if successes == n else max(share, min(1.0, middle + half))
     return Interval(share, low, high)
 
 
-def paired_gain(base: Sequence[bool], best: Sequence[bool]) -> Interval:
+def paired_gain(base: Sequence[float], best: Sequence[float]) -> Interval:
     """Subtract the accuracy of `base` from that of `best`, with an interval; the same instances in the same order.
+
+    A result is right or wrong, or a score between 0 and 1.
 
     The adjusted Wald interval for a difference of paired proportions, which adds one to each of the two
     counts of unlike pairs (D. G. Bonett, R. M. Price, "Adjusted Wald confidence interval for a difference
     of binomial proportions based on paired data", Journal of Educational and Behavioral Statistics 37(4),
     2012): with b pairs that only `best` has right, c only `base`, p = (b + 1)/(n + 2) and
     q = (c + 1)/(n + 2), the limits are p - q -/+ z sqrt((p + q - (p - q)^2)/(n + 2)),
-    kept within -1 and 1. The value is the plain difference (b - c)/n. No instances: 0, from -1 to 1.
+    kept within -1 and 1. The value is the plain difference (b - c)/n. No instances: 0, from -1 to 1. That is the
+    normal interval of the differences d with two more, 1 and -1, so for scores (p + q) is the mean of d squared.
 
     Raises:
         DataError: the two do not have the same length.
@@ -55,11 +59,11 @@ def paired_gain(base: Sequence[bool], best: Sequence[bool]) -> Interval:
         raise DataError(f"paired results must have the same length; got {n} and {len(best)}")
     if n == 0:
         return Interval(0.0, -1.0, 1.0)
-    won = sum(1 for x, y in zip(base, best, strict=True) if y and not x)
-    lost = sum(1 for x, y in zip(base, best, strict=True) if x and not y)
-    p, q = (won + 1) / (n + 2), (lost + 1) / (n + 2)
-    half = Z * math.sqrt((p + q - (p - q) ** 2) / (n + 2))
-    return Interval((won - lost) / n, max(-1.0, p - q - half), min(1.0, p - q + half))
+    gains = [float(after) - float(before) for before, after in zip(base, best, strict=True)]
+    total = math.fsum(gains)
+    middle, square = total / (n + 2), (math.fsum(gain * gain for gain in gains) + 2) / (n + 2)
+    half = Z * math.sqrt(square - middle**2) / math.sqrt(n + 2)
+    return Interval(total / n, max(-1.0, middle - half), min(1.0, middle + half))
 
 
 def mcnemar(first: Sequence[bool], other: Sequence[bool]) -> float:

@@ -71,6 +71,9 @@ class Prediction(Frozen):
     answer: str | None = Field(description="The answer extracted from the text; null when none was found.")
     correct: bool
     detail: str = Field("", description="Why it is not right, where running it has shown that.")
+    scores: dict[str, float] = Field(
+        default_factory=dict, description="Partial scores, 0 to 1, by the names that the domain gives them."
+    )
 
 
 class Verdict(Frozen):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,7 +12,7 @@ from typing import Any
 
 from dataenvgym.agents.data_generator import NO_ROW
 from dataenvgym.agents.llm.ledger import Ledger
-from dataenvgym.envs.evaluation import UNSKILLED, accuracy, by_skill
+from dataenvgym.envs.evaluation import UNSKILLED, accuracy, by_skill, partial_scores
 from dataenvgym.envs.stats import curve_area, diversity, paired_gain, rows_to_target, wilson
 from dataenvgym.envs.store import Store, read_jsonl
 from dataenvgym.envs.teacher_env import TRAINED
@@ -83,7 +84,12 @@ def summarise(config: EpisodeConfig, run_dir: Path, steps: Sequence[Step], reaso
         "skills": skills,
         "unskilled": sum(p.skill == UNSKILLED for p in Store(run_dir).read(steps[0]["predictions"], Prediction)),
         "lost": [name for name, s in skills.items() if s["best"] < s["base"]],
-        "test": {"base": _scored(base), "best": _scored(best), "gain": gain._asdict()},
+        "test": {
+            "base": _scored(base),
+            "best": _scored(best),
+            "gain": gain._asdict(),
+            "score_gains": _score_gains(base, best),
+        },
         "answers": answers.totals(run_dir),
         "seconds": totals(run_dir),
     }
@@ -109,12 +115,14 @@ def _replies(ledger: Ledger) -> dict[str, Any]:
 
 def _val(run_dir: Path, step: Step) -> dict[str, Any]:
     """Make a point of the curve, overall and per skill. `predictions`: the file that it is computed from."""
-    groups = by_skill(Store(run_dir).read(step["predictions"], Prediction))
+    predictions = Store(run_dir).read(step["predictions"], Prediction)
+    groups = by_skill(predictions)
     return {
         "iteration": step["iteration"],
         "rows": step["rows"],
         "accuracy": step["accuracy"],
         "n": step["n"],
+        "scores": _scores(predictions),
         "skills": {name: {"accuracy": accuracy(group), "n": len(group)} for name, group in groups.items()},
         "predictions": step["predictions"]["path"],
     }
@@ -155,11 +163,33 @@ def _training(run_dir: Path, step: Step, before: Step) -> dict[str, Any]:
     return {"left_out": told.get("left_out", 0), "training_notes": told.get("notes", [])}
 
 
-def _scored(predictions: Sequence[Prediction]) -> dict[str, float]:
+def _scored(predictions: Sequence[Prediction]) -> dict[str, Any]:
     interval = wilson(sum(p.correct for p in predictions), len(predictions))
     return {
         "accuracy": accuracy(predictions),
         "n": len(predictions),
         "low": interval.low,
         "high": interval.high,
+        "scores": _scores(predictions),
     }
+
+
+def _scores(predictions: Sequence[Prediction]) -> dict[str, dict[str, float]]:
+    """The mean of each partial score with its interval; `n`: the predictions that it applies to."""
+    return {
+        name: {**wilson(math.fsum(values), len(values))._asdict(), "n": len(values)}
+        for name, values in partial_scores(predictions).items()
+    }
+
+
+def _score_gains(base: Sequence[Prediction], best: Sequence[Prediction]) -> dict[str, dict[str, float]]:
+    """By how much each partial score rose on the instances that it applies to before and after."""
+    gains = {}
+    for name in partial_scores(base):
+        pairs = [
+            (p.scores[name], q.scores[name])
+            for p, q in zip(base, best, strict=True)
+            if name in p.scores and name in q.scores
+        ]
+        gains[name] = paired_gain([before for before, _ in pairs], [after for _, after in pairs])._asdict()
+    return gains

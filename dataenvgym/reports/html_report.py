@@ -13,7 +13,7 @@ from dataenvgym.envs.text import clean, counted
 from dataenvgym.envs.types import Plan, Prediction, Rejected, Row
 from dataenvgym.graphs.config import CONFIG_FILE
 from dataenvgym.reports.curves import Curve, Point, plot, says
-from dataenvgym.reports.report import REPORT, facts, headline, interval, lost_much
+from dataenvgym.reports.report import REPORT, facts, headline, interval, lost_much, score_lines
 from dataenvgym.runs.manifest import MANIFEST
 from dataenvgym.runs.scorings import TEST_SCORED, said
 
@@ -69,6 +69,7 @@ def _contents(run_dir: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "curve": _curve(summary),
         "heat": _heat(summary),
         "skills": skills,
+        "scores": score_lines(summary),
         "iterations": [
             _iteration(run_dir, line, point)
             for line, point in zip(summary["rows"], summary["val"][1:], strict=True)

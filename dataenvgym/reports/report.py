@@ -22,6 +22,7 @@ REPORT = "report.html"
 LOSS = 0.10
 # The most notes on trainings in the facts.
 NOTES = 5
+LIMITS = ("value", "low", "high")
 # The key that a training's note on rows that are too long names.
 MAX_LENGTH = "student.train.max_length"
 
@@ -32,6 +33,8 @@ def show(summary: dict[str, Any], run_dir: Path, console: Console) -> None:
     console.print(_curve(summary))
     console.print(_rows(summary))
     console.print(_skills(summary))
+    if scores := score_lines(summary):
+        console.print(_scores(scores))
     for line in facts(summary):
         console.print(line, highlight=False)
     console.print(Text(f"all files are in {run_dir}"), soft_wrap=True)
@@ -57,6 +60,25 @@ def interval(accuracy: float, n: int) -> Interval:
 def lost_much(skill: Mapping[str, Any]) -> bool:
     """Tell whether a skill lost more than `LOSS` against its base on the private test."""
     return bool(skill["best"] < skill["base"] - LOSS)
+
+
+def score_lines(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The partial scores of the private test, one line each, and what validation gave of each by iteration.
+
+    None where the domain has none, or an older version wrote the summary."""
+    test = summary["test"]
+    return [
+        {
+            "name": name,
+            "base": found,
+            "best": test["best"]["scores"][name],
+            "gain": test["score_gains"][name],
+            "val": [point["scores"].get(name, {}).get("value") for point in summary["val"]],
+            "n": found["n"],
+        }
+        for name, found in test["base"].get("scores", {}).items()
+        if name in test["best"]["scores"]
+    ]
 
 
 def facts(summary: Mapping[str, Any]) -> list[str]:
@@ -200,12 +222,28 @@ def _skills(summary: dict[str, Any]) -> Table:
     return table
 
 
+def _scores(lines: list[dict[str, Any]]) -> Table:
+    table = Table(title="partial scores of the private test, 95% intervals", box=box.SIMPLE, pad_edge=False)
+    for column in ("score", "base", "best", "gain", "n"):
+        table.add_column(column, justify="left" if column == "score" else "right", no_wrap=column != "score")
+    for line in lines:
+        cells = [_bracketed(Interval(*(line[key][limit] for limit in LIMITS))) for key in ("base", "best")]
+        table.add_row(*map(Text, (line["name"], *cells, _change(line["gain"]), str(line["n"]))))
+    return table
+
+
 def _row(name: str, base: float, best: float, gain: dict[str, float], n: int) -> list[Text]:
     """Make the cells of a line as text: a skill's name is data, not markup."""
-    intervals = [interval(accuracy, n) for accuracy in (base, best)]
-    cells = [f"{i.value:.2f} ({_short(i.low)} {_short(i.high)})" for i in intervals]
-    change = f"{gain['value']:+.2f} ({_short(gain['low'], '+')} {_short(gain['high'], '+')})"
-    return [Text(cell) for cell in (name, *cells, change, str(n))]
+    cells = [_bracketed(interval(accuracy, n)) for accuracy in (base, best)]
+    return [Text(cell) for cell in (name, *cells, _change(gain), str(n))]
+
+
+def _bracketed(found: Interval) -> str:
+    return f"{found.value:.2f} ({_short(found.low)} {_short(found.high)})"
+
+
+def _change(gain: Mapping[str, float]) -> str:
+    return f"{gain['value']:+.2f} ({_short(gain['low'], '+')} {_short(gain['high'], '+')})"
 
 
 def _short(value: float, sign: str = "") -> str:

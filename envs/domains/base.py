@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
@@ -24,11 +25,18 @@ LONGEST_DETAIL = 400
 """Characters of why an answer is wrong: prompts show it, and it may hold all that a program printed."""
 
 
+_NONE: Mapping[str, float] = MappingProxyType({})
+
+
 class Mark(NamedTuple):
-    """Whether an answer is right and, where running it has shown why not, the reason."""
+    """Whether an answer is right and, where running it has shown why not, the reason.
+
+    `scores`: partial scores, 0 to 1, of those that `Domain.scores` names. One that does not apply is left out.
+    """
 
     correct: bool
     detail: str = ""
+    scores: Mapping[str, float] = _NONE
 
 
 class Scored(NamedTuple):
@@ -37,6 +45,8 @@ class Scored(NamedTuple):
     answer: str | None
     correct: bool
     detail: str = ""
+    scores: Mapping[str, float] = _NONE
+    """As in `Mark`; all 0 where there is no answer."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,8 @@ class Domain:
     """What prompts show of an item beside question, solution and answer, by the names the prompts use."""
     show_unsolved: Callable[[Item], dict[str, Any]] = lambda item: {}
     """The same for a model that is to solve it: nothing that gives the answer away."""
+    scores: tuple[str, ...] = ()
+    """The names of the partial scores that marks have beside right or wrong, in the order of tables."""
     clean_answer: Callable[[str], str] = lambda answer: answer
     """A model's answer to a problem as it is kept, e.g. without a fence around code."""
 
@@ -85,6 +97,7 @@ class Domain:
 
         return replace(
             self,
+            scores=(),
             equal=lambda gold, other: judge(Instance(id="", question="", answer=gold), other).correct,
             mark=lambda items, answers, _: [judge(*pair) for pair in zip(items, answers, strict=True)],
         )
@@ -113,8 +126,9 @@ class Domain:
         answers = [self.extract(text) for text in texts]
         found = [(item, answer) for item, answer in zip(items, answers, strict=True) if answer is not None]
         marks = iter(self.marks([item for item, _ in found], [answer for _, answer in found], progress))
-        nothing = "no answer in the text" if self.mark is not None else ""
-        return [Scored(a, *next(marks)) if a is not None else Scored(None, False, nothing) for a in answers]
+        why = "no answer in the text" if self.mark is not None else ""
+        nothing = Scored(None, False, why, dict.fromkeys(self.scores, 0.0))
+        return [Scored(answer, *next(marks)) if answer is not None else nothing for answer in answers]
 
 
 @dataclass(frozen=True)

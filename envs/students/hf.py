@@ -272,12 +272,13 @@ class TransformersStudent:
     def _encode(self, example: Example, max_length: int) -> EncodedRow | None:
         """Tokenize a row and cut it at `max_length`; None if the prompt alone fills it."""
         prompt = self.prompt_ids(example.prompt)
-        ids = [*prompt, *self._get_form().completion_ids(example.completion)]
+        ids = [*prompt, *self._get_form().completion_ids(example.completion, example.prompt)]
         room = len(prompt) < min(len(ids), max_length)
         return EncodedRow(ids[:max_length], len(prompt), cut=len(ids) > max_length) if room else None
 
     def _rejected(self, row: EncodedRow, example: Example, max_length: int) -> list[int]:
-        return self._get_form().completion_ids(example.rejected or "")[: max_length - row.prompt]
+        found = self._get_form().completion_ids(example.rejected or "", example.prompt)
+        return found[: max_length - row.prompt]
 
     def _base(self, dtype: str | None = None, **options: Any) -> Any:
         return weights.read_model(self._path, dtype or self.dtype, self._place, self._base_adapter, **options)

@@ -70,14 +70,30 @@ def test_paired_gain_known_values() -> None:
     assert paired_gain([], []) == (0.0, -1.0, 1.0)
 
 
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=200))
-def test_paired_gain_is_antisymmetric_and_bounded(pairs: list[tuple[bool, bool]]) -> None:
+SCORE = st.booleans() | st.floats(0, 1)
+
+
+@given(st.lists(st.tuples(SCORE, SCORE), min_size=1, max_size=200))
+def test_paired_gain_is_antisymmetric_and_bounded(pairs: list[tuple[float, float]]) -> None:
     base, best = [b for b, _ in pairs], [a for _, a in pairs]
     gain, loss = paired_gain(base, best), paired_gain(best, base)
     assert -1 <= gain.low < gain.high <= 1
     assert (gain.value, gain.low, gain.high) == pytest.approx((-loss.value, -loss.high, -loss.low))
     same = paired_gain(base, base)
     assert same.low < 0 == same.value < same.high
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=50))
+def test_the_interval_of_a_mean_score_holds_it(scores: list[float]) -> None:
+    found = wilson(math.fsum(scores), len(scores))
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+def test_half_a_score_gained_everywhere() -> None:
+    gain = paired_gain([0.25] * 98, [0.75] * 98)
+    middle, square = 49 / 100, (98 / 4 + 2) / 100  # of the differences, and of 1 and -1 with them
+    half = 1.96 * math.sqrt((square - middle**2) / 100)
+    assert gain == pytest.approx((0.5, middle - half, middle + half), abs=1e-4)
 
 
 def test_paired_gain_needs_pairs() -> None:

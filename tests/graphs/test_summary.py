@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import re
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from dataenvgym.envs.errors import RunFolderError
 from dataenvgym.envs.store import Store, write_json
@@ -14,6 +17,7 @@ from dataenvgym.graphs.config import load_config
 from dataenvgym.graphs.state import Step
 from dataenvgym.graphs.summary import best_step, summarise
 from dataenvgym.graphs.timing import measured, totals
+from dataenvgym.reports.report import show
 
 NO_FILE: Any = {"path": "x", "count": 0, "sha256": hashlib.sha256(b"").hexdigest()}
 
@@ -88,6 +92,36 @@ def test_what_a_training_noted_stands_with_its_iteration(scored: Path) -> None:
     found = summarise(load_config(None), scored, steps, "why")
     assert [line["left_out"] for line in found["rows"]] == [1, 0, 0]
     assert [line["training_notes"] for line in found["rows"]] == [[note], [], []]
+
+
+def test_partial_scores_are_means_over_what_they_apply_to(tmp_path: Path) -> None:
+    def answers(*scores: dict[str, float]) -> list[Prediction]:
+        return [
+            one.model_copy(update={"scores": s}) for one, s in zip(predictions(add=(0, 3)), scores, strict=True)
+        ]
+
+    before = answers({"recall": 0.0, "F1": 0.2}, {"recall": 0.5}, {"recall": 0.25})
+    after = answers({"recall": 1.0, "F1": 0.8}, {"recall": 0.5}, {"recall": 0.75})
+    store = Store(tmp_path)
+    points: Any = [
+        {**step(0, 0.0, 0), "predictions": store.save("val0.jsonl", before)},
+        {**step(1, 0.0, 9), "predictions": store.save("val1.jsonl", after)},
+    ]
+    store.save("x", [])
+    store.save("test/base.jsonl", before)
+    store.save("test/best.jsonl", after)
+    found = summarise(load_config(None), tmp_path, points, "why")
+    assert [point["scores"]["recall"]["value"] for point in found["val"]] == [0.25, 0.75]
+    test = found["test"]
+    assert list(test["base"]["scores"]) == ["recall", "F1"]
+    recall = test["best"]["scores"]["recall"]
+    assert (recall["value"], recall["n"], test["best"]["scores"]["F1"]["n"]) == (0.75, 3, 1)
+    assert recall["low"] < 0.75 < recall["high"]
+    assert test["score_gains"]["recall"]["value"] == pytest.approx(0.5)
+    assert test["score_gains"]["F1"]["value"] == pytest.approx(0.6)
+    console = Console(width=80, record=True, file=StringIO())
+    show(found | {"task": "t"}, tmp_path, console)
+    assert re.search(r"recall +0\.25 .* 0\.75 .* \+0\.50 .* 3", console.export_text())
 
 
 def test_a_damaged_score_file_is_refused(scored: Path) -> None:

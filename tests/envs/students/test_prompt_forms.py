@@ -18,6 +18,7 @@ from dataenvgym.envs.errors import ConfigError
 from dataenvgym.envs.students import hf, smollm
 from dataenvgym.envs.students.hf import TransformersStudent
 from dataenvgym.envs.students.prompt_form import PromptForm
+from dataenvgym.envs.tool_text import with_tools
 from dataenvgym.envs.types import Example
 
 FORMS = Path(__file__).with_name("prompt_forms")
@@ -81,6 +82,29 @@ def rendered(name: str) -> dict[str, str]:
     return {"prompt": form.shown(PROMPT), "row": tokenizer.decode(row, skip_special_tokens=False)}
 
 
+TOOLS = [
+    {
+        "name": "add_event",
+        "description": "Put an event into the calendar.",
+        "parameters": {
+            "type": "object",
+            "properties": {"title": {"type": "string"}, "minutes": {"type": "integer", "default": 30}},
+            "required": ["title"],
+        },
+    }
+]
+CALLS = '[{"name": "add_event", "arguments": {"title": "lunch <|im_end|>", "minutes": 45}}]'
+WITH_TOOLS = with_tools(TOOLS, "Lunch for 45 minutes.")
+
+
+def rendered_tools(name: str) -> str:
+    """A training row of a prompt with tools, answered by a call, from its first to its last token."""
+    form = form_of(name)
+    row = [*form.prompt_ids(WITH_TOOLS), *form.completion_ids(CALLS, WITH_TOOLS)]
+    shown: str = tokenizer_of(name).decode(row, skip_special_tokens=False)
+    return shown
+
+
 def golden(name: str, part: str) -> str:
     return (FORMS / f"{name}.{part}.txt").read_bytes().decode()
 
@@ -103,6 +127,28 @@ def test_what_a_model_is_given_and_taught(
 ) -> None:
     on(date, monkeypatch)
     assert rendered(name) == {part: golden(name, part) for part in ("prompt", "row")}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_tools_stand_in_the_form_of_the_model(name: str) -> None:
+    """A template that reads tools writes them and the call its own way; another model reads signatures."""
+    assert rendered_tools(name) == golden(name, "tools")
+
+
+def test_an_answer_that_is_no_call_is_learnt_as_it_is() -> None:
+    form, tokenizer = form_of("qwen3"), tokenizer_of("qwen3")
+    for text in ("[]", "No tool fits.", '[{"name": "add_event"}]', '{"name": "x", "arguments": {}}', "[1, 2]"):
+        assert tokenizer.decode(form.completion_ids(text, WITH_TOOLS)) == f"{text}<|im_end|>"
+    assert form.completion_ids(CALLS, "no tools") == form.completion_ids(CALLS)
+
+
+def test_a_template_that_takes_tools_but_no_calls_teaches_the_text() -> None:
+    for template in (
+        "{{ (tools or []) | length }}{{ messages[-1].content }}",
+        "{% if tools and messages[-1].tool_calls %}{{ raise_exception('no calls') }}{% endif %}x",
+    ):
+        form, tokenizer = form_of("base", template), tokenizer_of("base", template)
+        assert tokenizer.decode(form.completion_ids(CALLS, WITH_TOOLS)).startswith(CALLS[:-1])
 
 
 def test_the_clock_of_templates_is_the_one_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
