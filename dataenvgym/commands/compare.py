@@ -105,4 +105,9 @@ def _runs(folders: list[Path], console: Console) -> tuple[Any, Callable[[Path], 
 
 
 def _sweep(folder: Path, console: Console) -> tuple[Any, Callable[[Path], object]]:
-    raise NotImplementedError
+    from dataenvgym.sweeps.comparison import compare_sweep
+    from dataenvgym.sweeps.comparison_display import show_sweep, write_sweep
+
+    found = compare_sweep(folder)
+    show_sweep(found, console)
+    return found, lambda file: write_sweep(file, found)

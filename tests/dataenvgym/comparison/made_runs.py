@@ -88,3 +88,26 @@ def changed_summary(folder: Path, **changes: Any) -> None:
     """Overwrite keys of a run's summary."""
     file = folder / "summary.json"
     write_json(file, {**json.loads(file.read_text()), **changes})
+
+
+def made_sweep(out: Path, runs: Sequence[tuple[dict[str, Any], dict[str, Any] | None]]) -> Path:
+    """A sweep's folder. `runs`: of each run its settings, and how `made_run` makes it; None: it has failed."""
+    lines = []
+    for number, (settings, made) in enumerate(runs):
+        name = f"r{number}"
+        line = {"name": name, "status": "finished", "reason": "", **settings}
+        if made is None:
+            line |= {"status": "failed", "reason": "no key"}
+        else:
+            made_run(
+                out / name, settings=[f"{key}={json.dumps(value)}" for key, value in settings.items()], **made
+            )
+        lines.append(json.dumps({**line, "best": None, "val_area": None}) + "\n")
+    write_bytes(out / "results.jsonl", "".join(lines).encode())
+    return out
+
+
+def right(accuracy: float, n: int) -> str:
+    """Answers of which so many are right."""
+    k = round(accuracy * n)
+    return "1" * k + "0" * (n - k)
