@@ -8,7 +8,7 @@ from typing import Any
 
 from dataenvgym.envs.store import write_bytes
 from dataenvgym.envs.types import Interval
-from dataenvgym.reports.comparison import cost_lines, p_value, sentence, setting, skill_names
+from dataenvgym.reports.comparison import cost_lines, sentence, setting, skill_names
 from dataenvgym.reports.curves import Curve, Point, plot, says
 from dataenvgym.reports.html_report import cut, page_template
 from dataenvgym.runs.comparison import Pair, RunComparison, Side
@@ -36,6 +36,11 @@ def write_runs(file: Path, found: RunComparison) -> None:
         "pairs": [_pair(pair, runs) for pair in found["pairs"]],
     }
     write_page(file, TEMPLATE, contents)
+
+
+def scale(differences: Sequence[Interval]) -> float:
+    """The widest that drawings of differences must reach, to both sides of 0."""
+    return max((abs(end) for found in differences for end in (found.low, found.high)), default=0.0) or 1.0
 
 
 def _curve(run: Side) -> Curve:
@@ -78,8 +83,8 @@ def _pair(pair: Pair, runs: Sequence[Side]) -> dict[str, Any]:
         "other": pair["other"],
         "numbers": (numbers[pair["first"]], numbers[pair["other"]]),
         "says": sentence(pair),
-        "p": p_value(pair["p"]),
-        "skills": [{**one, "says": says(one["difference"])} for one in pair["skills"]],
+        "scale": scale([one["difference"] for one in pair["skills"]]),
+        "skills": pair["skills"],
         "only": [
             {
                 "right": right,

@@ -12,7 +12,7 @@ from rich.text import Text
 from dataenvgym.envs.text import counted
 from dataenvgym.envs.types import Interval
 from dataenvgym.reports.comparison import p_value, setting
-from dataenvgym.reports.comparison_page import write_page
+from dataenvgym.reports.comparison_page import scale, write_page
 from dataenvgym.reports.curves import Curve, Point, plot
 from dataenvgym.sweeps.comparison import SweepComparison
 from dataenvgym.sweeps.display import WIDE, format_interval, make_table
@@ -193,6 +193,7 @@ def write_sweep(file: Path, found: SweepComparison) -> None:
             {**text, "over": d["over"], "each": _each(d["each"]), "area_each": _each(d["area_each"]), "d": d}
             for text, d in zip(difference_lines(found), found["differences"], strict=True)
         ],
+        "scale": scale([Interval(d["best"], d["low"], d["high"]) for d in found["differences"]]),
         "paired": _paired(found),
         "holm": HOLM.format(counted(len(found["differences"]), "difference")),
     }
