@@ -66,7 +66,7 @@ def _contents(run_dir: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "rescored": said(scored) if len(scored := summary.get(TEST_SCORED, [])) > 1 else "",
         "scripted": summary["teacher"]["model"] == "scripted",
         "test": skills[-1],
-        "curve": _curve(summary),
+        "curve": plot([val_curve(summary)]),
         "heat": _heat(summary),
         "skills": skills,
         "scores": score_lines(summary),
@@ -80,8 +80,8 @@ def _contents(run_dir: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _curve(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay out the validation curve."""
+def val_curve(summary: Mapping[str, Any]) -> Curve:
+    """The validation curve of a run, with the best iteration marked."""
     points = [
         Point(
             point["rows"],
@@ -91,7 +91,7 @@ def _curve(summary: Mapping[str, Any]) -> dict[str, Any]:
         )
         for point in summary["val"]
     ]
-    return plot([Curve("", points)])
+    return Curve("", points)
 
 
 def _heat(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -179,7 +179,7 @@ def write_sweep(file: Path, found: SweepComparison) -> None:
                 for n, (line, curve) in enumerate(zip(found["lines"], found["curves"][number], strict=True), 1)
                 if curve["points"]
             ],
-            "curve": plot(_curves(found["curves"][number])),
+            "curve": plot(mean_curves(found["curves"][number])),
         }
         for number, name in enumerate(found["columns"])
     ]
@@ -204,7 +204,8 @@ def _each(values: Sequence[float]) -> str:
     return " ".join(f"{value:+.3f}" for value in values).replace("0.", ".")
 
 
-def _curves(curves: Sequence[Mapping[str, Any]]) -> list[Curve]:
+def mean_curves(curves: Sequence[Mapping[str, Any]]) -> list[Curve]:
+    """The mean curves of one task, those that have points; `curves`: of a `SweepComparison`, one of its tasks."""
     found = []
     for number, curve in enumerate(curves, 1):
         of = f"mean of {counted(curve['runs'], 'run')}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from dataenvgym.envs.evaluation import accuracy
 from dataenvgym.envs.store import Store, write_bytes, write_json
-from dataenvgym.envs.types import Prediction
+from dataenvgym.envs.types import DataRequest, Plan, Prediction, Provenance, Row
 from dataenvgym.graphs.config import dump_config, load_config
 from dataenvgym.graphs.state import Step
 from dataenvgym.graphs.summary import summarise
@@ -52,10 +52,12 @@ def made_run(
     data: dict[str, Any] | None = None,
     settings: Sequence[str] = (),
     forget: bool = False,
+    taught: Sequence[Sequence[tuple[str, str, int, int]]] = (),
 ) -> Path:
     """A finished run; without `base` the base has all wrong.
 
-    `curve`: the rows and the answers on val after each iteration; `forget`: its data.
+    `curve`: the rows and the answers on val after each iteration; `forget`: its data;
+    `taught`: per iteration (skill asked, skill of the rows, rows asked, rows accepted).
     """
     store, config = Store(folder), load_config(None, list(settings))
     text = dump_config(config)
@@ -65,6 +67,11 @@ def made_run(
     steps = []
     for iteration, (rows, right) in enumerate(curve):
         answers = predictions(right, said, skill, "val")
+        lines = taught[iteration - 1] if 0 < iteration <= len(taught) else []
+        requests = [
+            DataRequest(id=f"r{n}", skill=asked, count=count) for n, (asked, _, count, _) in enumerate(lines)
+        ]
+        rows_of = [_row(iteration, n, line[1], k) for n, line in enumerate(lines) for k in range(line[3])]
         steps.append(
             Step(
                 iteration=iteration,
@@ -73,8 +80,10 @@ def made_run(
                 accuracy=accuracy(answers),
                 n=len(answers),
                 rows=rows,
-                plan=None,
-                accepted=None,
+                plan=store.save(f"iterations/{iteration:03d}/plan.jsonl", [Plan(policy="p", requests=requests)])
+                if lines
+                else None,
+                accepted=store.save(f"iterations/{iteration:03d}/accepted-0.jsonl", rows_of) if lines else None,
                 rejected=None,
             )
         )
@@ -82,6 +91,12 @@ def made_run(
     store.save("test/best.jsonl", predictions(best, said, skill))
     write_json(folder / "summary.json", summarise(config, folder, steps, "all iterations done"))
     return folder
+
+
+def _row(iteration: int, request: int, skill: str, number: int) -> Row:
+    source = Provenance(iteration=iteration, request=f"r{request}", model="m", prompt="p", prompt_hash="0")
+    name = f"{iteration}-{request}-{number}"
+    return Row(id=name, question=name, solution="", answer="1", skill=skill, provenance=source)
 
 
 def changed_summary(folder: Path, **changes: Any) -> None:

@@ -330,7 +330,7 @@ def test_differences_are_paired_by_seed_and_by_all_other_settings(tmp_path: Path
     assert state["each"] == pytest.approx([-0.05, -0.02])
     assert state["best"] == pytest.approx(-0.035) and state["over"] == "runs"
     assert state["area_each"] == pytest.approx(state["each"]), "as all areas here are the accuracy less .1"
-    assert (state["p_holm"], found[0]["p"]) == (pytest.approx(2 * state["p"]), pytest.approx(found[0]["p_holm"]))
+    assert found[0]["p_holm"] == pytest.approx(2 * found[0]["p"]) and state["p_holm"] == state["p"] > found[0]["p"]
     assert (state["low"], state["high"]) == pytest.approx(
         (-0.035 - 12.7062 * 0.015, -0.035 + 12.7062 * 0.015), abs=1e-4
     )
