@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KINDS = {
-    "curve": "validation accuracy over rows with 95%% intervals; of a sweep the means over seeds",
+    "curve": "validation accuracy over rows with 95% intervals; of a sweep the means over seeds",
     "skills": "a heat map of validation accuracy by skill and iteration",
     "rows": "the accepted rows by skill, as areas over the iterations",
     "flow": "from what the plans asked through the accepted rows to the gain of each skill",
