@@ -1,5 +1,6 @@
 """The teacher's part of the config: its policy, its checks, which chat model it asks and how patiently."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, ValidationError
@@ -200,16 +201,23 @@ class TeacherConfig(Section):
             raise ConfigError("\n".join(["teacher.models is not valid:", *faults])) from None
 
     def all_models(self) -> dict[str, TeacherModelConfig]:
-        """Return the chat model of each node that may ask one.
+        """Return the chat model of each node that may ask one, those of a graph of your own included.
 
         Raises:
-            UnknownNameError: `models` names no such node.
             ConfigError: see `model_of`.
         """
-        own = [node for node in self.models if node not in MODEL_NODES]
-        if own and self.graph is None:  # with a graph of your own, its nodes may ask too
-            raise UnknownNameError("node in teacher.models", own[0], MODEL_NODES)
-        return {node: self.model_of(node) for node in (*MODEL_NODES, *own)}
+        return {node: self.model_of(node) for node in dict.fromkeys((*MODEL_NODES, *self.models))}
+
+    def check_nodes(self, own: Iterable[str] = ()) -> None:
+        """Check that `models` names nodes that ask a model: ours, or one of `own`.
+
+        Raises:
+            UnknownNameError: it names another.
+        """
+        known = {*MODEL_NODES, *own}
+        for node in self.models:
+            if node not in known:
+                raise UnknownNameError("node in teacher.models", node, known)
 
     def model_names(self) -> str:
         """Name the models: that of `llm`, and the nodes that have another one."""

@@ -5,11 +5,13 @@ Loading runs the code, as `python` would.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
 from functools import cache
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from dataenvgym.envs.errors import ConfigError, UnknownNameError
@@ -67,15 +69,26 @@ def _module(name: str) -> Any:
 
 
 def _file(path: Path) -> Any:
+    """Run a file, once for each content that it has in this process. It may import what lies beside it."""
     if not path.is_file():
         raise ConfigError(f"there is no file {path}")
+    path = path.resolve()
+    return _run(path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+@cache
+def _run(path: Path, content: str) -> Any:
     spec = importlib.util.spec_from_file_location(f"{OWN}{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # as an import does; dataclasses and type hints look it up
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # last, so that it hides no installed package
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # as above
-        raise ConfigError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+        lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
+        where = f", line {lines[-1]}," if lines else ""
+        raise ConfigError(f"{path}{where} cannot be imported: {type(error).__name__}: {error}") from error
     return module

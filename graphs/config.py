@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,7 +12,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model
 
 from dataenvgym.agents.checks import find_check
-from dataenvgym.agents.config import TeacherConfig
+from dataenvgym.agents.config import MODEL_NODES, TeacherConfig
 from dataenvgym.agents.llm.chat_models import provider_of
 from dataenvgym.agents.policies import find_policy
 from dataenvgym.envs.config import Section, StudentConfig, TaskConfig
@@ -26,6 +27,8 @@ Structure = Literal["open_ended", "skill_list", "skill_tree"]
 STRUCTURES: tuple[Structure, ...] = get_args(Structure)
 
 
+ALIKE = 0.75
+"""From this likeness of 0 to 1 on, a name is taken for a misspelt one."""
 CONFIG_FILE = "config.yaml"
 """The config of a run, in its folder."""
 
@@ -188,6 +191,8 @@ def parse_config(data: Mapping[str, Any], source: str = "config") -> EpisodeConf
         find_check(name)
     if config.task.scorer is not None:
         SCORERS.find(config.task.scorer)
+    if teacher.graph is None:  # a graph from Python may have more nodes: `fingerprints` checks those
+        teacher.check_nodes(n for n in teacher.models if not get_close_matches(n, MODEL_NODES, 1, ALIKE))
     for model in config.teacher.all_models().values():
         provider_of(model)
     if config.teacher.prompts is not None and not Path(config.teacher.prompts).is_dir():

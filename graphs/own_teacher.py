@@ -29,12 +29,14 @@ def load_own(config: EpisodeConfig) -> Any:
     parameter is called `config` is called with the config and returns one of these.
 
     Raises:
-        ConfigError, UnknownNameError: no such file, module or name, its import fails, or it is none of these.
+        ConfigError, UnknownNameError: no such file, module or name, its import fails, or it is none of these; or
+            `teacher.models` names no node of it.
     """
     name = config.teacher.policy
     if name is not None and ":" in name:
         own_policy(name, config.structure, load_object(name))
     if config.teacher.graph is None:
+        config.teacher.check_nodes()
         return None
     found = load_object(config.teacher.graph)
     if inspect.isfunction(found) and list(inspect.signature(found).parameters) == [TAKES_CONFIG]:
@@ -44,7 +46,15 @@ def load_own(config: EpisodeConfig) -> Any:
             f"teacher.graph: {config.teacher.graph} is of type {type(found).__name__}. Expected a graph, compiled "
             f"or not, a function from the observation to rows, or a function of `{TAKES_CONFIG}` that returns one"
         )
+    config.teacher.check_nodes(node_names(found))
     return found
+
+
+def node_names(teacher: Any) -> set[str]:
+    """Name the nodes of a graph, those of graphs inside it included."""
+    nodes = getattr(getattr(teacher, "builder", teacher), "nodes", {})
+    inner = (node_names(getattr(node, "runnable", None)) for node in nodes.values())
+    return {*nodes}.union(*inner)
 
 
 def fingerprint(teacher: Any) -> str:
@@ -67,7 +77,11 @@ def fingerprints(config: EpisodeConfig, teacher: Any = None) -> dict[str, str]:
     `teacher`: one given from Python; None: what the config names.
     """
     found = {}
-    if (teacher := load_own(config) if teacher is None else teacher) is not None:
+    if teacher is None:
+        teacher = load_own(config)
+    else:
+        config.teacher.check_nodes(node_names(teacher))
+    if teacher is not None:
         found["graph"] = fingerprint(teacher)
     if config.teacher.policy is not None and ":" in config.teacher.policy:
         found["policy"] = fingerprint(load_object(config.teacher.policy))

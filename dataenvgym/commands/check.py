@@ -74,7 +74,7 @@ def check_teacher(
 async def _check(
     teacher: Any, config: EpisodeConfig, folder: Path, seconds: float, late: Callable[[str], None] | None
 ) -> CheckResult:
-    from langgraph.errors import GraphRecursionError, InvalidUpdateError
+    from langgraph.errors import GraphRecursionError
 
     from dataenvgym.envs.errors import TeacherError
     from dataenvgym.envs.observation import Observation
@@ -82,6 +82,7 @@ async def _check(
     from dataenvgym.envs.types import Plan, Rejected
     from dataenvgym.graphs.compose import compiled
     from dataenvgym.graphs.contract import check_delivery, check_update
+    from dataenvgym.graphs.failures import told
     from dataenvgym.graphs.rehearsal import offline, rehearsed_input
 
     config = offline(config)
@@ -93,8 +94,6 @@ async def _check(
     try:
         with _watched(recorder, folder, seconds, late):
             state = await graph.ainvoke(given, limits, context=config)
-    except InvalidUpdateError as error:
-        raise TeacherError(f"{recorder.last}: {error}") from error
     except GraphRecursionError as error:
         lately = dict.fromkeys(node for node, _ in recorder.updates[-(most // 2) :])
         round_trip = " -> ".join(lately) or recorder.last
@@ -102,6 +101,10 @@ async def _check(
             f"{round_trip}: again and again; the teacher did not end within {most} steps. A node that replaces "
             "verify_data must return `missing` and `round`, which determine the next step"
         ) from error
+    except Exception as error:
+        if (in_words := told(error)) is None:
+            raise
+        raise in_words from error
     finally:
         keys = dict.fromkeys(name for name in graph.channels if name.isidentifier() and name[0] != "_")
         for node, update in recorder.updates:

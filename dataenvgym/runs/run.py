@@ -147,6 +147,7 @@ async def _drive(
     from langgraph.types import Command
 
     from dataenvgym.graphs.episode import stop_reason
+    from dataenvgym.graphs.failures import told
     from dataenvgym.graphs.own_teacher import load_own
     from dataenvgym.graphs.resources import gateways_of, spending_of
     from dataenvgym.graphs.summary import summarise
@@ -193,6 +194,10 @@ async def _drive(
                         await _end_at_cap(graph, str(reached))
                         step = None
                         continue
+                    except Exception as error:
+                        if (in_words := told(error)) is None:
+                            raise
+                        raise in_words from error
                     snapshot = await graph.aget_state(THREAD)
                     if not snapshot.interrupts:
                         break

@@ -117,7 +117,10 @@ def test_what_cannot_be_imported_is_told(folder: Path) -> None:
     assert absent.returncode != 0 and "there is no file" in absent.stderr and "Traceback" not in absent.stderr
     (folder / "mine.py").write_text("1 / 0")
     broken = command(folder, "run", "mine.yaml")
-    assert "mine.py cannot be imported: ZeroDivisionError" in broken.stderr and "Traceback" not in broken.stderr
+    assert (
+        "mine.py, line 1, cannot be imported: ZeroDivisionError" in broken.stderr
+        and "Traceback" not in broken.stderr
+    )
     (folder / "mine.py").write_text("")
     empty = command(folder, "run", "mine.yaml")
     assert "unknown student 'sure'" in empty.stderr

@@ -4,16 +4,18 @@ import asyncio
 import json
 import runpy
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import dataenvgym
 from dataenvgym.agents.policies import find_policy
-from dataenvgym.envs.errors import ConfigError
+from dataenvgym.envs.errors import ConfigError, UnknownNameError
 from dataenvgym.graphs.config import EpisodeConfig, load_config
-from dataenvgym.graphs.own_teacher import fingerprint, load_own
+from dataenvgym.graphs.own_teacher import fingerprint, fingerprints, load_own
 from dataenvgym.runs.folder import read_manifest
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -122,6 +124,100 @@ def test_a_policy_by_its_name_plans(teachers: Path, cli: Cli, small: Small, tmp_
     assert "my_teachers.py:first_skill" in out
     (step,) = json.loads((run / "summary.json").read_text())["rows"]
     assert list(step["skills"].values()) == [12]
+
+
+FAULTY = """
+import dataenvgym
+from dataenvgym.graphs.own_nodes import ask
+from helper import pick
+from pydantic import BaseModel
+
+
+class Remark(BaseModel):
+    text: str
+
+
+async def judge(state, runtime):
+    return pick(state)
+
+
+async def asks(state, runtime):
+    await ask(runtime, state, "critik", Remark)
+
+
+def five(state):
+    return 5
+
+
+def rows(observation):
+    yield from pick(observation)
+
+
+def teacher(*nodes, beside=False):
+    graph = dataenvgym.build_teacher("skill_list")
+    for node in nodes:
+        dataenvgym.insert_after(graph, "plan_data", node.__name__, node)
+    return graph
+
+
+judged, asking, wrong = teacher(judge), teacher(asks), teacher(five)
+beside = teacher()
+beside.add_node("other", lambda state: {"missing": 1})
+beside.add_edge("read_feedback", "other")
+beside.add_edge("other", "generate_data")
+"""
+FAULTS = {
+    "judged": [
+        "node 'judge' failed: KeyError: 'by_error'",
+        "faulty.py, line 12, in judge: return pick(state)",
+        "helper.py, line 2, in pick: return {}['by_error']",
+    ],
+    "asking": ["node 'asks' failed: unknown math prompt 'critik'", "faulty.py, line 16, in asks: await ask("],
+    "wrong": ["node 'five': Expected dict, got 5"],
+    "rows": ["node 'rows' failed: KeyError: 'by_error'", "faulty.py, line 24, in rows", "helper.py, line 2"],
+    "beside": ["two nodes that run side by side both write 'missing'", "planner(policy, key=...)"],
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_in_a_node_is_told_with_the_node_and_the_lines_of_the_user(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli, small: Small
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "helper.py").write_text("def pick(state):\n    return {}['by_error']\n")
+    (tmp_path / "faulty.py").write_text(FAULTY.lstrip("\n"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for command in (["check", f"faulty.py:{name}"], ["run", "--teacher", f"faulty.py:{name}", "--out", "run"]):
+        status, _, err = cli(*command, *small(**{"budget.iterations": 1}))
+        assert status == 1
+        for words in FAULTS[name]:
+            assert words in err
+        assert "Traceback" not in err and "langgraph" not in err and "site-packages" not in err
+    assert (tmp_path / "run" / "config.yaml").is_file(), "it can be mended, and resumed as changed"
+
+
+def test_a_model_of_an_own_node_needs_such_a_node(teachers: Path, tmp_path: Path) -> None:
+    def config(**models: Any) -> EpisodeConfig:
+        named = [f"teacher.models.{node}.model=scripted" for node in models]
+        return load_config(None, ["student.name=tiny", "structure=skill_list", *named])
+
+    graph = load_own(load_config(None, ["teacher.graph=my_teachers.py:asking", "structure=skill_list"]))
+    assert fingerprints(config(label=1), graph)
+    with pytest.raises(UnknownNameError, match=r"'labels'. Did you mean 'label'"):
+        dataenvgym.run(config(labels=1), tmp_path / "run", teacher=graph)
+    with pytest.raises(UnknownNameError, match=r"'label'"):
+        dataenvgym.run(config(label=1), tmp_path / "run")
+    with pytest.raises(UnknownNameError, match=r"'labels'. Did you mean 'label'"):
+        load_own(
+            load_config(
+                None,
+                [
+                    "teacher.graph=my_teachers.py:asking",
+                    "structure=skill_list",
+                    "teacher.models.labels.model=scripted",
+                ],
+            )
+        )
 
 
 @pytest.mark.slow
