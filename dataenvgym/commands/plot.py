@@ -32,10 +32,8 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "plot",
         help="draw a figure of a run or a sweep for a paper",
-        description="Draw a finished run, or the curves of a sweep, by matplotlib. Kinds: "
-        + "; ".join(f"{name}, {text}" for name, text in KINDS.items())
-        + ".",
-        epilog=EXAMPLES,
+        description="Draw a finished run, or the curves of a sweep, by matplotlib.",
+        epilog="\n".join(["kinds:", *(f"  {name:8}{text}" for name, text in KINDS.items()), "", EXAMPLES]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
