@@ -170,7 +170,7 @@ def _skills(found: RunComparison) -> Table:
             d = alone[name]["difference"] if name in alone else None
             cells += ["-", "-"] if d is None else [f"{d.value:+.2f}", _between(d, "+")]
         n = next((one["n"] for one in (*own, alone.get(name)) if one), 0)
-        table.add_row(Text(name), *cells, str(n))
+        table.add_row(Text(_line(name, VALUE)), *cells, str(n))
     return table
 
 
@@ -200,9 +200,9 @@ def _instances(pair: Pair, console: Console) -> None:
         wrong = pair["other"] if key == "other" else pair["first"]
         for one in instances[:SHOWN]:
             answer = one[key]["answer"]
-            said = "no answer" if answer is None else f"{_line(answer, 20)}"
-            text = f"  {label} alone, {one['id']}: {_line(one['question'], 70)} = {_line(one['gold'], 20)}"
-            console.print(Text(f"{text} ({wrong}: {said})"), soft_wrap=True)
+            said = "no answer" if answer is None else _line(answer, 20)
+            asked = f"{_line(one['id'], VALUE)}: {_line(one['question'], 70)} = {_line(one['gold'], 20)}"
+            console.print(Text(f"  {label} alone, {asked} ({wrong}: {said})"), soft_wrap=True)
         if len(instances) > SHOWN:
             console.print(f"  {len(instances) - SHOWN} more that {label} alone solves", highlight=False)
 

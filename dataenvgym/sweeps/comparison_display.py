@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from dataenvgym.envs.text import counted
+from dataenvgym.envs.text import clean, counted
 from dataenvgym.envs.types import Interval
 from dataenvgym.reports.comparison import p_value, setting
 from dataenvgym.reports.comparison_page import scale, write_page
@@ -26,7 +26,7 @@ def show_sweep(found: SweepComparison, console: Console) -> None:
     """Print the table of structures, states and tasks, the means with intervals, and the paired differences."""
     console.print(Text(f"\n{heading(found)}"), soft_wrap=True)
     wide = console.width >= WIDE
-    table = make_table(["teacher", *found["columns"], "average gain"], left=1)
+    table = make_table(["teacher", *map(clean, found["columns"]), "average gain"], left=1)
     table.title = "private test in percent, mean over seeds (gain)"
     for line in table_lines(found):
         table.add_row(*map(Text, (line["name"], *(cell["text"] for cell in line["cells"]), line["average"])))
@@ -34,7 +34,7 @@ def show_sweep(found: SweepComparison, console: Console) -> None:
     for number, column in enumerate(found["columns"]):
         shown = len(MEANS) if wide else NARROW
         means = make_table(["teacher", *MEANS[:shown]], left=1)
-        means.title = f"{column}: means over seeds, 95% intervals"
+        means.title = Text(f"{column}: means over seeds, 95% intervals", "table.title")
         for name, cells in mean_lines(found, number):
             means.add_row(*map(Text, (name, *cells[:shown])))
         console.print(means)

@@ -196,5 +196,5 @@ def make_table(columns: Sequence[str], left: int) -> Table:
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
         side: Literal["left", "right"] = "left" if number < left or column == "status" else "right"
-        table.add_column(column, justify=side, no_wrap=number >= left, overflow="fold")
+        table.add_column(Text(column), justify=side, no_wrap=number >= left, overflow="fold")
     return table

@@ -101,6 +101,17 @@ def test_paired_gain_needs_pairs() -> None:
         paired_gain([True], [True, False])
 
 
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=200))
+def test_the_interval_of_a_paired_gain_is_statsmodels_normal_interval_with_two_more_pairs(
+    pairs: list[tuple[bool, bool]],
+) -> None:
+    weightstats = pytest.importorskip("statsmodels.stats.weightstats")
+    differences = [float(b) - float(a) for a, b in pairs]
+    low, high = weightstats.zconfint([*differences, 1.0, -1.0], ddof=0)
+    found = paired_gain([a for a, _ in pairs], [b for _, b in pairs])
+    assert (found.low, found.high) == pytest.approx((max(-1.0, low), min(1.0, high)), abs=1e-12)
+
+
 answers = st.lists(st.tuples(st.booleans(), st.booleans()), max_size=300)
 
 

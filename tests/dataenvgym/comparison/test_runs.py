@@ -174,6 +174,6 @@ def test_a_mistake_of_the_command_is_one_line(tmp_path: Path, cli: Cli) -> None:
 
 def test_a_text_of_a_model_moves_no_cursor(tmp_path: Path, cli: Cli) -> None:
     hostile: Any = "[bold]\x1b[2J\x1b[31mred\r"
-    runs = [made_run(tmp_path / n, r, said=hostile) for n, r in (("a", "1100"), ("b", "0110"))]
+    runs = [made_run(tmp_path / n, r, said=hostile, skill=hostile) for n, r in (("a", "1100"), ("b", "0110"))]
     status, out, _ = cli("compare", *runs)
     assert status == 0 and "[bold]red" in out and "\x1b" not in out and "\r" not in out

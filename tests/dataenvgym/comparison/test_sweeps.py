@@ -145,6 +145,15 @@ def test_the_command_says_it_and_writes_a_page(tmp_path: Path, cli: Cli, monkeyp
     assert cli("compare", out / "r0", out / "r1")[0] == 0, "a sweep's runs are runs"
 
 
+def test_a_name_with_brackets_is_no_markup(tmp_path: Path, cli: Cli) -> None:
+    runs = list(two_tasks())
+    for settings, _ in runs:
+        settings["student.name"] = f"{settings['task.name']}[/red]"
+    out = made_sweep(tmp_path / "out", runs)
+    status, said, err = cli("compare", out)
+    assert status == 0 and "(arithmetic[/red])" in "".join(said.split()), err
+
+
 @pytest.mark.skipif(not MEASUREMENTS.is_file(), reason="the documentation is not beside these tests")
 def test_the_six_teachers_of_the_documentation(tmp_path: Path) -> None:
     tables = MEASUREMENTS.read_text().partition("## Six teachers")[2].partition("\n## ")[0]
