@@ -7,10 +7,12 @@ import sys
 
 from dataenvgym.commands import (
     check,
+    compare,
     estimate,
     fork,
     graph,
     listings,
+    plot,
     prompts,
     resume,
     run,
@@ -32,6 +34,8 @@ COMMANDS = (
     estimate,
     verify,
     show,
+    compare,
+    plot,
     listings,
     graph,
     studio,
