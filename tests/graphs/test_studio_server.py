@@ -266,7 +266,7 @@ def test_an_unknown_key_of_the_context_is_refused_and_a_nested_one_explained(stu
         lambda: studio.ask("skill_list_teacher", budgt={"iterations": 3}),
         lambda: studio.client.runs.wait(None, "skill_list_teacher", input={}, context={"budgt": {}}),
     ):
-        with pytest.raises(Exception, match="budgt: unknown key. Did you mean 'budget'"):
+        with pytest.raises(Exception, match=r"budgt: unknown key\. Did you mean 'budget'"):
             ask()
     thread, assistant = studio.thread(), studio.ask("skill_list_teacher", teacher={"rows_per_cal": 3})
     answer = studio.client.runs.wait(thread, assistant, input={}, raise_error=False)
