@@ -1,4 +1,4 @@
-"""Whole episodes on tool use: every teacher, from the row with its tools to the partial scores of the private test."""
+"""Whole episodes on tool use: every teacher, from rows with their tools to the partial scores of answers."""
 
 import json
 from collections.abc import Callable

@@ -6,6 +6,7 @@ from typing import Any
 
 from dataenvgym.envs.domains.base import Curriculum, Fields
 from dataenvgym.envs.domains.tool_use.calls import Call, read_calls, write_calls
+from dataenvgym.envs.domains.tool_use.schemas import required
 from dataenvgym.envs.domains.tool_use.tasks.tool_calls.catalogue import CATALOGUE
 from dataenvgym.envs.domains.tool_use.tasks.tool_calls.requests import (
     SKILLS,
@@ -55,13 +56,13 @@ def _copy(question: str, answer: str) -> Fields:
 
 
 def wrong_answer(question: str, answer: str, rng: Random) -> str:
-    """Calls that are not the right ones: of a tool that is not there, or with an argument missing or changed."""
+    """Calls that no check passes: of a tool that is not there, or with an argument missing or changed."""
     calls = read_calls(answer) or []
     if not calls:
         return write_calls([Call(INVENTED, {})])
     at = rng.randrange(len(calls))
     call = calls[at]
-    name = rng.choice(list(call.arguments) or [""])
+    name = rng.choice(required(CATALOGUE[call.name]) if call.name in CATALOGUE else list(call.arguments) or [""])
     kept = {key: value for key, value in call.arguments.items() if key != name}
     changed = [
         Call(INVENTED, call.arguments),

@@ -174,7 +174,7 @@ def test_unknown_names_are_reported_with_the_nearest() -> None:
 
 def test_requests_and_their_tools_are_the_same_in_another_process(tmp_path: Path) -> None:
     program = (
-        "from dataenvgym.envs.domains.tool_use.tasks.tool_calls.requests import SKILLS, problem, read, tools_shown\n"
+        "from dataenvgym.envs.domains.tool_use.tasks.tool_calls.requests import *\n"
         "print([(p := problem(name, 7, 3), tools_shown(read(p.question))) for name in SKILLS])"
     )
     there = subprocess.run(
@@ -238,7 +238,7 @@ def test_gold_answers_score_in_full_and_a_prompt_holds_the_tools_and_the_request
 
 
 def test_no_one_answer_is_right_everywhere() -> None:
-    domain, items = task().domain, task().test
-    for text in ("", "I cannot help.", "[]", *{item.answer for item in items[:20]}):
+    domain, items = task().domain, task().test[::4]
+    for text in ("", "I cannot help.", "[]", *(item.answer for item in items[::20])):
         right = sum(mark.correct for mark in domain.score(items, [text] * len(items)))
         assert right <= len(items) / len(SKILLS)
