@@ -24,6 +24,8 @@ from dataenvgym.envs.thinking import without_thinking
 
 LONGEST = 1_000_000
 """Characters of a text that are read; a longer one has no calls."""
+MOST_BLOCKS = 1_000
+"""Marked or fenced blocks of a text that are read."""
 MOST_FAILURES = 20
 """Values or calls that begin in a text and cannot be read, after which no more are looked for."""
 
@@ -157,7 +159,7 @@ def _named(value: Mapping[str, Any]) -> Call | None:
 def _joined(blocks: Sequence[str]) -> list[Call] | None:
     """The calls of all blocks in order; None where no block is calls."""
     calls: list[Call] | None = None
-    for block in blocks:
+    for block in blocks[:MOST_BLOCKS]:
         read = _block(block.strip(), len(calls or ()))
         if read is not None:
             calls = [*(calls or ()), *read]
