@@ -7,22 +7,42 @@ import sys
 
 from dataenvgym.commands import (
     check,
+    compare,
     estimate,
     fork,
     graph,
     listings,
+    plot,
     prompts,
     resume,
     run,
     show,
     studio,
+    task,
     verify,
 )
 from dataenvgym.envs.errors import DataEnvGymError, is_full
 from dataenvgym.machine import doctor
 from dataenvgym.sweeps import sweep
 
-COMMANDS = (run, resume, fork, check, estimate, verify, show, listings, graph, studio, prompts, sweep, doctor)
+COMMANDS = (
+    run,
+    resume,
+    fork,
+    task,
+    check,
+    estimate,
+    verify,
+    show,
+    compare,
+    plot,
+    listings,
+    graph,
+    studio,
+    prompts,
+    sweep,
+    doctor,
+)
 """The modules of the commands, in the order of --help."""
 
 

@@ -203,8 +203,12 @@ def parse_config(data: Mapping[str, Any], source: str = "config") -> EpisodeConf
         raise ConfigError(faults(source, error)) from None
     for module in config.imports:
         import_once(module)
-    options = options_of(config.task, TASKS.find(config.task.name).options).model_dump(mode="json")
-    config = config.model_copy(update={"task": config.task.model_copy(update={"options": options})})
+    spec = TASKS.find(config.task.name)
+    options = options_of(config.task, spec.options)
+    if spec.prepare is not None:
+        spec.prepare(options)
+    task = config.task.model_copy(update={"options": options.model_dump(mode="json")})
+    config = config.model_copy(update={"task": task})
     check_name(config.student.name)
     teacher = config.teacher
     named = {"graph": _absolute(teacher.graph), "policy": _absolute(teacher.policy)}

@@ -328,7 +328,7 @@ def _lessons(store: Store, steps: list[Step]) -> list[Lesson]:
 async def find_skills(config: EpisodeConfig, run_dir: str, report: Report | None = None) -> dict[str, str]:
     """Map the ids of val instances to skills, from the source that the config's `skills` names."""
     task = await asyncio.to_thread(task_of, config)
-    gold = TASKS[config.task.name].gold_skills
+    gold = TASKS[config.task.name].gold_skills or all(item.skill is not None for item in task.val)
     if config.skills == "gold" and not gold:
         raise ConfigError(f"skills: task {config.task.name!r} has no gold skills; use 'llm' or a skills.json")
     if config.skills == "gold" or (config.skills == "auto" and gold):

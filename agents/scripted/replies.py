@@ -7,7 +7,7 @@ teach nothing else: for an unknown skill it falls back on one of the curriculum.
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import pairwise, takewhile
 from random import Random
@@ -29,6 +29,8 @@ class Line:
     key: str
     value: str
     id: str = ""
+    more: list[str] = field(default_factory=list)
+    """Its further lines, which `value` has too, after blanks."""
 
 
 def items(tool: str, prompt: str, rng: Random, curriculum: Curriculum) -> list[Fields] | None:
@@ -47,6 +49,7 @@ def read(prompt: str) -> list[Line]:
             lines.append(Line(match[1], match[2].strip()))
         elif raw.startswith("    ") and lines:
             lines[-1].value = f"{lines[-1].value} {raw.strip()}".strip()
+            lines[-1].more.append(raw.strip())
     return lines
 
 
@@ -100,8 +103,11 @@ def _rows(lines: Sequence[Line], rng: Random, curriculum: Curriculum) -> list[Fi
     variant = next((v for v in variants if _plain(v) == _plain(subskill)), None)
     seed, index, tries = rng.getrandbits(48), 0, 0
     seen = {curriculum.identity(question) for question in shown}
-    rows: list[Fields] = []
     count = _number(lines, "Number of problems")
+    if curriculum.vary is not None and (solved := _solved(lines)):
+        numbers = rng.sample(range(1000, 10_000), count)
+        return [curriculum.vary(*solved[at % len(solved)], number) for at, number in enumerate(numbers)]
+    rows: list[Fields] = []
     while len(rows) < count and tries < _TRIES:
         question, finish = curriculum.draw(skill, seed, index, variant)
         index, tries = index + 1, tries + 1
@@ -110,6 +116,23 @@ def _rows(lines: Sequence[Line], rng: Random, curriculum: Curriculum) -> list[Fi
             tries = 0
             rows.append(finish())
     return rows
+
+
+def _solved(lines: Sequence[Line]) -> list[tuple[str, str]]:
+    """Return (question, answer) of the problems shown with their answer, without the student's errors."""
+    found = []
+    for at, line in enumerate(lines):
+        after = list(takewhile(lambda other: other.key not in ("Q", "Student"), lines[at + 1 :]))
+        correct = next((other for other in after if other.key == "Correct"), None)
+        if line.key == "Q" and correct is not None:
+            found.append((_as_it_is(line), _as_it_is(correct)))
+    return found
+
+
+def _as_it_is(line: Line) -> str:
+    """Return the text of a line and its further lines, with the line breaks."""
+    first = line.value.removesuffix(" ".join(line.more)).strip()
+    return "\n".join(filter(None, [first, *line.more]))
 
 
 def _request(skill: str, count: int, reason: str, shown: Sequence[Line]) -> Fields:

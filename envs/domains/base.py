@@ -204,3 +204,5 @@ class Curriculum:
     """(question, right answer, rng) -> a wrong answer."""
     copy: Callable[[str, str], Fields]
     """(question, answer as shown) -> the row that copies it."""
+    vary: Callable[[str, str, int], Fields] | None = None
+    """(question, answer, number) -> a row that varies a train problem which is shown; None: `draw` makes all."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -27,6 +27,10 @@ class HubData(NamedTuple):
     revision: str | None
 
 
+WIDEST = 0.4
+"""A 95% interval that is wider at an accuracy of one half tells little."""
+
+
 @dataclass(frozen=True)
 class Task:
     """A benchmark. `train` is the exemplar pool; `val` gives feedback; `test` is private to the environment."""
@@ -40,29 +44,28 @@ class Task:
     """What was noticed when it was loaded, e.g. how many questions were left out and why."""
     hub: HubData | None = None
     """The data set on the hub that it was loaded from; None: local or embedded data."""
+    widest: float = WIDEST
+    """A split whose 95% interval at an accuracy of one half is wider is said to be small."""
 
     def all_notes(self) -> list[str]:
         """`notes`, and a word on splits that are too small to tell much."""
-        return [*self.notes, *filter(None, (_small("val", len(self.val)), _small("test", len(self.test))))]
+        sizes = {"val": len(self.val), "test": len(self.test)}
+        return [*self.notes, *filter(None, (_small(split, n, self.widest) for split, n in sizes.items()))]
 
 
-WIDEST = 0.4
-"""A 95% interval that is wider at an accuracy of one half tells little."""
-
-
-def _small(split: str, n: int) -> str | None:
+def _small(split: str, n: int, widest: float) -> str | None:
     """What to say of a split of n instances whose accuracies have a wide interval; None where they have not."""
 
     def width(size: int) -> float:
         found = wilson(size // 2, size)
         return found.high - found.low
 
-    if n == 0 or width(n) <= WIDEST:
+    if n == 0 or width(n) <= widest:
         return None
-    enough = next(size for size in range(n, 1000) if width(size) <= WIDEST)
+    enough = next(size for size in range(n, 1000) if width(size) <= widest)
     return (
         f"{split} has {n} instances: the 95% interval of an accuracy of one half is {width(n):.2f} wide. It is "
-        f"narrower than {WIDEST:g} from {enough} instances on (task.{split}_size)"
+        f"narrower than {widest:g} from {enough} instances on (task.{split}_size)"
     )
 
 
@@ -89,6 +92,9 @@ class TaskSpec:
     """Longest training row, in tokens, where the config does not say."""
     options: type[BaseModel] = NoOptions
     """What `task.options` may hold: a model that forbids other keys and has a default for each."""
+    prepare: Callable[[Any], None] | None = None
+    """(options) -> loads the user's code that they name. Called where `load_config` reads a config: nothing is run
+    for one that comes over the network (Studio)."""
 
 
 def options_of(config: TaskConfig, model: type[Options]) -> Options:

@@ -1,7 +1,7 @@
 """Records of a benchmark from the hub, or from local files in their place."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -102,6 +102,29 @@ def _missing(error: Exception) -> bool:
     return constants.HF_HUB_OFFLINE or isinstance(error, DatasetNotFoundError | RepositoryNotFoundError)
 
 
+def read_whole(task: str, name: str, subset: str | None, revision: str | None) -> Splits:
+    """The records of every split of a data set on the hub, by the hub's own names of the splits.
+
+    Classes are the names that the hub knows them by, not their numbers.
+
+    `subset`: its config there; None: its only one.
+
+    Raises:
+        MissingDependencyError: it cannot be downloaded; the text names `task`.
+    """
+
+    def fetch(name: str) -> Splits:
+        from datasets import load_dataset
+
+        commit = _reach(name, revision)
+        loaded = load_dataset(name, *([] if subset is None else [subset]), **_at(commit))
+        _note_splits(name, commit, loaded)
+        where = name if subset is None else f"{name} ({subset})"
+        return {split: list(_records(where, split, _with_class_names(rows), 0)) for split, rows in loaded.items()}
+
+    return from_hub(task, [name], fetch)
+
+
 def _download(source: HubSource, revision: str | None) -> Splits:
     from datasets import load_dataset
 
@@ -112,12 +135,33 @@ def _download(source: HubSource, revision: str | None) -> Splits:
         for ours, split in source.splits.items():
             if split not in loaded:
                 raise DataError(f"{source.name}: expected a split {split!r}, found {', '.join(loaded)}.")
-            for row, data in enumerate(loaded[split], 1):
-                where = f"{source.name} ({name}), split {split}, row {row}"
-                splits[ours].append(Record(data, len(splits[ours]), where))
-        addresses = [address for part in loaded.values() for address in _addresses(part)]
-        _note(source.name, commit, addresses, _IN_ADDRESS)
+            splits[ours] += _records(f"{source.name} ({name})", split, loaded[split], len(splits[ours]))
+        _note_splits(source.name, commit, loaded)
     return splits
+
+
+def _records(where: str, split: str, rows: Iterable[Mapping[str, Any]], start: int) -> Iterator[Record]:
+    for row, data in enumerate(rows, 1):
+        yield Record(data, start + row - 1, f"{where}, split {split}, row {row}")
+
+
+def _with_class_names(rows: Any) -> Iterator[Mapping[str, Any]]:
+    """Rows with the names of classes in place of their numbers; null where a class is not told (-1)."""
+    from datasets import ClassLabel
+
+    features = getattr(rows, "features", None) or {}
+    names = {column: kind.names for column, kind in features.items() if isinstance(kind, ClassLabel)}
+    for row in rows:
+        classes = {
+            column: known[row[column]] if row[column] is not None and row[column] >= 0 else None
+            for column, known in names.items()
+        }
+        yield {**row, **classes}
+
+
+def _note_splits(name: str, commit: str | None, loaded: Mapping[str, Any]) -> None:
+    addresses = [address for part in loaded.values() for address in _addresses(part)]
+    _note(name, commit, addresses, _IN_ADDRESS)
 
 
 def download_files(name: str, files: Sequence[str], revision: str | None = None) -> list[Path]:

@@ -7,11 +7,14 @@ import itertools
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataenvgym.envs.errors import DataError
+
+if TYPE_CHECKING:
+    import _csv
 
 GZIP = b"\x1f\x8b"
 PARQUET = b"PAR1"
@@ -37,12 +40,17 @@ _EXPECTED = (
 _LONE_CR = re.compile(r"(?<=\r)(?=[^\n])")
 """Where a line ends as on old Macs, which only tables may be written by."""
 
+Bad = Callable[[DataError], None]
+"""Told of a row that cannot be read, after which reading goes on. Without one, such a row is an error."""
+
 Numbered = tuple[int, Any, int | None]
 """Row number from 1 (of a text, its line), row, where its line begins in bytes (None if it is no plain line)."""
 
 
-def rows(file: Path) -> Iterator[Numbered]:
+def rows(file: Path, bad: Bad | None = None) -> Iterator[Numbered]:
     """Read JSON, JSON Lines, CSV, TSV or Parquet, plain or packed by gzip. Lines and tables are read as they come.
+
+    `bad`: told of a line or a row of a table that cannot be read, which is left out.
 
     Raises:
         DataError: nothing of the kind, damaged, or no UTF-8; the text names the file and, where it can, the row.
@@ -54,7 +62,7 @@ def rows(file: Path) -> Iterator[Numbered]:
         if not packed and file.suffix == ".gz":
             raise DataError(f"{file}: its name ends in .gz, and it is no gzip file. Rename it, or compress it.")
         with gzip.open(file) if packed else file.open("rb") as opened:
-            for row in _recognised(file, opened):
+            for row in _recognised(file, opened, bad):
                 last = row[0]
                 yield row if not packed else (*row[:2], None)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -64,7 +72,7 @@ def rows(file: Path) -> Iterator[Numbered]:
         raise DataError(f"{file}: not a readable file ({error}).") from error
 
 
-def _recognised(file: Path, opened: io.BufferedIOBase) -> Iterator[Numbered]:
+def _recognised(file: Path, opened: io.BufferedIOBase, bad: Bad | None) -> Iterator[Numbered]:
     start = opened.read(HEAD)
     opened.seek(0)
     suffix = Path(file.name.removesuffix(".gz")).suffix
@@ -84,15 +92,15 @@ def _recognised(file: Path, opened: io.BufferedIOBase) -> Iterator[Numbered]:
     header = re.split(rb"[\r\n]", text, maxsplit=1)[0].decode("utf-8", "replace")
     delimiter = _delimiter(header, suffix)
     if text.startswith(b"{"):
-        found = _document(file, opened) if suffix == ".json" else _lines(file, opened)
+        found = _document(file, opened, bad) if suffix == ".json" else _lines(file, opened, bad)
     elif suffix in (".csv", ".tsv"):
-        found = _table(file, opened, delimiter or ("\t" if suffix == ".tsv" else ","))
+        found = _table(file, opened, delimiter or ("\t" if suffix == ".tsv" else ","), bad)
     elif text.startswith(b"["):
-        found = _document(file, opened)
+        found = _document(file, opened, bad)
     elif delimiter:
-        found = _table(file, opened, delimiter)
+        found = _table(file, opened, delimiter, bad)
     else:
-        found = _lines(file, opened)
+        found = _lines(file, opened, bad)
     number = 0
     for number, row, offset in found:
         yield number, row, offset
@@ -120,16 +128,28 @@ def _parquet(file: Path, opened: io.BufferedIOBase) -> Iterator[Numbered]:
     yield from ((number, row, None) for number, row in enumerate(found, 1))
 
 
-def _texts(file: Path, opened: io.BufferedIOBase, called: str = "row") -> Iterator[str]:
-    """The lines of a file with their ends. Only \\n ends one: JSON text may hold U+2028 and the like."""
+def _told(bad: Bad | None, error: DataError, cause: Exception | None = None) -> None:
+    """Tell `bad` of a row that cannot be read, or raise the error."""
+    if bad is None:
+        raise error from cause
+    bad(error)
+
+
+def _texts(file: Path, opened: io.BufferedIOBase, called: str = "row", bad: Bad | None = None) -> Iterator[str]:
+    """The lines of a file with their ends. Only \\n ends one: JSON text may hold U+2028 and the like.
+
+    A line that `bad` is told of is empty here, so that lines are numbered as in the file.
+    """
     for number, line in enumerate(opened, 1):
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise DataError(
+            fault = DataError(
                 f"{file}, {called} {number}: not readable as UTF-8 text (byte {line[error.start]:#04x} at column "
                 f"{error.start + 1}; Latin-1 or another encoding?). Save it as UTF-8."
-            ) from error
+            )
+            _told(bad, fault, error)
+            yield ""
 
 
 def _parsed(text: str, where: str) -> Any:
@@ -142,7 +162,7 @@ def _parsed(text: str, where: str) -> Any:
         raise DataError(f"{where}: not valid JSON ({_first_line(error)}).{expected}") from error
 
 
-def _document(file: Path, opened: io.BufferedIOBase) -> Iterator[Numbered]:
+def _document(file: Path, opened: io.BufferedIOBase, bad: Bad | None) -> Iterator[Numbered]:
     """A list of rows or one row; or a JSON value a line, as some name their files of lines `.json` too."""
     text = "".join(_texts(file, opened, "line"))  # a row of a list may take many
     try:
@@ -150,7 +170,7 @@ def _document(file: Path, opened: io.BufferedIOBase) -> Iterator[Numbered]:
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and "\n" not in text[: error.pos].strip():
             opened.seek(0)
-            yield from ((number, row, None) for number, row, _ in _lines(file, opened))
+            yield from ((number, row, None) for number, row, _ in _lines(file, opened, bad))
             return
         raise DataError(f"{file}, line {error.lineno}: not valid JSON ({error}).") from error
     except (ValueError, RecursionError):
@@ -159,35 +179,49 @@ def _document(file: Path, opened: io.BufferedIOBase) -> Iterator[Numbered]:
     yield from ((number, row, None) for number, row in enumerate(found, 1))
 
 
-def _lines(file: Path, opened: io.BufferedIOBase) -> Iterator[Numbered]:
+def _lines(file: Path, opened: io.BufferedIOBase, bad: Bad | None) -> Iterator[Numbered]:
     offset = 0
-    for number, line in enumerate(_texts(file, opened), 1):
+    for number, line in enumerate(_texts(file, opened, bad=bad), 1):
         if line.strip():
-            yield number, _parsed(line, f"{file}, row {number}"), offset
+            try:
+                row = _parsed(line, f"{file}, row {number}")
+            except DataError as error:
+                _told(bad, error, error.__cause__ if isinstance(error.__cause__, Exception) else None)
+            else:
+                yield number, row, offset
         offset = opened.tell()
 
 
-def _table(file: Path, opened: io.BufferedIOBase, delimiter: str) -> Iterator[Numbered]:
+def _table(file: Path, opened: io.BufferedIOBase, delimiter: str, bad: Bad | None) -> Iterator[Numbered]:
     """The rows of a table; its first line names the columns. Spreadsheets write empty columns, names and lines."""
     before = csv.field_size_limit(2**31 - 1)
-    lines = (line for text in _texts(file, opened) for line in _LONE_CR.split(text))
+    lines = (line for text in _texts(file, opened, bad=bad) for line in _LONE_CR.split(text))
     table = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
-        names = next(filter(None, table), [])
+        names = next(filter(None, _fields(file, table, None)), [])
         if twice := sorted({name for name in names if name and names.count(name) > 1}):
             shown = ", ".join(map(repr, twice))
             raise DataError(f"{file}, row {table.line_num}: columns that stand there twice: {shown}.")
-        for fields in filter(None, table):
+        for fields in filter(None, _fields(file, table, bad)):
             if any(fields[len(names) :]):
                 more = len(fields) - len(names)
-                raise DataError(f"{file}, row {table.line_num}: {more} more fields than columns.")
-            yield table.line_num, dict(itertools.zip_longest(names, fields[: len(names)])), None
-    except csv.Error as error:
-        raise DataError(
-            f"{file}, row {table.line_num}: not a readable CSV file ({_first_line(error)})."
-        ) from error
+                _told(bad, DataError(f"{file}, row {table.line_num}: {more} more fields than columns."))
+            else:
+                yield table.line_num, dict(itertools.zip_longest(names, fields[: len(names)])), None
     finally:
         csv.field_size_limit(before)
+
+
+def _fields(file: Path, table: "_csv.Reader", bad: Bad | None) -> Iterator[list[str]]:
+    """The rows of a table as it is read; a reader goes on after a row that is none."""
+    while True:
+        try:
+            yield next(table)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            fault = f"{file}, row {table.line_num}: not a readable CSV file ({_first_line(error)})."
+            _told(bad, DataError(fault), error)
 
 
 def _first_line(error: Exception) -> str:

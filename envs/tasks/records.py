@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dataenvgym.envs.errors import DataError
-from dataenvgym.envs.tasks.reading import rows
+from dataenvgym.envs.tasks.reading import Bad, rows
 from dataenvgym.envs.text import clean, storable
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
@@ -103,17 +103,23 @@ def local_files(path: Path) -> list[Path]:
     return files
 
 
-def records(files: Iterable[Path]) -> Iterator[Record]:
+def records(files: Iterable[Path], bad: Bad | None = None) -> Iterator[Record]:
     """The rows of files, numbered through. Of a `.jsonl` file one line at a time is in memory.
+
+    `bad`: told of a row that cannot be read or is no object, which is left out.
 
     Raises:
         DataError: a file that cannot be read, or a row that is no object.
     """
     number = 0
     for file in files:
-        for line, data, offset in rows(file):
+        for line, data, offset in rows(file, bad):
             where = f"{file}, row {line}"
             if not isinstance(data, dict):
-                raise DataError(f"{where}: expected an object with columns, found {type(data).__name__}.")
+                fault = DataError(f"{where}: expected an object with columns, found {type(data).__name__}.")
+                if bad is None:
+                    raise fault
+                bad(fault)
+                continue
             yield Record(data, number, where, file if offset is not None else None, offset or 0)
             number += 1

@@ -44,7 +44,7 @@ def make_task(
 
     def instances(split: str) -> list[Instance]:
         found = ((to_instance(f"{config.name}/{split}/{r.number:05d}", r), r) for r in splits[split])
-        return [_of_a_size(instance, record.where) for instance, record in found]
+        return [of_a_size(instance, record.where) for instance, record in found]
 
     seen: dict[str, Instance] = {}
     dropped: list[tuple[Instance, Instance]] = []
@@ -54,7 +54,7 @@ def make_task(
         test = _draw(pool, min(count, len(pool) // 2), _random(config, "test"))
     else:
         official = instances("test")
-        seen |= {_question(i): i for i in official}
+        seen |= {question_key(i): i for i in official}
         # `_unique` adds what it keeps to `seen`, so that train avoids val as well.
         official_val = _unique(instances("val"), seen, dropped) if "val" in splits else []
         pool = _unique(instances("train"), seen, dropped)
@@ -76,7 +76,8 @@ def make_task(
     return Task(config.name, domain, tuple(train), tuple(val), tuple(test), tuple(notes))
 
 
-def _of_a_size(instance: Instance, where: str) -> Instance:
+def of_a_size(instance: Instance, where: str) -> Instance:
+    """The instance, if its texts are no longer than `LONGEST_TEXT`; DataError with the place if they are."""
     for name in ("question", "solution", "answer"):
         length = len(getattr(instance, name))
         if length > LONGEST_TEXT:
@@ -115,7 +116,8 @@ def _random(config: TaskConfig, purpose: str) -> Random:
     return Random(f"{config.seed} {config.name} {purpose}")
 
 
-def _question(instance: Instance) -> str:
+def question_key(instance: Instance) -> str:
+    """What makes two questions the same: their text, case and spacing aside."""
     return " ".join(instance.question.split()).casefold()
 
 
@@ -125,7 +127,7 @@ def _unique(
     """Those whose question is not in `seen`, which grows by them; the others go to `dropped`, with their twin."""
     kept = []
     for instance in instances:
-        question = _question(instance)
+        question = question_key(instance)
         if question in seen:
             dropped.append((instance, seen[question]))
         else:

@@ -171,12 +171,14 @@ def test_a_faulty_prompt_is_shown_with_its_fault(cli: Cli, mine: Path) -> None:
     assert status == 1 and "{{ smple }}" in out and "Did you mean 'sample'?" in err
 
 
-@pytest.mark.parametrize("name", ["math/solv", "maths/solve", "solve"])
-def test_an_unknown_prompt_is_told_with_the_nearest(name: str, cli: Cli) -> None:
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("math/solv", "math/solve"), ("maths/solve", "math/solve"), ("solve", "text/solve")]
+)
+def test_an_unknown_prompt_is_told_with_the_nearest(name: str, nearest: str, cli: Cli) -> None:
     status, _, err = cli("prompts", "show", name)
-    assert status == 1 and "Did you mean 'math/solve'?" in err
+    assert status == 1 and f"Did you mean '{nearest}'?" in err
     status, _, err = cli("prompts", "copy", name, "mine")
-    assert status == 1 and "Did you mean 'math/solve'?" in err
+    assert status == 1 and f"Did you mean '{nearest}'?" in err
     assert not Path("mine").exists()
 
 

@@ -1,0 +1,1 @@
+"""How a text answer is compared with the gold answer, one file for each way."""
