@@ -35,6 +35,7 @@ REFUSED = {
         _RUNS_ANSWERS,
     ),
     **dict.fromkeys(("boxnet", "graph_color"), _NO_ANSWER),
+    "codeio": "some of its items are others each time they are made",
     "composite": "it is a mixture of sets: name these in task.options.dataset",
 }  # fmt: skip
 """Sets that cannot be taught here, and why."""
@@ -153,7 +154,7 @@ def _draw(sets: Sets, name: str, split: str, seed: int, size: int, taken: set[st
         )
     if found < size:
         raise ConfigError(
-            f"task.options.dataset: {name!r} has {found} different questions for {split}, and {size} are wanted. Ask "
+            f"task.options.dataset: {name!r} has {found} different questions for {split}, not {size}. Ask "
             "for fewer with task.val_size and task.test_size, or change its settings."
         )
 

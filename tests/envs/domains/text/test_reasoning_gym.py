@@ -1,6 +1,7 @@
 """The sets of reasoning-gym as tasks: each runs, scored by its own verifier, or is refused with the reason."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,15 @@ def all_sets() -> list[str]:
     from reasoning_gym.factory import DATASETS
 
     return sorted(DATASETS)
+
+
+def test_sets_that_are_refused_are_sets_and_the_docs_say_how_many_run() -> None:
+    assert set(REFUSED) < set(all_sets())
+    docs = Path(__file__).parents[4] / "docs" / "tasks.md"
+    if docs.is_file():
+        text = docs.read_text(encoding="utf-8")
+        assert f"Of the {len(all_sets())} sets {len(all_sets()) - len(REFUSED)} run." in text
+        assert all(f"`{name}`" in text for name in REFUSED)
 
 
 def test_sets_are_skills_and_no_question_is_in_two_splits() -> None:
