@@ -26,6 +26,7 @@ _ITEMS = 2_000
 """Items of a set in a split, of which those wanted are the first that can be used. Some sets make all at once."""
 _RUNS_ANSWERS = "its verifier runs the student's answer as Python"
 _NO_ANSWER = "its items have no right answer of their own"
+_CHANGES = "some of its items are others each time they are made"
 REFUSED = {
     **dict.fromkeys(
         (
@@ -34,7 +35,8 @@ REFUSED = {
         ),
         _RUNS_ANSWERS,
     ),
-    **dict.fromkeys(("boxnet", "graph_color"), _NO_ANSWER),
+    **dict.fromkeys(("boxnet", "graph_color", "propositional_logic"), _NO_ANSWER),
+    **dict.fromkeys(("codeio", "list_functions"), _CHANGES),
     "composite": "it is a mixture of sets: name these in task.options.dataset",
 }  # fmt: skip
 """Sets that cannot be taught here, and why."""
@@ -153,7 +155,7 @@ def _draw(sets: Sets, name: str, split: str, seed: int, size: int, taken: set[st
         )
     if found < size:
         raise ConfigError(
-            f"task.options.dataset: {name!r} has {found} different questions for {split}, and {size} are wanted. Ask "
+            f"task.options.dataset: {name!r} has {found} different questions for {split}, not {size}. Ask "
             "for fewer with task.val_size and task.test_size, or change its settings."
         )
 

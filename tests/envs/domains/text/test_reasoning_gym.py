@@ -1,6 +1,7 @@
 """The sets of reasoning-gym as tasks: each runs, scored by its own verifier, or is refused with the reason."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from dataenvgym.envs.domains.text.tasks.reasoning_gym import REFUSED
 from dataenvgym.envs.errors import DataEnvGymError
 from dataenvgym.envs.tasks import Task, load_task
 
-SLOW = ("futoshiki",)
-"""Whose items take seconds each."""
+SLOW = ("acre", "arc_agi", "futoshiki", "knight_swap", "rearc", "rush_hour")
+"""Sets that take seconds to make an item, or to load: a test takes fewer of their items."""
 
 
 def load(dataset: Any, val: int = 3, test: int = 3, seed: int = 0, **options: Any) -> Task:
@@ -24,6 +25,15 @@ def all_sets() -> list[str]:
     from reasoning_gym.factory import DATASETS
 
     return sorted(DATASETS)
+
+
+def test_sets_that_are_refused_are_sets_and_the_docs_say_how_many_run() -> None:
+    assert set(REFUSED) < set(all_sets())
+    docs = Path(__file__).parents[4] / "docs" / "tasks.md"
+    if docs.is_file():
+        text = docs.read_text(encoding="utf-8")
+        assert f"Of the {len(all_sets())} sets {len(all_sets()) - len(REFUSED)} run." in text
+        assert all(f"`{name}`" in text for name in REFUSED)
 
 
 def test_sets_are_skills_and_no_question_is_in_two_splits() -> None:
@@ -85,10 +95,10 @@ def test_what_cannot_be_used_is_told(dataset: str, options: dict[str, Any], said
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in all_sets() if name not in REFUSED])
 def test_every_set_scores_its_own_answers_as_right(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    size = 2 if name in SLOW else 10
-    monkeypatch.setattr(reasoning_gym, "TRAIN_SIZE", 1)
+    size = 1 if name in SLOW else 9
+    monkeypatch.setattr(reasoning_gym, "TRAIN_SIZE", 2)
     task = load(name, val=size, test=size)
-    items = [*task.val, *task.test]
+    items = [*task.val, *task.test, *task.train]
     scored = task.domain.score(items, [task.domain.example(item).completion for item in items])
     assert [one.detail for one in scored if not one.correct] == []
 
