@@ -42,6 +42,7 @@ CONTRACTS = {
     "Teachers": ("dataenvgym.graphs.own_nodes", "dataenvgym.graphs.files", "dataenvgym.graphs.state"),
     "Shared types": ("dataenvgym.envs.types", "dataenvgym.envs.observation"),
     "Statistics": ("dataenvgym.envs.stats",),
+    "Comparisons": ("dataenvgym.runs.comparison", "dataenvgym.sweeps.comparison"),
     "Errors": ("dataenvgym.envs.errors",),
 }
 
