@@ -7,6 +7,7 @@ process. A forked process leaves the loop and runs its program as `python` would
 an exception, a signal) is Python's own. Nothing of DataEnvGym is loaded here: every process imports that itself.
 """
 
+import gc
 import json
 import os
 import selectors
@@ -169,6 +170,8 @@ def load() -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, which end this process
     load()
+    gc.collect()
+    gc.freeze()  # no process goes through these objects again, at its end least of all
     server = warm.Server(sys.argv[1], dict(os.environ))
     order = serve(server.path)
     follow(order, server)
