@@ -125,6 +125,7 @@ def test_a_policy_by_its_name_plans(teachers: Path, cli: Cli, small: Small, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_processes")
 def test_a_sweep_compares_it_with_ours(teachers: Path, cli: Cli, small: Small, tmp_path: Path) -> None:
     sweep = tmp_path / "sweep.json"
     names = [None, "my_teachers.py:graph", "my_teachers.py:rows"]

@@ -112,7 +112,20 @@ def test_many_at_once(way: str) -> None:
     assert [one.wait(60) for one in many] == list(range(6))
 
 
+def test_one_that_outlives_who_started_it_harms_no_other(warm_processes_here: None) -> None:
+    code = """
+import os, subprocess, sys
+left = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    for _ in range(3):
+        assert subprocess.run([sys.executable, "-c", "raise SystemExit(5)"]).returncode == 5
+
+
 def test_the_libraries_are_there_and_ours_is_not(warm_processes_here: None) -> None:
+    import torch._inductor.config  # noqa: F401  sets a variable of the environment, which must not matter
+
     code = "import sys; print('torch' in sys.modules, [m for m in sys.modules if m.startswith('dataenvgym')])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True []\n"
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 SERVER = Path(__file__).with_name("warm_server.py")
 # Read while Python or a library is loaded: a process in which they differ is started anew.
-READ_AT_IMPORT = ("PYTHON", "HF_", "TRANSFORMERS_", "TORCH", "MKL_", "LC_", "LD_")
+READ_AT_IMPORT = ("PYTHON", "HF_", "TRANSFORMERS_", "MKL_", "LC_", "LD_")
 NOT_READ = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 
 
@@ -64,13 +64,10 @@ def served() -> Iterator[Server | None]:
 
 @contextmanager
 def using(server: Server | None) -> Iterator[None]:
-    """`use`, for a while."""
+    """`use`, for a while; with None processes are started as ever."""
     global _server
-    if server is None:
-        yield
-        return
     before = _server, subprocess.Popen
-    use(server)
+    _server, subprocess.Popen = server, WarmPopen  # type: ignore[misc]
     try:
         yield
     finally:

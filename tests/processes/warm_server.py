@@ -14,6 +14,7 @@ import selectors
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -73,7 +74,9 @@ def serve(path: str) -> Order:
             if key.fd in running:
                 process, answer = running.pop(key.fd)
                 places.unregister(key.fd)
-                os.write(answer, str(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])).encode())
+                status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+                with suppress(BrokenPipeError):  # who asked may have ended first
+                    os.write(answer, str(status).encode())
                 os.close(answer)
                 os.close(key.fd)
                 continue
@@ -99,7 +102,8 @@ def _forked(
         watched = os.pidfd_open(process)
         running[watched] = (process, answer)
         places.register(watched, selectors.EVENT_READ)
-        asking.sendall(str(process).encode())
+        with suppress(OSError):
+            asking.sendall(str(process).encode())
     for stream in streams:
         os.close(stream)
     return None

@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed"),
+    pytest.mark.usefixtures("warm_processes"),
+]
 
 # In a process of its own, since Ray starts there and stays: reads what to do, prints what came of it.
 HEAD = """
