@@ -31,7 +31,7 @@ COMMANDS = (run, resume, fork, check, estimate, verify, show, listings, graph, s
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return the exit status (0 success, 1 a user's mistake, 130 interrupted)."""
     arguments = _parser().parse_args(argv)
-    # At its end Python looks through all objects for garbage: 2 s of work once torch is loaded, and all of them go.
+    # At its end Python looks through all objects for garbage: 2 s of work once torch is loaded, for nothing.
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)
     try:
