@@ -27,6 +27,8 @@ from dataenvgym.sweeps.sweep import sweep
 Cli = Callable[..., tuple[int, str, str]]
 Write = Callable[..., Path]
 
+pytestmark = pytest.mark.usefixtures("warm_processes")
+
 TEACHERS = Path(__file__).parents[3] / "benchmarks" / "teachers.yaml"
 BASE = {
     "structure": "skill_list",
