@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 pytestmark = pytest.mark.slow
 
@@ -33,8 +35,6 @@ def way(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def warm_processes_here(warm_server: Any) -> Any:
-    import warm
-
     with warm.using(warm_server):
         yield
 
@@ -120,6 +120,15 @@ os.kill(os.getpid(), 9)
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
     for _ in range(3):
+        assert subprocess.run([sys.executable, "-c", "raise SystemExit(5)"]).returncode == 5
+
+
+def test_who_ends_while_it_asks_harms_no_other(warm_server: warm.Server) -> None:
+    for said in (b"", (100).to_bytes(8, "big"), (100).to_bytes(8, "big") + b"{"):
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.connect(warm_server.path)
+            asking.sendall(said)
+    with warm.using(warm_server):
         assert subprocess.run([sys.executable, "-c", "raise SystemExit(5)"]).returncode == 5
 
 

@@ -93,8 +93,12 @@ def _forked(
     with asking:
         size = int.from_bytes(asking.recv(8, socket.MSG_WAITALL), "big")
         message, descriptors, _, _ = socket.recv_fds(asking, 1, 4)
-        while len(message) < size:
-            message += asking.recv(size - len(message))
+        while len(message) < size and (more := asking.recv(size - len(message))):
+            message += more
+        if not message or len(message) < size:  # who asked has ended while it did
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return None
         *streams, answer = descriptors
         process = os.fork()
         if process == 0:
