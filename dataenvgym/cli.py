@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import sys
 
 from dataenvgym.commands import (
     check,
+    compare,
     estimate,
     fork,
     graph,
     listings,
+    plot,
     prompts,
     resume,
     run,
@@ -32,6 +36,8 @@ COMMANDS = (
     estimate,
     verify,
     show,
+    compare,
+    plot,
     listings,
     graph,
     studio,
@@ -45,6 +51,9 @@ COMMANDS = (
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return the exit status (0 success, 1 a user's mistake, 130 interrupted)."""
     arguments = _parser().parse_args(argv)
+    # At its end Python looks through all objects for garbage: 2 s of work once torch is loaded, for nothing.
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)
     try:
         status: int = arguments.command(arguments)
     except DataEnvGymError as error:

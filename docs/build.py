@@ -39,9 +39,10 @@ CONTRACTS = {
         "dataenvgym.envs.tasks.splits",
     ),
     "Students": ("dataenvgym.envs.students.base", "dataenvgym.envs.students.StudentSpec"),
-    "Teachers": ("dataenvgym.graphs.files", "dataenvgym.graphs.state"),
+    "Teachers": ("dataenvgym.graphs.own_nodes", "dataenvgym.graphs.files", "dataenvgym.graphs.state"),
     "Shared types": ("dataenvgym.envs.types", "dataenvgym.envs.observation"),
     "Statistics": ("dataenvgym.envs.stats",),
+    "Comparisons": ("dataenvgym.runs.comparison", "dataenvgym.sweeps.comparison"),
     "Errors": ("dataenvgym.envs.errors",),
 }
 

@@ -1,4 +1,4 @@
-"""Intervals and summaries of accuracies, and the diversity of questions.
+"""Intervals, tests and summaries of accuracies, and the diversity of questions.
 
 Fractions everywhere; every interval is a 95% interval.
 """
@@ -7,6 +7,7 @@ import math
 import zlib
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from statistics import mean, stdev
 
 from dataenvgym.envs.errors import DataError
 from dataenvgym.envs.types import Interval
@@ -63,6 +64,74 @@ def paired_gain(base: Sequence[float], best: Sequence[float]) -> Interval:
     middle, square = total / (n + 2), (math.fsum(gain * gain for gain in gains) + 2) / (n + 2)
     half = Z * math.sqrt(square - middle**2) / math.sqrt(n + 2)
     return Interval(total / n, max(-1.0, middle - half), min(1.0, middle + half))
+
+
+def mcnemar(first: Sequence[bool], other: Sequence[bool]) -> float:
+    """Test whether two students are equally accurate on the same instances, in the same order; the p-value.
+
+    McNemar's exact test, two-sided (Q. McNemar, Psychometrika 12, 1947): of the instances that one of them alone
+    has right, each is as likely to be the one's as the other's. Without any such instance p is 1.
+
+    Raises:
+        DataError: the two do not have the same length.
+    """
+    if len(first) != len(other):
+        raise DataError(f"paired results must have the same length; got {len(first)} and {len(other)}")
+    won = sum(1 for x, y in zip(first, other, strict=True) if y and not x)
+    lost = sum(1 for x, y in zip(first, other, strict=True) if x and not y)
+    # scipy's `binomtest(won, won + lost).pvalue`, in whole numbers, which takes no second to import.
+    n, ways, tail = won + lost, 1, 0
+    for k in range(min(won, lost) + 1):
+        tail += ways
+        ways = ways * (n - k) // (k + 1)
+    return min(1.0, 2 * tail / (1 << n))
+
+
+NO_SPREAD = 1e-12
+"""Accuracies whose standard deviation is below this are equal but for rounding."""
+
+
+def t_test(differences: Sequence[float]) -> float | None:
+    """Test whether the mean of paired differences is zero; the p-value of Student's two-sided test.
+
+    None where the test says nothing: fewer than two differences, or all the same and not zero. All zero: 1.
+    """
+    if len(differences) < 2:
+        return None
+    if stdev(differences) < NO_SPREAD:
+        return 1.0 if abs(mean(differences)) < NO_SPREAD else None
+    from scipy.stats import ttest_1samp
+
+    return float(ttest_1samp(differences, 0.0).pvalue)
+
+
+def effect_size(differences: Sequence[float]) -> float | None:
+    """Divide the mean of paired differences by their standard deviation, corrected for few of them.
+
+    Cohen's d of differences times the exact correction of L. V. Hedges (Journal of Educational Statistics 6,
+    1981), without which three pairs give nearly twice the true effect. None for fewer than three differences,
+    where the corrected effect is not defined, or without spread.
+    """
+    freedom = len(differences) - 1
+    if freedom < 2 or stdev(differences) < NO_SPREAD:
+        return None
+    correction = math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2)) / math.sqrt(freedom / 2)
+    return correction * mean(differences) / stdev(differences)
+
+
+def holm(values: Sequence[float | None]) -> list[float | None]:
+    """Adjust the p-values of a family of tests so that all hold together (S. Holm, Scandinavian Journal of
+    Statistics 6, 1979): below .05 is then at most one family in twenty by chance, not one test.
+
+    None, a test that says nothing, stays None and is not of the family. The order stays.
+    """
+    ordered = sorted((p, at) for at, p in enumerate(values) if p is not None)
+    adjusted: list[float | None] = [None] * len(values)
+    highest = 0.0
+    for rank, (p, at) in enumerate(ordered):
+        highest = max(highest, min(1.0, p * (len(ordered) - rank)))
+        adjusted[at] = highest
+    return adjusted
 
 
 def curve_area(points: Iterable[tuple[int, float]], rows: int | None = None) -> float:

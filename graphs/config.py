@@ -6,10 +6,17 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from dataenvgym.agents.checks import find_check
 from dataenvgym.agents.config import MODEL_NODES, TeacherConfig
@@ -133,11 +140,29 @@ class EpisodeConfig(Section):
         return find_policy(self.structure, self.teacher.policy, self.state).name
 
 
+class _ContextConfig(EpisodeConfig):
+    """A config that a server passes in: what is wrong with it is told as on the command line."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_words(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return validate(given)
+        except ValidationError as error:
+            raise ConfigError(faults("the context", error)) from None
+
+
+def faults(source: str, error: ValidationError) -> str:
+    """List what is wrong with a config, a line for each fault, with the nearest valid names."""
+    lines = [explain(one, EpisodeConfig, moved=_moved()) for one in error.errors()]
+    return "\n".join([f"{source} is not valid:", *lines])
+
+
 def config_for(structure: Structure) -> type[EpisodeConfig]:
     """Make a config schema with another default structure, as the context of that structure's graph."""
     return create_model(
         f"{structure.title().replace('_', '')}Config",
-        __base__=EpisodeConfig,
+        __base__=_ContextConfig,
         structure=(Structure, Field(structure, description="What the teacher sees and may do.")),
     )
 
@@ -175,8 +200,7 @@ def parse_config(data: Mapping[str, Any], source: str = "config") -> EpisodeConf
     try:
         config = EpisodeConfig.model_validate(dict(data))
     except ValidationError as error:
-        faults = [explain(one, EpisodeConfig, moved=_moved()) for one in error.errors()]
-        raise ConfigError("\n".join([f"{source} is not valid:", *faults])) from None
+        raise ConfigError(faults(source, error)) from None
     for module in config.imports:
         import_once(module)
     spec = TASKS.find(config.task.name)

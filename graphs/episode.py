@@ -32,7 +32,7 @@ from dataenvgym.graphs.resources import (
     stream_reporter,
     task_of,
 )
-from dataenvgym.graphs.state import EpisodeInput, EpisodeState, Step
+from dataenvgym.graphs.state import EpisodeInput, EpisodeState, Step, given
 from dataenvgym.graphs.summary import best_step, summarise
 from dataenvgym.graphs.teacher import build_teacher
 from dataenvgym.graphs.timing import measured, timed
@@ -59,7 +59,7 @@ MAIN_KEYS = (
 async def reset(state: EpisodeState, runtime: Context) -> EpisodeState:
     """Prepare the student, find the skill of each val instance, evaluate the base on val."""
     config = runtime.context
-    run_dir = state.get("run_dir") or _own_folder(runtime)
+    run_dir = given(state, "run_dir", str, "the path of a folder, as text") or _own_folder(runtime)
     await asyncio.to_thread(_keep_config, config, Path(run_dir))
     write = runtime.stream_writer
     write({"event": "phase", "name": "reset"})

@@ -7,8 +7,9 @@ them through `asyncio.to_thread`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -56,6 +57,12 @@ def feedback_of(state: TeacherState) -> Feedback:
 def plan_of(state: TeacherState) -> Plan:
     """Read the current plan."""
     return _store(state).read(state["plan"], Plan)[0]
+
+
+def plans_of(state: TeacherState, *keys: str) -> dict[str, Plan]:
+    """Read the plans that several planners left under keys of their own, by key (`planner(policy, key=...)`)."""
+    found: Mapping[str, Any] = state
+    return {key: _store(state).read(found[key], Plan)[0] for key in keys}
 
 
 def generated_of(state: TeacherState) -> list[Row]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,9 +19,9 @@ from pydantic import BaseModel
 
 from dataenvgym.envs.domains.base import Scored
 from dataenvgym.envs.store import Store, write_json
-from dataenvgym.envs.types import Instance, Plan, Row
+from dataenvgym.envs.types import Instance, Plan, Rejected, Row
 from dataenvgym.graphs.config import EpisodeConfig
-from dataenvgym.graphs.files import save
+from dataenvgym.graphs.files import rejected_of, save
 from dataenvgym.graphs.node_name import node_name
 from dataenvgym.graphs.resources import client_of, env_of, in_student_thread, task_of
 from dataenvgym.graphs.state import TeacherState
@@ -74,6 +74,23 @@ def planned(state: TeacherState, plan: Plan) -> dict[str, Any]:
     """Save a plan under the node's name; return the keys of the state with which `generate_data` goes on."""
     rows = sum(request.count for request in plan.requests)
     return {"plan": save(state, f"plan-{node_name()}", [plan]), "missing": rows, "stopped": None}
+
+
+def merged(state: TeacherState, *keys: str) -> dict[str, Any]:
+    """Put the rows of several generators together; return the keys of the state with which `verify_data` goes on.
+
+    `keys`: those of `generator(key=...)`; the rows of the first come first. Blocks on the disk.
+    """
+    store, name, turn = Store(Path(state["run_dir"])), node_name(), state["round"]
+    found: Mapping[str, Any] = state
+    rows = [row for key in keys for row in store.read(found[key], Row)]
+    failed = [record for key in keys for record in store.read(found[f"{key}_rejected"], Rejected)]
+    earlier = rejected_of(state) if turn else []
+    return {
+        "generated": save(state, f"{name}-{turn}", rows),
+        "rejected": save(state, f"{name}-{turn}-rejected", [*earlier, *failed]),
+        "stopped": None,
+    }
 
 
 def remember(state: TeacherState, name: str, value: Any) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import operator
-from typing import Annotated, NotRequired
+from collections.abc import Mapping
+from typing import Annotated, Any, NotRequired, TypeVar
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from dataenvgym.envs.errors import ConfigError
 from dataenvgym.envs.types import Ref
+
+T = TypeVar("T")
 
 
 class Step(TypedDict):
@@ -98,3 +102,17 @@ class TeacherState(TypedDict, total=False):
     generated: Ref
     accepted: Ref
     rejected: Ref
+
+
+def given(state: Mapping[str, Any], key: str, kind: type[T], expected: str) -> T | None:
+    """Return an input of a graph; None where it is absent or empty. Servers check no types of inputs.
+
+    Raises:
+        ConfigError: it is not of that kind; `expected` says what it should be.
+    """
+    value = state.get(key)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ConfigError(f"{key}: expected {expected}, got {value!r:.100}")
+    return value

@@ -39,10 +39,11 @@ from dataenvgym.graphs.config import (
     load_config,
     parse_config,
 )
+from dataenvgym.graphs.edited_plan import plan_from
 from dataenvgym.graphs.rehearsal import rehearsed_input
 from dataenvgym.graphs.resources import RESPONSES
-from dataenvgym.graphs.state import TeacherInput, TeacherOutput
-from dataenvgym.graphs.teacher import GIVEN_PLAN, approved, build_teacher
+from dataenvgym.graphs.state import TeacherInput, TeacherOutput, given
+from dataenvgym.graphs.teacher import GIVEN_PLAN, build_teacher
 
 Context = Runtime[EpisodeConfig]
 
@@ -119,21 +120,23 @@ def teacher_alone(
 
     async def open_observation(state: AloneState, runtime: Context) -> AloneState:
         """Copy the observation, the earlier rows and the config into a new folder."""
-        run, number = (state.get("run") or "").strip(), state.get("iteration") or 0
+        run = (given(state, "run", str, "the folder of a run, as text") or "").strip()
+        number = given(state, "iteration", int, "a whole number") or 0
+        given(state, "given_plan", dict, "a plan")
         folder = await asyncio.to_thread(_new_folder, structure)
         if run:
-            given = await asyncio.to_thread(
+            start = await asyncio.to_thread(
                 _copy_input, Path(run).expanduser(), number, folder, structure, runtime.context
             )
         elif number in (0, 1):
             config = _without_student(runtime.context)
             await asyncio.to_thread(_write_config, config, folder)
-            given = await rehearsed_input(config, folder)
+            start = await rehearsed_input(config, folder)
         else:
             raise ConfigError(
                 f"iteration: {number} needs the folder of a run under 'run'; without one there is only 1"
             )
-        return {"folder": str(folder), "given": given}
+        return {"folder": str(folder), "given": start}
 
     async def teach(state: AloneState, runtime: Context) -> TeacherOutput:
         """Run the teacher with the config of the folder."""
@@ -276,7 +279,7 @@ def _put_plan(state: AloneState) -> None:
     """Write the given plan where the planner finds it; remove that of another branch."""
     name = Store.iteration(state["given"]["iteration"], GIVEN_PLAN)
     seen = Store(Path(state["folder"])).read(state["given"]["observation"], Observation)[0]
-    plan = approved({"plan": state["given_plan"]}, seen.budget) if state.get("given_plan") else None
+    plan = plan_from(state["given_plan"], seen, None, "given_plan") if state.get("given_plan") else None
     if plan is None:
         Path(state["folder"], name).unlink(missing_ok=True)
     else:

@@ -12,29 +12,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
-from pydantic import ValidationError
 
 from dataenvgym.agents.checks import CheckContext
 from dataenvgym.agents.checks.duplicate import AcceptedQuestions
 from dataenvgym.agents.data_generator import NO_ROW, generate
 from dataenvgym.agents.diagnosis import diagnose
-from dataenvgym.agents.feedback_reader import READERS
+from dataenvgym.agents.feedback_reader import READERS, Feedback
 from dataenvgym.agents.llm.asking import TeacherClient
 from dataenvgym.agents.policies import Policy, find_policy
 from dataenvgym.agents.skill_planner import make_plan, no_plan, rows_asked
 from dataenvgym.agents.verifier import missing, verify
 from dataenvgym.envs.errors import BudgetReachedError, TeacherError
 from dataenvgym.envs.store import Store, read_jsonl
-from dataenvgym.envs.text import counted
-from dataenvgym.envs.types import Plan, Rejected, stage_progress
+from dataenvgym.envs.types import DataRequest, Plan, Rejected, stage_progress
 from dataenvgym.graphs.config import EpisodeConfig, Structure, config_for
+from dataenvgym.graphs.edited_plan import answered
 from dataenvgym.graphs.files import (
     accepted_of,
     earlier_of,
@@ -87,8 +86,8 @@ class Node(Protocol):
         ...
 
 
-def planner(own: Policy | None = None, key: str = "plan") -> Node:
-    """Make the node `plan_data` with your own policy; None: the policy that the config names.
+def planner(own: Policy | str | None = None, key: str = "plan") -> Node:
+    """Make the node `plan_data` with your own policy or one by name; None: the policy that the config names.
 
     `key`: where the state gets the plan. With another one than "plan" the node writes nothing else into the state,
     so that several planners may run side by side, for a later node to choose from (`own_nodes.planned`).
@@ -101,7 +100,8 @@ def planner(own: Policy | None = None, key: str = "plan") -> Node:
         file = "plan" if name == "plan_data" else f"plan-{name}"
         given = await asyncio.to_thread(given_plan, state)
         feedback = await asyncio.to_thread(feedback_of, state)
-        policy = own or find_policy(config.structure, config.teacher.policy, config.state)
+        named = own if isinstance(own, str) else config.teacher.policy
+        policy = own if isinstance(own, Policy) else find_policy(config.structure, named, config.state)
         try:
             plan = given or await make_plan(
                 policy, feedback, await client_of(config, state, "plan_data"), config.seed
@@ -138,12 +138,12 @@ def given_plan(state: TeacherState) -> Plan | None:
 async def approve_plan(state: TeacherState, runtime: Context) -> TeacherState:
     """Ask a person to accept the plan or to edit it, before any row is generated."""
     plan = await asyncio.to_thread(plan_of, state)
-    budget = (await asyncio.to_thread(observation_of, state)).budget
-    question = {"question": "Generate this plan?", "plan": plan.model_dump(), "budget": budget}
+    observation = await asyncio.to_thread(observation_of, state)
+    question = {"question": "Generate this plan?", "plan": plan.model_dump(), "budget": observation.budget}
     while True:  # an answer that cannot be carried out leaves the question open
         answer: Any = interrupt(question)
         try:
-            edited = approved(answer, budget)
+            edited = answered(answer, observation, plan)
             break
         except TeacherError as error:
             question = {**question, "refused": str(error)}
@@ -156,59 +156,55 @@ async def approve_plan(state: TeacherState, runtime: Context) -> TeacherState:
     }
 
 
-def approved(answer: Any, budget: int | None = None) -> Plan | None:
-    """Read the edited plan in a person's answer to `approve_plan`; None for a plain yes.
+def generator(
+    key: str = "generated",
+    *,
+    only: Callable[[DataRequest], bool] = lambda _: True,
+    feedback: Callable[[Feedback], Feedback] = lambda found: found,
+) -> Node:
+    """Make the node `generate_data`, or one of several generators that run side by side.
 
     Args:
-        answer: "yes", an edited plan as a mapping, or a mapping with one under `plan`.
-        budget: the most rows that the plan may ask for; None: no limit.
-
-    Raises:
-        TeacherError: a refusal, an answer that is not a plan, or a plan over the budget. `approve_plan` asks
-            again then.
+        key: where the state gets the rows. With another one than "generated" the node writes only that key and
+            `<key>_rejected`; a later node puts the rows together (`own_nodes.merged`).
+        only: the requests of the plan that this generator writes rows for.
+        feedback: what it is shown of the feedback, e.g. without errors.
     """
-    if not isinstance(answer, dict):
-        if answer in (True, "yes", "y"):
-            return None
-        raise TeacherError("approve_plan: the plan was refused. Answer 'yes' or an edited plan to continue.")
-    try:
-        plan = Plan.model_validate(answer.get("plan", answer))
-    except ValidationError as error:
-        raise TeacherError(f"approve_plan: the edited plan is not a plan: {error}") from error
-    rows = sum(request.count for request in plan.requests)
-    if budget is not None and rows > budget:
-        raise TeacherError(
-            f"approve_plan: the edited plan asks for {counted(rows, 'row')}; this iteration may have {budget}."
+
+    @timed("teach")
+    async def generate_data(state: TeacherState, runtime: Context) -> TeacherState:
+        """Data generator: generate the rows that the plan still lacks, all calls at the same time."""
+        config, turn = runtime.context, state["round"]
+        shown = feedback(await asyncio.to_thread(feedback_of, state))
+        plan = await asyncio.to_thread(plan_of, state)
+        accepted = await asyncio.to_thread(accepted_of, state)
+        rejected = await asyncio.to_thread(rejected_of, state) if turn and key == "generated" else []
+        client = await client_of(config, state, "generate_data")
+        result = await generate(
+            [request for request in missing(plan.requests, accepted) if only(request)],
+            shown,
+            client,
+            round_number=turn,
+            written=accepted,
+            seed=config.seed,
+            progress=stage_progress(stream_reporter(runtime.stream_writer), "calls"),
         )
-    return plan
+        no_row = [record for record in result.failed if record.verdicts[-1].check in NO_ROW]
+        for event in [*_news(client), *_failed(no_row)]:
+            runtime.stream_writer(event)
+        rows = await asyncio.to_thread(save, state, f"{key}-{turn}", result.rows)
+        failed = f"rejected-{turn}-reply" if key == "generated" else f"{key}-{turn}-rejected"
+        refused = await asyncio.to_thread(save, state, failed, [*rejected, *result.failed])
+        if key != "generated":
+            if result.stopped:
+                raise BudgetReachedError(result.stopped)
+            return {key: rows, f"{key}_rejected": refused}  # type: ignore[misc]
+        return {"generated": rows, "rejected": refused, "stopped": result.stopped}
+
+    return generate_data
 
 
-@timed("teach")
-async def generate_data(state: TeacherState, runtime: Context) -> TeacherState:
-    """Data generator: generate the rows that the plan still lacks, all calls at the same time."""
-    config, turn = runtime.context, state["round"]
-    feedback = await asyncio.to_thread(feedback_of, state)
-    plan = await asyncio.to_thread(plan_of, state)
-    accepted = await asyncio.to_thread(accepted_of, state)
-    rejected = await asyncio.to_thread(rejected_of, state) if turn else []
-    client = await client_of(config, state, "generate_data")
-    result = await generate(
-        missing(plan.requests, accepted),
-        feedback,
-        client,
-        round_number=turn,
-        written=accepted,
-        seed=config.seed,
-        progress=stage_progress(stream_reporter(runtime.stream_writer), "calls"),
-    )
-    no_row = [record for record in result.failed if record.verdicts[-1].check in NO_ROW]
-    for event in [*_news(client), *_failed(no_row)]:
-        runtime.stream_writer(event)
-    return {
-        "generated": await asyncio.to_thread(save, state, f"generated-{turn}", result.rows),
-        "rejected": await asyncio.to_thread(save, state, f"rejected-{turn}-reply", [*rejected, *result.failed]),
-        "stopped": result.stopped,
-    }
+generate_data = generator()
 
 
 def _news(client: TeacherClient) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import warm
 from hypothesis import settings
 
 CACHE = "DATAENVGYM_CACHE"
@@ -38,3 +39,17 @@ def shared_cache_of_slow_tests(
     """Slow tests use the user's cache: the real student is converted and schooled once, not once per session."""
     if own_cache and request.node.get_closest_marker("slow"):
         monkeypatch.delenv(CACHE)
+
+
+@pytest.fixture(scope="session")
+def warm_server() -> Iterator[warm.Server | None]:
+    """The process that has loaded the large libraries and forks those of the tests."""
+    with warm.served() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def warm_processes(warm_server: warm.Server | None) -> Iterator[None]:
+    """What the module's tests start of this Python is forked: real processes, without seconds of imports each."""
+    with warm.using(warm_server):
+        yield

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from dataenvgym.agents.llm.json_text import closed_at, read_value
-from dataenvgym.agents.llm.thinking import CLOSING, OPENING, end_of_thinking
+from dataenvgym.envs.thinking import CLOSING, OPENING, end_of_thinking
 
 _START = r'\{|\[(?=\s*[{\]"])'
 _FENCE = r"```+[\w.-]*"

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from dataenvgym.agents.feedback_reader import Feedback
 from dataenvgym.envs.store import Store, read_jsonl, write_bytes
-from dataenvgym.envs.text import counted
-from dataenvgym.envs.types import Interval, Plan, Prediction, Rejected, Row
+from dataenvgym.envs.text import clean, counted
+from dataenvgym.envs.types import Plan, Prediction, Rejected, Row
 from dataenvgym.graphs.config import CONFIG_FILE
+from dataenvgym.reports.curves import Curve, Point, plot, says
 from dataenvgym.reports.report import REPORT, facts, headline, interval, lost_much, score_lines
 from dataenvgym.runs.manifest import MANIFEST
 from dataenvgym.runs.scorings import TEST_SCORED, said
@@ -20,8 +21,6 @@ TEMPLATE = "report.html.jinja"
 # The most entries that the page shows per iteration; for the rest it names the file.
 REQUESTS, ROWS, REJECTED, ERRORS = 40, 8, 12, 6
 TEXT = 2_000  # characters of one text
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 280, 48, 690, 14, 240  # of the curve, in pixels
-LABELS = 10  # below the curve
 
 Item = TypeVar("Item")
 
@@ -34,6 +33,13 @@ def write_report(run_dir: Path, summary: Mapping[str, Any]) -> Path:
     Raises:
         RunFolderError: a file that the summary names is gone or damaged.
     """
+    page = page_template(TEMPLATE).render(_contents(run_dir, summary))
+    write_bytes(run_dir / REPORT, page.encode(errors="replace"))
+    return run_dir / REPORT
+
+
+def page_template(name: str) -> Any:
+    """A page's template of this package: texts are cleaned and escaped, and what it is not given is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -41,11 +47,14 @@ def write_report(run_dir: Path, summary: Mapping[str, Any]) -> Path:
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
+        finalize=_shown,  # text by text: an escape sequence that ends in another one must take no markup with it
     )
     environment.filters["counted"] = counted
-    page = environment.get_template(TEMPLATE).render(_contents(run_dir, summary))
-    write_bytes(run_dir / REPORT, page.encode(errors="replace"))
-    return run_dir / REPORT
+    return environment.get_template(name)
+
+
+def _shown(value: Any) -> Any:
+    return clean(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _contents(run_dir: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,7 +66,7 @@ def _contents(run_dir: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "rescored": said(scored) if len(scored := summary.get(TEST_SCORED, [])) > 1 else "",
         "scripted": summary["teacher"]["model"] == "scripted",
         "test": skills[-1],
-        "curve": _curve(summary),
+        "curve": plot([val_curve(summary)]),
         "heat": _heat(summary),
         "skills": skills,
         "scores": score_lines(summary),
@@ -71,35 +80,18 @@ def _contents(run_dir: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _curve(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Compute the validation curve in pixels."""
-    val = summary["val"]
-    intervals = [interval(point["accuracy"], point["n"]) for point in val]
-    top = min(1.0, max(0.2, *(i.high for i in intervals)))
-    widest = max(point["rows"] for point in val) or 1
-
-    def across(rows: int) -> float:
-        return round(LEFT + 20 + (RIGHT - LEFT - 40) * rows / widest, 1)
-
-    def up(accuracy: float) -> float:
-        return round(BOTTOM - (BOTTOM - TOP) * accuracy / top, 1)
-
-    step = 0.2 if top > 0.5 else 0.1
-    every = -(-len(val) // LABELS)
+def val_curve(summary: Mapping[str, Any]) -> Curve:
+    """The validation curve of a run, with the best iteration marked."""
     points = [
-        {
-            "x": across(point["rows"]),
-            "y": up(i.value),
-            "low": up(i.low),
-            "high": up(i.high),
-            "best": point["iteration"] == summary["best_iteration"],
-            "label": "" if number % every else str(point["rows"]) if number else "base",
-            "says": f"{counted(point['rows'], 'row')}: {_says(i, point['n'])}",
-        }
-        for number, (point, i) in enumerate(zip(val, intervals, strict=True))
+        Point(
+            point["rows"],
+            interval(point["accuracy"], point["n"]),
+            point["iteration"] == summary["best_iteration"],
+            f"n = {point['n']}",
+        )
+        for point in summary["val"]
     ]
-    grid = [(up(step * k), f"{step * k:.1f}") for k in range(int(top / step + 1e-9) + 1)]
-    return {"points": points, "grid": grid, "left": LEFT, "right": RIGHT, "width": WIDTH, "height": HEIGHT}
+    return Curve("", points)
 
 
 def _heat(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,11 +115,11 @@ def _cell(found: Mapping[str, Any] | None) -> dict[str, Any]:
     if found is None:
         return {"accuracy": None, "shade": "0", "says": ""}
     accuracy, n = found["accuracy"], found["n"]
-    return {"accuracy": accuracy, "shade": f"{0.6 * accuracy:.2f}", "says": _says(interval(accuracy, n), n)}
-
-
-def _says(found: Interval, n: int) -> str:
-    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f}), n = {n}"
+    return {
+        "accuracy": accuracy,
+        "shade": f"{0.6 * accuracy:.2f}",
+        "says": f"{says(interval(accuracy, n))}, n = {n}",
+    }
 
 
 def _skills(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -182,14 +174,14 @@ def _iteration(run_dir: Path, line: Mapping[str, Any], point: Mapping[str, Any])
                 "subskill": r.subskill,
                 "asked": r.count,
                 "accepted": kept[r.id],
-                "reason": _cut(r.reason),
+                "reason": cut(r.reason),
             },
         ),
         "accepted": _part(
             _spread(accepted, ROWS),
             len(accepted),
             files["accepted"],
-            lambda r: {"skill": r.skill, "question": _cut(r.question), "answer": _cut(r.answer)},
+            lambda r: {"skill": r.skill, "question": cut(r.question), "answer": cut(r.answer)},
         ),
         "rejected": _part(
             _spread(rejected, REJECTED),
@@ -197,8 +189,8 @@ def _iteration(run_dir: Path, line: Mapping[str, Any], point: Mapping[str, Any])
             files["rejected"],
             lambda r: {
                 "check": r.verdicts[-1].check,
-                "reason": _cut(r.verdicts[-1].reason),
-                "what": _cut(str(r.row.get("question") or r.row)),
+                "reason": cut(r.verdicts[-1].reason),
+                "what": cut(str(r.row.get("question") or r.row)),
             },
         ),
         "errors": _part(
@@ -207,10 +199,10 @@ def _iteration(run_dir: Path, line: Mapping[str, Any], point: Mapping[str, Any])
             point["predictions"],
             lambda p: {
                 "skill": p.skill,
-                "question": _cut(p.question),
-                "gold": _cut(p.gold),
-                "text": _cut(p.text),
-                "detail": _cut(p.detail),
+                "question": cut(p.question),
+                "gold": cut(p.gold),
+                "text": cut(p.text),
+                "detail": cut(p.detail),
             },
         ),
     }
@@ -231,8 +223,8 @@ def _diagnoses(run_dir: Path, iteration: int) -> dict[str, Any]:
         file,
         lambda d: {
             "skill": d.skill,
-            "problem": _cut(d.problem),
-            "practice": _cut(d.practice),
+            "problem": cut(d.problem),
+            "practice": cut(d.practice),
             "examples": len(d.examples),
         },
     )
@@ -251,5 +243,6 @@ def _spread(items: Sequence[Item], most: int) -> list[Item]:
     return [items[k * len(items) // most] for k in range(most)]
 
 
-def _cut(words: str) -> str:
+def cut(words: str) -> str:
+    """Shorten a text to `TEXT` characters, and say how many it has."""
     return words if len(words) <= TEXT else f"{words[:TEXT]} … ({len(words):,} characters)"

@@ -71,10 +71,14 @@ def other_splits(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     return [split for split, found in now["splits"].items() if before["splits"].get(split) != found]
 
 
-def counts(before: Mapping[str, Any], now: Mapping[str, Any], split: str) -> str:
-    """How the number of instances of a split has changed, in words."""
+def counts(
+    before: Mapping[str, Any], now: Mapping[str, Any], split: str, called: tuple[str, str] = ("then", "now")
+) -> str:
+    """How many instances of a split two entries of manifests have, in words. `called`: the words for the two."""
     was, found = (one["splits"].get(split, {}).get("count", 0) for one in (before, now))
-    return f"{was} instances then, {found} now" if was != found else f"{was} instances then and now, not the same"
+    if was != found:
+        return f"{was} instances {called[0]}, {found} {called[1]}"
+    return f"{was} instances {called[0]} and {called[1]}, not the same"
 
 
 def _difference(run_dir: Path, split: str, before: Mapping[str, Any], now: Mapping[str, Any], task: Task) -> str:

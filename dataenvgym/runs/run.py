@@ -146,12 +146,14 @@ async def _drive(
     from langgraph.runtime import RunControl
     from langgraph.types import Command
 
+    from dataenvgym.envs.types import Plan
+    from dataenvgym.graphs.edited_plan import answered
     from dataenvgym.graphs.episode import stop_reason
     from dataenvgym.graphs.failures import told
     from dataenvgym.graphs.own_teacher import load_own
     from dataenvgym.graphs.resources import gateways_of, spending_of
     from dataenvgym.graphs.summary import summarise
-    from dataenvgym.graphs.teacher import approved
+    from dataenvgym.runs.plans import latest_observation
 
     control, loop = RunControl(), asyncio.get_running_loop()
 
@@ -206,7 +208,8 @@ async def _drive(
                     if answer is None:
                         on_event({"event": "waiting"})
                         break
-                    approved(answer, question.get("budget"))  # a refusal raises; the question stays open
+                    # A refusal raises here, and the question stays open; the node itself would ask again.
+                    answered(answer, latest_observation(run_dir), Plan.model_validate(question["plan"]))
                     step = Command(resume=answer)
             except GraphDrained:
                 on_event({"event": "interrupted"})

@@ -105,7 +105,7 @@ def reached(run_dir: Path) -> int:
 def show_episodes(episodes: Sequence[Episode], keys: Sequence[str], console: Console) -> None:
     """Print the episodes that a sweep would run."""
     names = short_names(keys)
-    table = _table(["run", *(names[key] for key in keys)], left=1 + len(keys))
+    table = make_table(["run", *(names[key] for key in keys)], left=1 + len(keys))
     for episode in episodes:
         values = values_of(episode, keys)
         table.add_row(*map(Text, (episode.name, *(format_value(values[key]) for key in keys))))
@@ -139,7 +139,7 @@ def _runs(records: Sequence[Record], keys: Sequence[str], wide: bool) -> Table:
     names = short_names(keys)
     columns = ["base", "best", "gain", "95%", "area", *(("rows", "calls", "cost", "s") if wide else ())]
     ended = [] if all(record["status"] == "finished" for record in records) else ["status"]
-    table = _table([*(names[key] for key in keys), *columns, *ended], left=len(keys))
+    table = make_table([*(names[key] for key in keys), *columns, *ended], left=len(keys))
     table.title = "runs: accuracy on the private test, area under the validation curve"
     sizes = sorted({str(r["figures"]["n"]) for r in records if r["status"] == "finished"})
     ranges = {r["figures"]["area_rows"] for r in records if r["status"] == "finished"}
@@ -150,7 +150,7 @@ def _runs(records: Sequence[Record], keys: Sequence[str], wide: bool) -> Table:
         cells = ["-"] * len(columns)
         if record["status"] == "finished":
             cells = [f"{f['base']:.3f}", f"{f['best']:.3f}", f"{f['gain']:+.3f}"]
-            cells += [_interval(f["gain_low"], f["gain_high"]), f"{f['val_area']:.3f}"]
+            cells += [format_interval(f["gain_low"], f["gain_high"]), f"{f['val_area']:.3f}"]
             cost = "?" if f["cost"] is None else f"${f['cost']:.2f}"
             cells += [str(f["rows"]), str(f["calls"]), cost, f"{f['seconds']:.0f}"] if wide else []
         settings = [format_value(record["settings"][key]) for key in keys]
@@ -158,7 +158,7 @@ def _runs(records: Sequence[Record], keys: Sequence[str], wide: bool) -> Table:
     return table
 
 
-def _interval(low: float, high: float) -> str:
+def format_interval(low: float, high: float) -> str:
     """Format an interval as in the tables of a run: `-.05 +.21`."""
     return f"{low:+.2f} {high:+.2f}".replace("0.", ".")
 
@@ -166,7 +166,7 @@ def _interval(low: float, high: float) -> str:
 def _means(records: Sequence[Record], keys: Sequence[str]) -> Table:
     names = short_names(keys)
     columns = ("runs", "base", "best", "deviation", "gain", "area", "rows")
-    table = _table([*(names[key] for key in keys), *columns], left=len(keys))
+    table = make_table([*(names[key] for key in keys), *columns], left=len(keys))
     table.title = "means over seeds"
     for group in means(records):
         deviation = "-" if group["best_deviation"] is None else f"{group['best_deviation']:.3f}"
@@ -179,21 +179,22 @@ def _means(records: Sequence[Record], keys: Sequence[str]) -> Table:
 
 def _differences(differences: Sequence[Difference], keys: Sequence[str], wide: bool) -> Table:
     columns = ["difference", "where", "pairs", "best", "95%", "over", "area", *(["best per pair"] if wide else [])]
-    table = _table(columns, left=2)
+    table = make_table(columns, left=2)
     table.title = "paired differences against a key's first value"
     for d in differences:
         values = f"{format_value(d['value'])} - {format_value(d['first'])}"
         name = "" if isinstance(d["value"], str) else f"{short_names(keys)[d['key']]}: "
         each = " ".join(f"{value:+.2f}" for value in d["each"]).replace("0.", ".")
-        figures = (f"{d['best']:+.3f}", _interval(d["low"], d["high"]), d["over"], f"{d['val_area']:+.3f}")
+        figures = (f"{d['best']:+.3f}", format_interval(d["low"], d["high"]), d["over"], f"{d['val_area']:+.3f}")
         where = format_settings(d["settings"], keys) or "all"
         table.add_row(*map(Text, (name + values, where, str(d["pairs"]), *figures, *([each] if wide else []))))
     return table
 
 
-def _table(columns: Sequence[str], left: int) -> Table:
+def make_table(columns: Sequence[str], left: int) -> Table:
+    """Make a table whose first `left` columns hold words, and the others figures, which do not wrap."""
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
         side: Literal["left", "right"] = "left" if number < left or column == "status" else "right"
-        table.add_column(column, justify=side, no_wrap=number >= left, overflow="fold")
+        table.add_column(Text(column), justify=side, no_wrap=number >= left, overflow="fold")
     return table

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import signal
@@ -92,6 +94,7 @@ def main(folder: str, log: str, result: str) -> None:
     """Read the config as one line from stdin, run the episode and write `result` (JSON)."""
     from dataenvgym.envs.store import write_json
 
+    atexit.register(gc.freeze)  # as in dataenvgym.cli
     config = sys.stdin.readline()
     _end_with_parent()
     ended: Any = run_episode(Path(folder), config, Path(log))

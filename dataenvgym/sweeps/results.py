@@ -12,7 +12,7 @@ from statistics import mean, stdev
 from typing import Any, NamedTuple, TypedDict
 
 from dataenvgym.envs.errors import RunFolderError
-from dataenvgym.envs.stats import curve_area, paired_gain
+from dataenvgym.envs.stats import curve_area, effect_size, holm, mcnemar, paired_gain, t_test
 from dataenvgym.envs.store import read_jsonl, write_bytes, write_json
 from dataenvgym.envs.types import Interval, Prediction
 from dataenvgym.sweeps.episode import EpisodeStatus
@@ -31,6 +31,8 @@ FIGURES = (
     ("curve", "val"),
     ("rows", "rows_accepted"),
     ("calls", "calls"),
+    ("prompt_tokens", "tokens.prompt"),
+    ("completion_tokens", "tokens.completion"),
     ("cost", "cost"),
     ("seconds", "seconds.total"),
     ("best_iteration", "best_iteration"),
@@ -54,8 +56,10 @@ class Difference(TypedDict):
 
     `best`, `val_area`: the mean difference, of the accuracy on test at the best of val and of the area under the
     validation curve; `low`, `high`: a 95% interval of `best`'s, over `pairs` runs (Student's t), or, with one pair
-    alone, over its test instances (`paired_gain`), which says nothing about other seeds. `each`: the difference of
-    `best` per pair, by seed.
+    alone, over its test instances (`paired_gain`), which says nothing about other seeds. `p`: of `best`, by
+    Student's test over runs or McNemar's over instances, null where it says nothing; `p_holm`: corrected for all
+    differences of the list; `effect`: the effect size of `best` over the pairs (`effect_size`). `each`,
+    `area_each`: the differences per pair, by seed.
     """
 
     key: str
@@ -67,8 +71,12 @@ class Difference(TypedDict):
     low: float
     high: float
     over: str
+    p: float | None
+    p_holm: float | None
+    effect: float | None
     val_area: float
     each: list[float]
+    area_each: list[float]
 
 
 class SweepResult(NamedTuple):
@@ -80,20 +88,49 @@ class SweepResult(NamedTuple):
 
 def record(episode: Episode, keys: Sequence[str], out: Path, ended: EpisodeStatus | None) -> Record:
     """Make the record of an episode from its run folder. `ended`: its status here; None: it has not run."""
+    return _record(episode.name, values_of(episode, keys), out, ended)
+
+
+def _record(name: str, settings: dict[str, Any], out: Path, ended: EpisodeStatus | None) -> Record:
     from dataenvgym.runs.folder import read_summary
 
     try:
-        summary = read_summary(out / episode.name)
+        summary = read_summary(out / name)
         status, reason = ("waiting", "") if ended is None else (ended["status"], ended["reason"])
     except RunFolderError as error:
         summary, status, reason = None, "failed", str(error)
     if summary is not None and status != "failed":
         status = "finished"
-    figures = {name: value_at(summary, at) if status == "finished" else None for name, at in FIGURES}
+    figures = {figure: value_at(summary, at) if status == "finished" else None for figure, at in FIGURES}
     figures["curve"] = [(point["rows"], point["accuracy"]) for point in figures["curve"] or []]
-    return Record(
-        name=episode.name, status=status, reason=reason, settings=values_of(episode, keys), figures=figures
-    )
+    return Record(name=name, status=status, reason=reason, settings=settings, figures=figures)
+
+
+def read_records(out: Path) -> list[Record]:
+    """Read the records of a sweep from its folder.
+
+    Names, settings and failures are as the sweep wrote them, figures from each run's summary as it is now.
+
+    Raises:
+        RunFolderError: results.jsonl is missing or damaged.
+    """
+    known = {"name", "status", "reason", "val_area", "area_rows", *(figure for figure, _ in FIGURES)}
+    found = []
+    try:
+        for text in (out / RESULTS).read_text(encoding="utf-8").splitlines():
+            line = json.loads(text)
+            settings = {key: value for key, value in line.items() if key not in known}
+            now = _record(line["name"], settings, out, None)
+            if now["status"] != "finished":
+                now["status"], now["reason"] = line["status"], line["reason"]
+            found.append(now)
+    except OSError as error:
+        raise RunFolderError(f"{out / RESULTS}: cannot be read ({error.strerror})") from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RunFolderError(
+            f"{out / RESULTS} is damaged (line {len(found) + 1}: {error}); start the sweep again to write it anew"
+        ) from error
+    return found
 
 
 def with_areas(records: Sequence[Record]) -> list[Record]:
@@ -137,37 +174,51 @@ def write_results(
 
 
 def means(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Compute means over seeds: finished runs and mean figures for each combination of the other settings."""
+    """Compute means over seeds: finished runs and mean figures for each combination of the other settings.
+
+    `best` and `gain` have a deviation and Student's 95% interval over the seeds, null for a run alone.
+    """
     found = []
     for rest, group in _group(records, without=(SEED,)):
         figures: dict[str, Any] = {
             name: mean(r["figures"][name] for r in group) for name in ("base", "best", "gain", "val_area", "rows")
         }
-        bests = [r["figures"]["best"] for r in group]
-        figures["best_deviation"] = stdev(bests) if len(bests) > 1 else None
+        for name in ("best", "gain"):
+            values = [r["figures"][name] for r in group]
+            interval = mean_interval(values) if len(values) > 1 else None
+            figures[f"{name}_deviation"] = stdev(values) if len(values) > 1 else None
+            figures[f"{name}_low"] = None if interval is None else interval.low
+            figures[f"{name}_high"] = None if interval is None else interval.high
         found.append({"settings": rest, "runs": len(group), **figures})
     return found
 
 
-def differences(records: Sequence[Record], out: Path) -> list[Difference]:
-    """Compare each value of every varied key but the seed with the key's first value, pair by pair.
+def differences(records: Sequence[Record], out: Path, paired_by: Sequence[str] = (SEED,)) -> list[Difference]:
+    """Compare each value of every varied key with the key's first value, pair by pair.
 
-    Runs that were tested on other instances are no pair: another task or `task.seed` has other questions.
+    A pair is two runs that are equal in `paired_by` and in all other settings; the keys of `paired_by` are not
+    compared. Runs tested on other instances are no pair: another task or `task.seed` has other questions.
     """
     keys = list(records[0]["settings"]) if records else []
     found = []
+
+    def pairing(record: Record) -> str:
+        return json.dumps([record["settings"].get(key) for key in paired_by])
+
     for key in keys:
         values = _distinct(r["settings"][key] for r in records)
-        if key == SEED or len(values) < 2:
+        if key in paired_by or len(values) < 2:
             continue
-        for rest, group in _group(records, without=(SEED, key)):
-            firsts = {r["settings"].get(SEED): r for r in group if r["settings"][key] == values[0]}
+        for rest, group in _group(records, without=(*paired_by, key)):
+            firsts = {pairing(r): r for r in group if r["settings"][key] == values[0]}
             for value in values[1:]:
-                others = [r for r in group if r["settings"][key] == value and r["settings"].get(SEED) in firsts]
-                pairs = [(firsts[r["settings"].get(SEED)], r) for r in others]
-                pairs = [(a, b) for a, b in pairs if _same_test(*(data_of(out / r["name"]) for r in (a, b)))]
+                others = [r for r in group if r["settings"][key] == value and pairing(r) in firsts]
+                pairs = [(firsts[pairing(r)], r) for r in others]
+                pairs = [(a, b) for a, b in pairs if same_test(*(data_of(out / r["name"]) for r in (a, b)))]
                 if pairs and (one := _difference(key, value, rest, pairs, out)) is not None:
                     found.append(one)
+    for one, p in zip(found, holm([one["p"] for one in found]), strict=True):
+        one["p_holm"] = p
     return found
 
 
@@ -182,7 +233,7 @@ def data_of(run_dir: Path) -> dict[str, Any] | None:
         return None
 
 
-def _same_test(first: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
+def same_test(first: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
     """Whether two runs were tested on the same instances; True where that was not recorded."""
     from dataenvgym.runs.data import other_splits
 
@@ -222,15 +273,16 @@ def _difference(
     def by(figure: str) -> list[float]:
         return [b["figures"][figure] - a["figures"][figure] for a, b in pairs]
 
-    each = by("best")
+    each, p = by("best"), None
     if len(pairs) > 1:
-        interval, over = mean_interval(each), "runs"
+        interval, over, p = mean_interval(each), "runs", t_test(each)
     else:
         first, other = (_right(out / r["name"]) for r in pairs[0])
         shared = sorted(first.keys() & other.keys())  # of runs that recorded no data, perhaps not all
         if not shared:
             return None
-        interval, over = paired_gain([first[i] for i in shared], [other[i] for i in shared]), "instances"
+        right = [first[i] for i in shared], [other[i] for i in shared]
+        interval, over, p = paired_gain(*right), "instances", mcnemar(*right)
     return Difference(
         key=key,
         value=value,
@@ -241,8 +293,12 @@ def _difference(
         low=interval.low,
         high=interval.high,
         over=over,
+        p=p,
+        p_holm=p,
+        effect=effect_size(each),
         val_area=mean(by("val_area")),
         each=each,
+        area_each=by("val_area"),
     )
 
 

@@ -12,6 +12,8 @@ else goes to standard error.
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import json
 import os
 import shutil
@@ -37,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="end when standard input closes, because the parent process is gone",
     )
     options = parser.parse_args(arguments)
+    atexit.register(gc.freeze)  # as in dataenvgym.cli
     if options.attached:
         threading.Thread(target=_end_with_input, daemon=True).start()
     say = _events()

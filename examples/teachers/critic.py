@@ -12,9 +12,9 @@ from typing import Literal
 from pydantic import BaseModel
 
 import dataenvgym
+from dataenvgym import ask
 from dataenvgym.envs.types import Rejected, Verdict
 from dataenvgym.graphs.files import generated_of, rejected_of, save
-from dataenvgym.graphs.own_nodes import ask
 
 PROMPTS = Path(__file__).parent / "prompts"
 AT_ONCE = 10

@@ -13,11 +13,9 @@ from typing import Literal
 from pydantic import BaseModel
 
 import dataenvgym
-from dataenvgym.agents.policies import find_policy
-from dataenvgym.envs.store import Store
-from dataenvgym.envs.types import Plan, Ref, Rejected, Verdict
-from dataenvgym.graphs.files import generated_of, observation_of, rejected_of, save
-from dataenvgym.graphs.own_nodes import ask, planned, recall, remember, student_scores
+from dataenvgym import ask, planned, recall, remember, student_scores
+from dataenvgym.envs.types import Ref, Rejected, Verdict
+from dataenvgym.graphs.files import generated_of, observation_of, plans_of, rejected_of, save
 from dataenvgym.graphs.state import TeacherState
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -43,7 +41,7 @@ async def judge(state, runtime):
     before = await asyncio.to_thread(recall, state, "choices", [])
     if before and observation.reward is not None:
         before[-1]["gain"] = observation.reward
-    plans = {name: Store(Path(state["run_dir"])).read(state[name], Plan)[0] for name in ("by_error", "by_model")}
+    plans = await asyncio.to_thread(plans_of, state, "by_error", "by_model")
     shown = [{"name": name, "requests": [r.model_dump() for r in plan.requests]} for name, plan in plans.items()]
     (choice, *_) = await ask(runtime, state, "judge_plans", Choice, plans=shown, before=before)
     await asyncio.to_thread(remember, state, "choices", [*before, {"plan": choice.plan, "gain": 0.0}])
@@ -67,8 +65,7 @@ async def drop_known(state, runtime):
 
 graph = dataenvgym.build_teacher("skill_list", DebateState)
 for name, policy in (("by_error", "weakest_first"), ("by_model", "llm")):
-    planner = dataenvgym.planner(find_policy("skill_list", policy, state=True), key=name)
-    graph.add_node(f"plan_{name}", planner)
+    graph.add_node(f"plan_{name}", dataenvgym.planner(policy, key=name))
     graph.add_edge("read_feedback", f"plan_{name}")
 graph.edges.discard(("read_feedback", "plan_data"))
 dataenvgym.replace_node(graph, "plan_data", judge)

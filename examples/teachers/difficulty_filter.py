@@ -8,9 +8,9 @@ dataenvgym run --teacher difficulty_filter.py:graph --set structure=skill_list -
 import asyncio
 
 import dataenvgym
+from dataenvgym import student_scores
 from dataenvgym.envs.types import Rejected, Verdict
 from dataenvgym.graphs.files import generated_of, rejected_of, save
-from dataenvgym.graphs.own_nodes import student_scores
 
 LEAST = 0.25
 """Of a skill on whose new rows the student is right more often than this, those rows are dropped."""

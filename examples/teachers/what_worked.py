@@ -7,10 +7,10 @@ dataenvgym run --teacher examples/teachers/what_worked.py:graph --set structure=
 import asyncio
 
 import dataenvgym
+from dataenvgym import planned, recall, remember
 from dataenvgym.agents.policies.budget import split
 from dataenvgym.envs.types import DataRequest, Plan
 from dataenvgym.graphs.files import feedback_of
-from dataenvgym.graphs.own_nodes import planned, recall, remember
 
 HOPE = 0.01
 """Gain per row of a skill that has had no rows yet, and the least that any skill is credited with."""

@@ -289,3 +289,13 @@ def test_approval_is_asked_for(cli: Cli, small: Small, tmp_path: Path, monkeypat
     status, out, _ = cli("resume", tmp_path / "run")
     assert status == 0
     assert "gain on the private test" in out
+
+
+def test_its_end_does_not_search_for_garbage() -> None:
+    """Once torch is loaded that takes 2 s of processor time, and all goes anyway."""
+    code = (
+        "import atexit, gc\natexit.register(lambda: print(gc.get_freeze_count() > 0))\n"
+        "from dataenvgym.cli import main\nmain(['list', 'tasks'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True"

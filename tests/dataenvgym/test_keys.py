@@ -25,6 +25,7 @@ CONFIGS: dict[str, tuple[Path | None, list[str]]] = {
     "tiny": (None, ["student.name=tiny"]),
     "demo": (EXAMPLES / "demo.yaml", []),
     "code": (EXAMPLES / "code.yaml", []),
+    "tools": (EXAMPLES / "tools.yaml", []),
 }
 KEYS: dict[str, dict[str, str]] = {
     "tiny": {
@@ -62,6 +63,18 @@ KEYS: dict[str, dict[str, str]] = {
         "answers to train": "f5b779e0e73e7aa15e07ffe1aaff7966",
         "answers to val": "440df484e01ff45f4f543eb09574902b",
         "answers to test": "86781dda964b37e19f87f8e4a7584f20",
+    },
+    "tools": {
+        "base": "d4e17f548e16d9c0",
+        "generation": '{"batch_size": 256, "max_new_tokens": 80}',
+        "train": "899ad4c7f0f3d06c",
+        "training from the base": "abf3222e1b6cb729",
+        "training from a student": "bc08b2c133745607",
+        "row schema": "763db0761d4de45d",
+        "instances": "6e436460133b07b5",
+        "answers to train": "6890fb4f207021a8d88e3f8316026ccb",
+        "answers to val": "aa33ed90c4a057c118baf65d790cfd11",
+        "answers to test": "bdd0882f1590e534a53449e2516c96f6",
     },
 }
 SCHOOLING = "uneven-e3443472c2f2"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("warm_processes")
+
 PARTS = """
 from dataenvgym.agents.checks import check
 from dataenvgym.agents.checks.base import failed, passed

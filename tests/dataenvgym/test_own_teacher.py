@@ -221,6 +221,7 @@ def test_a_model_of_an_own_node_needs_such_a_node(teachers: Path, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_processes")
 def test_a_sweep_compares_it_with_ours(teachers: Path, cli: Cli, small: Small, tmp_path: Path) -> None:
     sweep = tmp_path / "sweep.json"
     names = [None, "my_teachers.py:graph", "my_teachers.py:rows"]

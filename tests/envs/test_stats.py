@@ -1,6 +1,8 @@
 """Intervals and curve summaries against known values and their properties."""
 
 import math
+from random import Random
+from statistics import stdev
 
 import pytest
 from hypothesis import given
@@ -8,7 +10,17 @@ from hypothesis import strategies as st
 
 from dataenvgym.envs.domains.math.tasks.arithmetic_skills import SKILLS, problem
 from dataenvgym.envs.errors import DataError
-from dataenvgym.envs.stats import curve_area, diversity, paired_gain, rows_to_target, wilson
+from dataenvgym.envs.stats import (
+    curve_area,
+    diversity,
+    effect_size,
+    holm,
+    mcnemar,
+    paired_gain,
+    rows_to_target,
+    t_test,
+    wilson,
+)
 
 
 def test_wilson_known_values() -> None:
@@ -87,6 +99,85 @@ def test_half_a_score_gained_everywhere() -> None:
 def test_paired_gain_needs_pairs() -> None:
     with pytest.raises(DataError, match="same length"):
         paired_gain([True], [True, False])
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=200))
+def test_the_interval_of_a_paired_gain_is_statsmodels_normal_interval_with_two_more_pairs(
+    pairs: list[tuple[bool, bool]],
+) -> None:
+    weightstats = pytest.importorskip("statsmodels.stats.weightstats")
+    differences = [float(b) - float(a) for a, b in pairs]
+    low, high = weightstats.zconfint([*differences, 1.0, -1.0], ddof=0)
+    found = paired_gain([a for a, _ in pairs], [b for _, b in pairs])
+    assert (found.low, found.high) == pytest.approx((max(-1.0, low), min(1.0, high)), abs=1e-12)
+
+
+answers = st.lists(st.tuples(st.booleans(), st.booleans()), max_size=300)
+
+
+@given(answers)
+def test_mcnemar_is_scipys_and_statsmodels_exact_test(pairs: list[tuple[bool, bool]]) -> None:
+    from scipy.stats import binomtest
+
+    theirs = pytest.importorskip("statsmodels.stats.contingency_tables")
+    first, other = [a for a, _ in pairs], [b for _, b in pairs]
+    cells = [[sum(pair == (a, b) for pair in pairs) for b in (True, False)] for a in (True, False)]
+    found = mcnemar(first, other)
+    assert found == pytest.approx(theirs.mcnemar(cells, exact=True).pvalue, abs=1e-12)
+    won, lost = cells[1][0], cells[0][1]
+    assert found == pytest.approx(binomtest(won, won + lost).pvalue if won + lost else 1.0, abs=1e-12)
+    assert found == mcnemar(other, first)
+
+
+def test_mcnemar_known_values() -> None:
+    assert mcnemar([], []) == mcnemar([True, False], [True, False]) == 1.0
+    assert mcnemar([False] * 5, [True] * 5) == 2 / 32
+    assert 0 <= mcnemar([False] * 5000, [True] * 5000) < 1e-300, "many instances are no overflow"
+    with pytest.raises(DataError, match="same length"):
+        mcnemar([True], [])
+
+
+accuracies = st.lists(st.integers(0, 240).map(lambda k: k / 240), min_size=2, max_size=12)
+
+
+@given(accuracies, st.randoms(use_true_random=False))
+def test_the_test_of_a_mean_is_scipys(first: list[float], random: Random) -> None:
+    from scipy.stats import ttest_rel
+
+    other = [random.randint(0, 240) / 240 for _ in first]
+    differences = [b - a for a, b in zip(first, other, strict=True)]
+    found = t_test(differences)
+    if len({round(d, 9) for d in differences}) > 1:
+        assert found == pytest.approx(ttest_rel(other, first).pvalue, abs=1e-12)
+    else:
+        assert found == (None if round(differences[0], 9) else 1.0)
+
+
+def test_one_difference_and_equal_ones_are_no_test() -> None:
+    assert t_test([0.1]) is None and t_test([0.1, 0.1 + 1e-16, 0.1]) is None
+    assert t_test([0.0, 0.0]) == 1.0
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_is_statsmodels(values: list[float]) -> None:
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    theirs = list(multitest.multipletests(values, method="holm")[1]) if values else []
+    assert holm(values) == pytest.approx(theirs)
+    assert holm([None, *values]) == [None, *holm(values)], "what is no test is not of the family"
+
+
+def test_holm_known_values() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+
+
+def test_the_effect_size_is_the_mean_over_the_deviation_corrected_for_few_pairs() -> None:
+    # Three differences of mean 2 and deviation 1; the correction for 2 degrees of freedom is 1/sqrt(pi).
+    assert effect_size([1.0, 2.0, 3.0]) == pytest.approx(2 / math.sqrt(math.pi))
+    assert effect_size([-1.0, -2.0, -3.0]) == pytest.approx(-2 / math.sqrt(math.pi))
+    many = [1.0, 2.0, 3.0] * 400
+    assert effect_size(many) == pytest.approx(2 / stdev(many), rel=1e-3), "of many hardly corrected"
+    assert effect_size([1.0, 2.0]) is None and effect_size([1.0, 1.0, 1.0]) is None
 
 
 def test_curve_area_known_values() -> None:

@@ -93,7 +93,7 @@ def test_an_edited_plan_over_the_budget_is_refused_before_anything_is_paid(
         return {**question["plan"], "requests": [{**question["plan"]["requests"][0], "count": 25}]}
 
     config = stub_config("approve=true", "budget.iterations=1")
-    with pytest.raises(TeacherError, match="asks for 25 rows; this iteration may have 12"):
+    with pytest.raises(TeacherError, match="asks for 25 rows; iteration 1 may have 12"):
         run(config, tmp_path / "run", approve=too_much)
     assert not list((tmp_path / "run").glob("iterations/001/generated*"))
     assert summary_of(resume(tmp_path / "run", approve=lambda _: "yes"))["rows_accepted"] == 12

@@ -13,13 +13,14 @@ from studio_files import SMALL, TEACHER, edited, rows_in, teach
 from dataenvgym.agents.config import TeacherConfig
 from dataenvgym.agents.policies import POLICIES
 from dataenvgym.envs.config import StudentConfig, TaskConfig
-from dataenvgym.envs.errors import ConfigError, RunFolderError, TeacherError, UnknownNameError
+from dataenvgym.envs.errors import ConfigError, DataError, RunFolderError, UnknownNameError
 from dataenvgym.envs.store import read_jsonl
 from dataenvgym.envs.students import STUDENTS
 from dataenvgym.envs.tasks import TASKS
 from dataenvgym.envs.types import Plan
 from dataenvgym.graphs import open_ended, resources, skill_list, skill_tree
 from dataenvgym.graphs.config import EpisodeConfig, load_config
+from dataenvgym.graphs.episode import build_episode
 from dataenvgym.graphs.studio import teacher_alone
 
 
@@ -130,7 +131,18 @@ FAULTS: list[tuple[dict[str, Any], dict[str, Any], type[Exception], str]] = [
     ({"run": "RUN", "iteration": 9}, {}, RunFolderError, "It has: 1, 2, 3"),
     ({"iteration": 2}, {}, ConfigError, "needs the folder of a run"),
     ({"run": "RUN"}, {"teacher": {"policy": "llmm"}}, UnknownNameError, "Did you mean 'llm'"),
-    ({"given_plan": {"requests": "all"}}, SMALL, TeacherError, "not a plan"),
+    ({"given_plan": {"requests": "all"}}, SMALL, DataError, "not a plan"),
+    (
+        {"given_plan": {"requests": [{"skill": "adition", "count": 2}]}},
+        SMALL,
+        DataError,
+        "Did you mean 'addition'",
+    ),
+    ({"given_plan": "all"}, SMALL, ConfigError, "given_plan: expected a plan, got 'all'"),
+    ({"run": 5}, {}, ConfigError, "run: expected the folder of a run, as text, got 5"),
+    ({"iteration": "last"}, {}, ConfigError, "iteration: expected a whole number, got 'last'"),
+    ({}, {"teacher": {"llm": {"temprature": 1}}}, ConfigError, "Did you mean 'teacher.llm.temperature'"),
+    ({}, {"budgt": {}}, ConfigError, "budgt: unknown key. Did you mean 'budget'"),
 ]
 
 
@@ -141,6 +153,28 @@ def test_a_mistake_is_named(
     run = str(episode("skill_list", True).run_dir)
     with pytest.raises(error, match=said):
         teach(skill_list.alone.compile(), {k: run if v == "RUN" else v for k, v in given.items()}, context)
+
+
+def test_an_episode_needs_the_name_of_a_folder(here: Path) -> None:
+    with pytest.raises(ConfigError, match="run_dir: expected the path of a folder, as text, got 5"):
+        teach(build_episode(None, "skill_list").compile(), {"run_dir": 5}, SMALL)
+
+
+def test_an_edited_plan_that_cannot_be_generated_is_asked_again(here: Path) -> None:
+    """As on the command line: an unknown skill, no rows, more than the budget."""
+    graph = skill_list.alone.compile(checkpointer=InMemorySaver())
+    thread: Any = {"configurable": {"thread_id": "t"}}
+    asked = teach(graph, {}, {**SMALL, "approve": True}, config=thread)
+    plan = asked["__interrupt__"][0].value["plan"]
+    for skill, count, why in (
+        ("roundin", 2, "Did you mean 'rounding'"),
+        ("rounding", 0, "asks for no rows"),
+        ("rounding", 7, "asks for 7 rows"),
+    ):
+        again = teach(graph, Command(resume=edited(plan, skill, count)), config=thread)
+        assert why in again["__interrupt__"][0].value["refused"]
+    found = teach(graph, Command(resume=edited(plan, "rounding", 2)), config=thread)
+    assert [row.skill for row in rows_in(found["folder"])] == ["rounding"] * 2
 
 
 def test_a_run_of_another_structure_is_sent_to_its_graph(episode: Any, here: Path) -> None:

@@ -258,3 +258,16 @@ def test_a_failed_run_says_why_in_the_state_of_its_thread(studio: Studio) -> Non
     thread = studio.thread()
     studio.client.runs.wait(thread, "skill_list_teacher", input={"run": "nowhere"}, raise_error=False)
     assert "there is no folder" in studio.client.threads.get_state(thread)["tasks"][0]["error"]
+
+
+@pytest.mark.slow
+def test_an_unknown_key_of_the_context_is_refused_and_a_nested_one_explained(studio: Studio) -> None:
+    for ask in (
+        lambda: studio.ask("skill_list_teacher", budgt={"iterations": 3}),
+        lambda: studio.client.runs.wait(None, "skill_list_teacher", input={}, context={"budgt": {}}),
+    ):
+        with pytest.raises(Exception, match=r"budgt: unknown key\. Did you mean 'budget'"):
+            ask()
+    thread, assistant = studio.thread(), studio.ask("skill_list_teacher", teacher={"rows_per_cal": 3})
+    answer = studio.client.runs.wait(thread, assistant, input={}, raise_error=False)
+    assert "Did you mean 'teacher.rows_per_call'" in json.dumps(answer)

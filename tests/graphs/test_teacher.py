@@ -168,6 +168,6 @@ def test_an_answer_that_cannot_be_carried_out_leaves_the_question_open(answer: o
     first = teach()["__interrupt__"][0].value
     again = teach(Command(resume=answer))["__interrupt__"][0].value
     assert again["refused"].startswith("approve_plan: ") and again["plan"] == first["plan"]
-    assert ("asks for 25 rows; this iteration may have 12" in again["refused"]) == (answer == TOO_MUCH)
+    assert ("asks for 25 rows; iteration 1 may have 12" in again["refused"]) == (answer == TOO_MUCH)
     assert not list(tmp_path.glob("iterations/001/generated*"))
     assert len(teach.rows(teach(Command(resume="yes")))) == 12

@@ -173,6 +173,7 @@ def test_a_node_that_does_not_end_is_named() -> None:
     assert said == ["waits: still at work after 0.05 s, with 0 calls to the model. If it needs longer: --seconds"]
 
 
+@pytest.mark.usefixtures("warm_processes")
 def test_a_loop_in_a_node_ends_the_command(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(TEACHERS)
     command = ["-m", "dataenvgym.cli", "check", "mine.py:stuck", "--seconds", "1", "--set", "task.val_size=2"]

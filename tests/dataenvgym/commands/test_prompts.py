@@ -86,7 +86,7 @@ def test_the_samples_have_the_very_keys_that_the_nodes_give(name: str, given: Gi
             assert same_keys(variables, sample), (variables, sample)
 
 
-@pytest.mark.parametrize("name", ["arithmetic", "functions"])
+@pytest.mark.parametrize("name", ["arithmetic", "functions", "tool_calls"])
 def test_the_samples_show_of_an_item_what_its_domain_shows(name: str) -> None:
     config = load_config(None, [f"task.name={name}", "task.val_size=1", "task.test_size=1"])
     task = load_task(config.task)

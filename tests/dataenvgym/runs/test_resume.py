@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 Cli = Callable[..., tuple[int, str, str]]
 Small = Callable[..., list[str]]
 
+pytestmark = pytest.mark.usefixtures("warm_processes")
 DRIVER = Path(__file__).with_name("kill_driver.py")
 
 Kill = Callable[..., tuple[int, str]]
@@ -45,12 +47,13 @@ def fresh_cache(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="module")
 def unbroken(models: Path, small: Small, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The result of the small config, run in one go in a process of its own."""
+    """The result of the small config, run in one go in a process of its own, started as a user starts it."""
     folder = tmp_path_factory.mktemp("unbroken")
     shutil.copytree(models, folder / "cache")
     environment = {**os.environ, "DATAENVGYM_CACHE": str(folder / "cache")}
     command = [sys.executable, "-m", "dataenvgym.cli", "run", *small(), "--out", str(folder / "run")]
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    with warm.using(None):
+        subprocess.run(command, env=environment, check=True, capture_output=True)
     return result(folder / "run")
 
 

@@ -27,6 +27,8 @@ from dataenvgym.sweeps.sweep import sweep
 Cli = Callable[..., tuple[int, str, str]]
 Write = Callable[..., Path]
 
+pytestmark = pytest.mark.usefixtures("warm_processes")
+
 TEACHERS = Path(__file__).parents[3] / "benchmarks" / "teachers.yaml"
 BASE = {
     "structure": "skill_list",
@@ -214,6 +216,13 @@ def test_a_sweep_ends_in_a_table_and_is_not_run_again(
     assert [(d["key"], d["value"], d["pairs"]) for d in comparisons["differences"]] == [("state", False, 2)]
     assert yaml.safe_load((out / "sweep.yaml").read_text())["base"]["student"]["name"] == "tiny"
 
+    assert cli("compare", out, "--json", tmp_path / "all.json")[0] == 0
+    compared = json.loads((tmp_path / "all.json").read_text())["differences"]
+    assert [{**d, "settings": None} for d in compared] == [
+        {**d, "settings": None} for d in comparisons["differences"]
+    ]
+    assert cli("compare", out / "state_true-s0", out / "state_false-s0", "--html", tmp_path / "p.html")[0] == 0
+
     status, said, _ = cli(*arguments)
     assert status == 0 and "4 of them finished before" in said
     assert len(in_process) == 4, "nothing was run again"
@@ -322,6 +331,8 @@ def test_differences_are_paired_by_seed_and_by_all_other_settings(tmp_path: Path
     state = found[1]
     assert state["each"] == pytest.approx([-0.05, -0.02])
     assert state["best"] == pytest.approx(-0.035) and state["over"] == "runs"
+    assert state["area_each"] == pytest.approx(state["each"]), "as all areas here are the accuracy less .1"
+    assert found[0]["p_holm"] == pytest.approx(2 * found[0]["p"]) and state["p_holm"] == state["p"] > found[0]["p"]
     assert (state["low"], state["high"]) == pytest.approx(
         (-0.035 - 12.7062 * 0.015, -0.035 + 12.7062 * 0.015), abs=1e-4
     )

@@ -17,7 +17,11 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed"),
+    pytest.mark.usefixtures("warm_processes"),
+]
 
 LIMIT = 400  # seconds for any step
 SWEEP = {

@@ -4,17 +4,24 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed"),
+    pytest.mark.usefixtures("warm_processes"),
+]
 
-# In a process of its own, since Ray starts there and stays: reads what to do, prints what came of it.
-HEAD = """
-import json, os, signal, sys
+# Runs what it reads, {code, folder} as JSON, and prints what came of it. A process of its own, since Ray starts
+# there and stays; one for all tests that want the same Ray, which takes seconds to start.
+DRIVER = """
+import gc, json, os, signal, sys, traceback
 from functools import partial
 from pathlib import Path
 from dataenvgym.envs.config import GenerationConfig, ReplicaConfig, StudentConfig, TrainConfig
@@ -23,7 +30,6 @@ from dataenvgym.envs.students import make_student
 from dataenvgym.envs.students.replicas import ReplicatedStudent
 from dataenvgym.envs.types import Example
 
-out = Path(sys.argv[1])
 single = StudentConfig(name="tiny", generation=GenerationConfig(max_new_tokens=4))
 prompts = [f"What is {n} + {n * n}?" for n in range(21)]
 rows = [Example(f"What is {n} + 1?", str(n + 1)) for n in range(12)]
@@ -34,20 +40,63 @@ class Untrained:
 
     def close(self):
         pass
+
+known = dict(globals())
+for line in sys.stdin:
+    order = json.loads(line)
+    names = {**known, "out": Path(order["folder"])}
+    try:
+        exec(order["code"], names)
+    except BaseException:
+        traceback.print_exc(file=sys.stdout)
+        print("failed")
+    sys.stdout.flush()
+    names.clear()  # and with them the actors
+    gc.collect()
 """
+Told = Callable[[str], Any]
 
 
-def told(code: str, folder: Path) -> Any:
-    """What the code prints as JSON; Ray may say something of a death."""
+@contextmanager
+def drivers() -> Iterator["subprocess.Popen[str]"]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", HEAD + code, folder], capture_output=True, text=True, timeout=600, env=environment
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return next(json.loads(line) for line in done.stdout.splitlines() if line.startswith(("[", "{")))
+    with subprocess.Popen(
+        [sys.executable, "-c", DRIVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+        yield process
+        process.communicate()
 
 
-def test_replicas_answer_in_order_and_learn_as_the_student_alone(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def driver(warm_processes: None) -> Iterator["subprocess.Popen[str]"]:
+    with drivers() as process:
+        yield process
+
+
+def ask(process: "subprocess.Popen[str]", code: str, folder: Path) -> Any:
+    """What the code prints as JSON; Ray may say something of a death."""
+    assert process.stdin and process.stdout
+    process.stdin.write(json.dumps({"code": code, "folder": str(folder)}) + "\n")
+    process.stdin.flush()
+    said = ""
+    for line in process.stdout:
+        if line.startswith(("[", "{")):
+            return json.loads(line)
+        said += line
+        assert line != "failed\n", said
+    raise AssertionError(f"the process has ended: {said}")
+
+
+@pytest.fixture
+def told(driver: "subprocess.Popen[str]", tmp_path: Path) -> Told:
+    return lambda code: ask(driver, code, tmp_path)
+
+
+def test_replicas_answer_in_order_and_learn_as_the_student_alone(told: Told) -> None:
     found = told(
         """
 alone = make_student(single)
@@ -76,8 +125,7 @@ print(json.dumps({
     "again": student.predict(prompts) == before,
     "files": sorted(p.name for p in moved.iterdir()) == sorted(p.name for p in (out / "alone").iterdir()),
 }))
-""",
-        tmp_path,
+"""
     )
     assert found["keys"] == [True] * 4
     assert [done for done, _ in found["seen"]] == sorted(done for done, _ in found["seen"])
@@ -86,7 +134,7 @@ print(json.dumps({
     assert found["before"] and found["after"] and found["changed"] and found["again"] and found["files"]
 
 
-def test_a_replica_that_dies_is_replaced_once_and_its_prompts_are_asked_again(tmp_path: Path) -> None:
+def test_a_replica_that_dies_is_replaced_once_and_its_prompts_are_asked_again(told: Told) -> None:
     found = told(
         """
 class Mortal(Untrained):
@@ -114,15 +162,14 @@ except DataEnvGymError as raised:
     error = str(raised)
 deaths = len(list(out.glob("death-*")))
 print(json.dumps({"once": once == [p.upper() for p in prompts], "error": error, "deaths": deaths}))
-""",
-        tmp_path,
+"""
     )
     assert found["once"]
     assert "died twice" in found["error"]
     assert found["deaths"] == 4  # two replicas, each and its replacement
 
 
-def test_what_the_student_raises_comes_through_as_it_is(tmp_path: Path) -> None:
+def test_what_the_student_raises_comes_through_as_it_is(told: Told) -> None:
     found = told(
         """
 student = ReplicatedStudent(partial(make_student, single), ReplicaConfig(count=1))
@@ -137,15 +184,14 @@ for work in (
     except DataEnvGymError as error:
         said.append([type(error).__name__, str(error)])
 print(json.dumps(said))
-""",
-        tmp_path,
+"""
     )
     assert [name for name, _ in found] == ["DataError", "DataError", "ConfigError"]
     assert found[0][1] == "student 'tiny' reads text only, but images were given"
     assert "64" in found[2][1] and "this machine has" in found[2][1]
 
 
-def test_training_may_ask_for_an_actor_of_its_own(tmp_path: Path) -> None:
+def test_training_may_ask_for_an_actor_of_its_own(told: Told) -> None:
     found = told(
         """
 student = ReplicatedStudent(partial(make_student, single), ReplicaConfig(count=2, train_gpus=0))
@@ -156,16 +202,14 @@ changed = student.predict(prompts) != before
 student.close()
 student.load(None)
 print(json.dumps([changed, student.predict(prompts) == before]))
-""",
-        tmp_path,
+"""
     )
     assert found == [True, True]
 
 
 def test_a_replica_sees_the_gpus_that_it_asked_for_and_no_others(tmp_path: Path) -> None:
     """Ray takes our word for the GPUs; what it tells a worker of them is all that is looked at."""
-    found = told(
-        """
+    code = """
 os.environ["CUDA_VISIBLE_DEVICES"] = "0,1"
 import ray
 
@@ -183,8 +227,8 @@ for gpus in (0, 1):
     seen.append(sorted(set(student.predict(prompts))))
     student.close()
 print(json.dumps(seen))
-""",
-        tmp_path,
-    )
+"""
+    with drivers() as process:  # with a Ray of its own
+        found = ask(process, code, tmp_path)
     assert found[0] == [""]
     assert found[1] and set(found[1]) <= {"0", "1"}  # a slow starter may be left without a prompt

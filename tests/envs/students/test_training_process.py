@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 from dataenvgym.envs.config import StudentConfig, TaskConfig, TrainConfig
 from dataenvgym.envs.domains.math.tasks.arithmetic import load
@@ -22,6 +24,7 @@ from dataenvgym.envs.students.training_process import TrainSpec, train_in_subpro
 from dataenvgym.envs.teacher_env import TeacherEnv
 from dataenvgym.envs.types import Example, Provenance, Row
 
+pytestmark = pytest.mark.usefixtures("warm_processes")
 WEIGHTS = "adapter_model.safetensors"
 EXAMPLES = [Example(f"Add {n} and {n}.", f"{n} + {n}\nAnswer: {2 * n}") for n in range(10)]
 STUDENT = StudentConfig(name="tiny", device="cpu", dtype="float32")
@@ -235,7 +238,8 @@ def test_the_process_ends_with_the_one_that_started_it(broken: Any, tmp_path: Pa
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
 def test_an_interrupt_here_ends_it_there(broken: Any, tmp_path: Path) -> None:
-    broken(FOREVER.format(pid=tmp_path / "pid").replace("time.sleep", "os.kill(os.getppid(), 2); time.sleep"))
+    interrupt = f"os.kill({os.getpid()}, 2); time.sleep"
+    broken(FOREVER.format(pid=tmp_path / "pid").replace("time.sleep", interrupt))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started us with &
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -252,13 +256,14 @@ def test_a_launcher_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_it_can_be_run_by_hand(tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text(spec(tmp_path / "a", backend="trl").model_dump_json())
-    ended = subprocess.run(
-        [sys.executable, "-m", "dataenvgym.envs.students.worker", str(tmp_path / "spec.json")],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=True,
-    )
+    with warm.using(None):  # as a user starts it
+        ended = subprocess.run(
+            [sys.executable, "-m", "dataenvgym.envs.students.worker", str(tmp_path / "spec.json")],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=True,
+        )
     events = [json.loads(line) for line in ended.stdout.splitlines()]
     assert [e["event"] for e in events] == ["step", "step", "step", "done"]
     assert (tmp_path / "a" / WEIGHTS).is_file() and not (tmp_path / "a.writing").exists()

@@ -42,3 +42,20 @@ def end_of_thinking(text: str, opening: re.Match[str]) -> int:
         if not depth:
             return at
     return len(text)
+
+
+def without_thinking(text: str) -> str:
+    """What a text says outside its thinking; the empty text where the thinking is not closed.
+
+    Of a closing mark without an opening one (it stands in the prompt) what comes before is thinking too.
+    """
+    kept: list[str] = []
+    at = 0
+    both = re.compile(f"(?P<open>{OPENING.pattern})|(?:{CLOSING.pattern})", OPENING.flags)
+    while found := both.search(text, at):
+        if found["open"] is None:
+            kept, at = [], found.end()
+        else:
+            kept.append(text[at : found.start()])
+            at = end_of_thinking(text, found)
+    return "".join(kept) + text[at:]
