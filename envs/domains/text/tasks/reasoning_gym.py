@@ -35,7 +35,7 @@ REFUSED = {
         ),
         _RUNS_ANSWERS,
     ),
-    **dict.fromkeys(("boxnet", "graph_color", "propositional_logic"), _NO_ANSWER),
+    **dict.fromkeys(("boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour"), _NO_ANSWER),
     **dict.fromkeys(("codeio", "list_functions"), _CHANGES),
     "composite": "it is a mixture of sets: name these in task.options.dataset",
 }  # fmt: skip

@@ -12,7 +12,7 @@ from dataenvgym.envs.domains.text.tasks.reasoning_gym import REFUSED
 from dataenvgym.envs.errors import DataEnvGymError
 from dataenvgym.envs.tasks import Task, load_task
 
-SLOW = ("acre", "arc_agi", "futoshiki", "knight_swap", "rearc", "rush_hour")
+SLOW = ("acre", "arc_agi", "futoshiki", "knight_swap", "rearc", "zebra_puzzles")
 """Sets that take seconds to make an item, or to load: a test takes fewer of their items."""
 
 
