@@ -139,7 +139,7 @@ def _mentioned(value: Any, schema: Mapping[str, Any], request: str) -> bool:
     said = request.casefold()
     if isinstance(value, int | float):
         return any(
-            abs(value - number * scale) <= 1e-6 * max(1, abs(value))
+            abs(abs(value) - number * scale) <= 1e-6 * max(1, abs(value))
             for number in _numbers(said)
             for scale in _SCALES
         )
@@ -151,12 +151,15 @@ def _mentioned(value: Any, schema: Mapping[str, Any], request: str) -> bool:
     if match := _TIME.fullmatch(text):
         return _says_time(int(match[1]), int(match[2]), said)
     words, there = _WORD.findall(text), {_stem(word) for word in _WORD.findall(said)}
+    there |= {str(number) for number, month in enumerate(_MONTHS, 1) if re.search(rf"\b{month}", said)}
     return 2 * sum(_stem(word) in there for word in words) >= max(1, len(words))
 
 
 def _stem(word: str) -> str:
-    """A word without the ending that a plural or a verb has; `kilometres` and `kilometre` are one."""
-    return word if len(word) < 5 else word[: max(4, len(word) - 2)]
+    """The beginning of a word, so that `German` is `Germany`; a number without zeros in front or an ending."""
+    if number := re.fullmatch(r"0*(\d+)(?:st|nd|rd|th)?", word):
+        return number[1]
+    return word[:4]
 
 
 def _numbers(said: str) -> list[float]:
