@@ -106,7 +106,10 @@ def prompt_file(domain: str, name: str, overlay: Path | None = None) -> "Travers
     """
     files = _prompt_files(domain, overlay)
     if f"{name}{SUFFIX}" not in files:
-        raise UnknownNameError(f"{domain} prompt", name, list_prompts(domain, overlay))
+        more = f"Looked for shared/{name}{SUFFIX} and {domain}/{name}{SUFFIX} in {overlay} too."
+        if overlay is None:
+            more = "A prompt of your own needs its folder: --prompts DIR, which is teacher.prompts."
+        raise UnknownNameError(f"{domain} prompt", name, list_prompts(domain, overlay), more)
     return files[f"{name}{SUFFIX}"]
 
 

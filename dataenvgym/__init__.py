@@ -19,6 +19,7 @@ _PUBLIC = {
     "build_teacher": "dataenvgym.graphs.teacher",
     "ask": "dataenvgym.graphs.own_nodes",
     "ask_student": "dataenvgym.graphs.own_nodes",
+    "disconnect": "dataenvgym.graphs.compose",
     "extend": "dataenvgym.runs.extend",
     "fork": "dataenvgym.runs.fork",
     "generator": "dataenvgym.graphs.teacher",

@@ -72,6 +72,17 @@ def insert_after(graph: Builder, after: str, name: str, node: Node) -> None:
     graph.add_edge(after, name)
 
 
+def disconnect(graph: Builder, start: str, end: str) -> None:
+    """Remove the edge from `start` to `end`; conditions stay.
+
+    Raises:
+        UnknownNameError: the graph has no such edge.
+    """
+    if (start, end) not in graph.edges:
+        raise UnknownNameError("edge", f"{start} -> {end}", [f"{a} -> {b}" for a, b in graph.edges])
+    graph.edges.discard((start, end))
+
+
 def compiled(teacher: Any, structure: Structure) -> Any:
     """Compile a teacher: a compiled graph, a builder, or a plain function (see `teacher_from`).
 

@@ -67,6 +67,8 @@ def check_delivery(
 def check_update(node: str, update: Any, known: Mapping[str, Any]) -> None:
     """Refuse a node's return value if the graph would silently drop a part of it.
 
+    A graph within the graph may have keys of its own, so it is not given here.
+
     Raises:
         TeacherError: the value is not a mapping, or has an unknown key; the text names the nearest known key.
     """
@@ -80,7 +82,8 @@ def check_update(node: str, update: Any, known: Mapping[str, Any]) -> None:
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise TeacherError(
                 f"{node}: returned the key {key!r}, which the state does not have.{hint} "
-                f"Known: {', '.join(known)}."
+                f"Known: {', '.join(known)}. Declare a key of your own in a class that inherits from TeacherState: "
+                "build_teacher(structure, MyState)."
             )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -18,6 +18,8 @@ from dataenvgym.envs.observation import Observation
 from dataenvgym.envs.store import Store
 from dataenvgym.envs.types import DataRequest, Plan, Provenance, Ref, Rejected, Row
 from dataenvgym.graphs.state import TeacherState
+
+M = TypeVar("M", bound=BaseModel)
 
 
 def save(state: TeacherState, name: str, items: Iterable[BaseModel]) -> Ref:
@@ -42,6 +44,15 @@ def row_for(
         subskill=request.subskill,
         provenance=source,
     )
+
+
+def read(state: TeacherState, ref: Ref, model: type[M]) -> list[M]:
+    """Read what `save` wrote, as items of that model.
+
+    Raises:
+        RunFolderError: the file is gone, changed or not of that model.
+    """
+    return _store(state).read(ref, model)
 
 
 def observation_of(state: TeacherState) -> Observation:

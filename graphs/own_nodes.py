@@ -18,7 +18,9 @@ from langgraph.runtime import Runtime
 from pydantic import BaseModel
 
 from dataenvgym.envs.domains.base import Scored
+from dataenvgym.envs.errors import TeacherError
 from dataenvgym.envs.store import Store, write_json
+from dataenvgym.envs.text import clean, counted
 from dataenvgym.envs.types import Instance, Plan, Rejected, Row
 from dataenvgym.graphs.config import EpisodeConfig
 from dataenvgym.graphs.files import rejected_of, save
@@ -31,22 +33,41 @@ Context = Runtime[EpisodeConfig]
 
 
 async def ask(
-    runtime: Context, state: TeacherState, prompt: str, item: type[M], *, sample: int = 0, **variables: Any
+    runtime: Context,
+    state: TeacherState,
+    prompt: str,
+    item: type[M],
+    *,
+    sample: int = 0,
+    least: int = 1,
+    **variables: Any,
 ) -> list[M]:
     """Ask the node's chat model through a prompt of your own and return the valid items of its reply.
+
+    The calls are recorded under the name of the node, in a graph within the graph that of the inner node.
 
     Args:
         prompt: the template `<domain>/<prompt>.jinja` of the folder `teacher.prompts`, or a packaged one.
         item: the pydantic model of one item of the reply; the tool that the template names takes a list of them.
         sample: another number is another draw of the same prompt.
+        least: the fewest valid items to go on with; 0: an answer without one is an empty list.
         variables: what the template is given.
 
     Raises:
-        TeacherError: the template is faulty, or the server cannot be reached or refuses.
+        TeacherError: the template is faulty, the server cannot be reached or refuses, or the reply has fewer
+            valid items than `least`; the text has the reason and what was replied.
         BudgetReachedError: a cap is used up.
     """
     client = await client_of(runtime.context, state, node_name())
-    return (await client.items(client.prompt(prompt, **variables), item, sample=sample)).valid
+    found = await client.items(client.prompt(prompt, **variables), item, sample=sample)
+    if len(found.valid) < least:
+        faults = [f"{one.reason}: {clean(str(one.raw)):.200}" for one in found.failures[:3]]
+        why = "; ".join(faults) or "an empty reply"
+        raise TeacherError(
+            f"prompt {prompt!r}: {counted(len(found.valid), 'valid item')} of {item.__name__}, expected {least} or "
+            f"more ({why}). With least=0 a node can go on without one"
+        )
+    return found.valid
 
 
 async def ask_student(
@@ -70,8 +91,13 @@ async def student_scores(
     return await asyncio.to_thread(domain.score, items, texts)
 
 
-def planned(state: TeacherState, plan: Plan) -> dict[str, Any]:
-    """Save a plan under the node's name; return the keys of the state with which `generate_data` goes on."""
+def planned(state: TeacherState, plan: Plan, key: str = "plan") -> dict[str, Any]:
+    """Save a plan under the node's name; return the keys of the state with which `generate_data` goes on.
+
+    `key`: with another one than "plan" only that key is written, for a later node to choose from (`plans_of`).
+    """
+    if key != "plan":
+        return {key: save(state, f"plan-{node_name()}", [plan])}
     rows = sum(request.count for request in plan.requests)
     return {"plan": save(state, f"plan-{node_name()}", [plan]), "missing": rows, "stopped": None}
 

@@ -8,6 +8,7 @@ from typing import cast
 
 from dataenvgym.agents.checks import find_check
 from dataenvgym.agents.llm.chat_models import SCRIPTED
+from dataenvgym.envs.config import StudentConfig
 from dataenvgym.envs.evaluation import score
 from dataenvgym.envs.store import Store
 from dataenvgym.envs.students import Student
@@ -19,13 +20,18 @@ from dataenvgym.graphs.state import TeacherInput
 
 
 def offline(config: EpisodeConfig) -> EpisodeConfig:
-    """Change the config to the scripted model, without caps, approval and checks that need a student."""
+    """Change the config to the scripted model and the tiny student, which a node may ask.
+
+    Caps, approval and checks that need a student are left out.
+    """
     llm = config.teacher.llm.model_copy(update={"model": SCRIPTED, "base_url": None, "cache": False})
     names = [name for name in config.teacher.checks.names if find_check(name).cost != "student"]
     checks = config.teacher.checks.model_copy(update={"names": names})
     teacher = config.teacher.model_copy(update={"llm": llm, "models": {}, "checks": checks})
     uncapped = config.budget.model_copy(update={"max_calls": None, "max_tokens": None, "max_cost": None})
-    return config.model_copy(update={"teacher": teacher, "approve": False, "budget": uncapped})
+    student = StudentConfig(name="tiny")
+    changed = {"teacher": teacher, "student": student, "approve": False, "budget": uncapped}
+    return config.model_copy(update=changed)
 
 
 async def rehearsed_input(config: EpisodeConfig, folder: Path) -> TeacherInput:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dataenvgym.commands.arguments import Commands, add_config
+from dataenvgym.commands.arguments import Commands, add_config, add_prompts, overrides
 from dataenvgym.envs.text import counted
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ async def _check(
         raise in_words from error
     finally:
         keys = dict.fromkeys(name for name in graph.channels if name.isidentifier() and name[0] != "_")
-        for node, update in recorder.updates:
+        inner = {name for name, node in graph.builder.nodes.items() if hasattr(node.runnable, "nodes")}
+        for node, update in [one for one in recorder.updates if one[0] not in inner]:
             check_update(node, update, keys)
     store = Store(folder)
     observation = store.read(given["observation"], Observation)[0]
@@ -174,15 +175,17 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "check",
         help="check that your own teacher keeps the contract",
-        description="Run a teacher's first iteration on a made-up observation with the scripted model: no "
-        "student, no key, no training. Shows which node returned what, or what is wrong. A teacher that does not "
-        "end is stopped.",
+        description="Run a teacher's first iteration on a made-up observation with the scripted model: no key, no "
+        "training. A node that asks the student asks the tiny one. Shows which node returned what, or what is "
+        "wrong. A teacher that does not end is stopped.",
         epilog="examples:\n"
         "  dataenvgym check my_teacher:graph --set structure=skill_list\n"
         "  dataenvgym check examples/plain_function.py:addition_teacher",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("teacher", help="module:attribute or file.py:attribute; a graph or a plain function")
+    parser.add_argument(
+        "checked", metavar="teacher", help="module:attribute or file.py:attribute; a graph or a plain function"
+    )
     parser.add_argument(
         "--seconds",
         type=float,
@@ -190,6 +193,7 @@ def add_parser(commands: Commands) -> None:
         help=f"the most that one node may take (default: {NODE_SECONDS:g})",
     )
     add_config(parser)
+    add_prompts(parser)
     parser.set_defaults(command=_command)
 
 
@@ -200,8 +204,8 @@ def _command(arguments: argparse.Namespace) -> int:
     from dataenvgym.envs.loading import load_object
     from dataenvgym.graphs.config import load_config
 
-    config = load_config(arguments.config, arguments.set)
-    teacher = load_object(arguments.teacher)
+    config = load_config(arguments.config, overrides(arguments))
+    teacher = load_object(arguments.checked)
     console = Console()
     with console.status("rehearsing the first iteration") as status:
 

@@ -26,9 +26,12 @@ def add_parser(commands: Commands) -> None:
 
 def _command(arguments: argparse.Namespace) -> int:
     from dataenvgym.runs.extend import extended
+    from dataenvgym.runs.folder import check_teacher, open_run, read_manifest
 
     if not arguments.set:
         return go_on(arguments.run, arguments.plan, arguments.changed_teacher)
+    if not read_manifest(arguments.run).get("own_teacher"):  # refuse before the new budget can be seen by a fork
+        check_teacher(arguments.run, open_run(arguments.run), changed=arguments.changed_teacher)
     with extended(arguments.run, arguments.set):
         return go_on(arguments.run, arguments.plan, arguments.changed_teacher)
 

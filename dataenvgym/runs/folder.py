@@ -100,19 +100,26 @@ def check_teacher(run_dir: Path, config: EpisodeConfig, teacher: Any = None, cha
     Raises:
         RunFolderError: the teacher's or the policy's files or wiring are not those of the run.
     """
-    manifest, now = read_manifest(run_dir), fingerprints(config, teacher)
-    known = manifest.get(TEACHERS)
-    if known is None or known[-1] == now:  # an older run tells nothing of its teacher
+    if not (other := changed_parts(run_dir, config, teacher)):
         return
     if not changed:
-        other = sorted(key for key in {*known[-1], *now} if known[-1].get(key) != now.get(key))
-        names = {"graph": config.teacher.graph or "its own teacher", "policy": config.teacher.policy}
         raise RunFolderError(
-            f"{run_dir}: {' and '.join(str(names[key]) for key in other)} has changed since the run was started, "
-            "so its rows would come from two teachers. Restore it, or go on with the new one, which the manifest "
-            "then notes: --changed-teacher (in Python: changed_teacher=True)"
+            f"{run_dir}: {' and '.join(other)} has changed since the run was started, so its rows would come from "
+            "two teachers. Restore it, or go on with the new one, which the manifest then notes: "
+            "--changed-teacher (in Python: changed_teacher=True)"
         )
-    write_json(run_dir / MANIFEST, {**manifest, TEACHERS: [*known, now]})
+    manifest = read_manifest(run_dir)
+    now = fingerprints(config, teacher)
+    write_json(run_dir / MANIFEST, {**manifest, TEACHERS: [*manifest[TEACHERS], now]})
+
+
+def changed_parts(run_dir: Path, config: EpisodeConfig, teacher: Any = None) -> list[str]:
+    """Name the teacher and the policy that have changed since the run began. An older run does not tell."""
+    known, now = read_manifest(run_dir).get(TEACHERS), fingerprints(config, teacher)
+    if known is None:  # an older run
+        return []
+    names = {"graph": config.teacher.graph or "its own teacher", "policy": config.teacher.policy}
+    return [str(names[key]) for key in sorted({*known[-1], *now}) if known[-1].get(key) != now.get(key)]
 
 
 def extensions(run_dir: Path) -> list[str]:

@@ -174,6 +174,7 @@ def check_folder(folder: Path, episode: Episode) -> None:
     """Refuse a folder that has another run or other files, with a RunFolderError."""
     from dataenvgym.envs.tasks.hub import COMMIT
     from dataenvgym.graphs.config import CONFIG_FILE, changed_keys, load_config
+    from dataenvgym.runs.folder import changed_parts
     from dataenvgym.runs.manifest import MANIFEST
 
     if (folder / CONFIG_FILE).is_file():
@@ -187,6 +188,11 @@ def check_folder(folder: Path, episode: Episode) -> None:
             raise RunFolderError(
                 f"{folder} was made with another value of {', '.join(changed)}. Name another folder for the "
                 "changed sweep (--out), or delete that run."
+            )
+        if other := changed_parts(folder, episode.config):
+            raise RunFolderError(
+                f"{folder} was made with {' and '.join(other)} as it was before it changed. Name another folder "
+                "for the changed teacher (--out), or delete that run."
             )
         return
     # A worker that was killed while it created the run leaves the manifest and hidden files.

@@ -2,7 +2,7 @@
 
 python examples/teachers/debate.py
 cd examples/teachers
-dataenvgym check debate.py:graph --set structure=skill_list --set teacher.prompts=prompts
+dataenvgym check debate.py:graph --set structure=skill_list --prompts prompts
 dataenvgym run --teacher debate.py:graph --prompts prompts --set structure=skill_list --set student.name=tiny
 """
 
@@ -67,7 +67,7 @@ graph = dataenvgym.build_teacher("skill_list", DebateState)
 for name, policy in (("by_error", "weakest_first"), ("by_model", "llm")):
     graph.add_node(f"plan_{name}", dataenvgym.planner(policy, key=name))
     graph.add_edge("read_feedback", f"plan_{name}")
-graph.edges.discard(("read_feedback", "plan_data"))
+dataenvgym.disconnect(graph, "read_feedback", "plan_data")
 dataenvgym.replace_node(graph, "plan_data", judge)
 graph.add_edge(["plan_by_error", "plan_by_model"], "plan_data")
 dataenvgym.insert_after(graph, "generate_data", "drop_known", drop_known)

@@ -84,7 +84,7 @@ for name, shown in GENERATORS.items():
     graph.add_node(f"generate_{name}", mine)
     graph.add_edge("generate_data", f"generate_{name}")
 graph.add_node("merge", merge)
-graph.edges.discard(("generate_data", "verify_data"))
+dataenvgym.disconnect(graph, "generate_data", "verify_data")
 graph.add_edge([f"generate_{name}" for name in GENERATORS], "merge")
 graph.add_edge("merge", "verify_data")
 dataenvgym.insert_after(graph, "verify_data", "measure", measure)

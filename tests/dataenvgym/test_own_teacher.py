@@ -172,7 +172,11 @@ FAULTS = {
         "faulty.py, line 12, in judge: return pick(state)",
         "helper.py, line 2, in pick: return {}['by_error']",
     ],
-    "asking": ["node 'asks' failed: unknown math prompt 'critik'", "faulty.py, line 16, in asks: await ask("],
+    "asking": [
+        "node 'asks' failed: unknown math prompt 'critik'",
+        "--prompts DIR",
+        "faulty.py, line 16, in asks: await ask(",
+    ],
     "wrong": ["node 'five': Expected dict, got 5"],
     "rows": ["node 'rows' failed: KeyError: 'by_error'", "faulty.py, line 24, in rows", "helper.py, line 2"],
     "beside": ["two nodes that run side by side both write 'missing'", "planner(policy, key=...)"],
