@@ -82,7 +82,7 @@ def check_update(node: str, update: Any, known: Mapping[str, Any]) -> None:
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise TeacherError(
                 f"{node}: returned the key {key!r}, which the state does not have.{hint} "
-                f"Known: {', '.join(known)}. Declare a key of your own in a class that inherits from TeacherState: "
+                f"Known: {', '.join(known)}. Declare your own keys in a class that inherits from TeacherState: "
                 "build_teacher(structure, MyState)."
             )
 

@@ -54,8 +54,8 @@ async def ask(
         variables: what the template is given.
 
     Raises:
-        TeacherError: the template is faulty, the server cannot be reached or refuses, or the reply has fewer
-            valid items than `least`; the text has the reason and what was replied.
+        TeacherError: the template is faulty; the server cannot be reached or refuses; or the reply has fewer valid
+            items than `least` (the text has the reason and the reply).
         BudgetReachedError: a cap is used up.
     """
     client = await client_of(runtime.context, state, node_name())
@@ -64,8 +64,8 @@ async def ask(
         faults = [f"{one.reason}: {clean(str(one.raw)):.200}" for one in found.failures[:3]]
         why = "; ".join(faults) or "an empty reply"
         raise TeacherError(
-            f"prompt {prompt!r}: {counted(len(found.valid), 'valid item')} of {item.__name__}, expected {least} or "
-            f"more ({why}). With least=0 a node can go on without one"
+            f"prompt {prompt!r}: {counted(len(found.valid), 'valid item')} of {item.__name__}, expected {least} "
+            f"or more ({why}). With least=0 a node can go on without one"
         )
     return found.valid
 

@@ -177,14 +177,32 @@ def test_a_node_that_dies_loses_no_episode(tmp_path: Path, nodes: Nodes) -> None
     assert made(out) == made(tmp_path / "alone")
 
 
+OWN_TEACHER = """
+import dataenvgym
+
+
+async def look(state):
+    return {}
+
+
+graph = dataenvgym.build_teacher("skill_list")
+dataenvgym.insert_after(graph, "plan_data", "look", look)
+"""
+
+
 def test_ray_on_this_machine_is_started_for_the_sweep_and_ended_with_it(tmp_path: Path) -> None:
-    file = tmp_path / "one.yaml"
-    base = {**SWEEP["base"], "budget": {"iterations": 1, "rows_per_iteration": 12}}
+    """With a teacher of the user's own, by the name of its file."""
+    file, own = tmp_path / "one.yaml", tmp_path / "own.py"
+    own.write_text(OWN_TEACHER)
+    teacher = {"graph": f"{own}:graph"}
+    base = {**SWEEP["base"], "teacher": teacher, "budget": {"iterations": 1, "rows_per_iteration": 12}}
     file.write_text(yaml.safe_dump({"base": base, "grid": {"seed": [0]}}))
     sweep = sweeping(file, tmp_path / "out", tmp_path / "cache", "--address", "local")
     said = sweep.communicate(timeout=LIMIT)[0]
     assert sweep.returncode == 0, said
     assert "s0 finished" in said
+    summary = json.loads((tmp_path / "out/s0/summary.json").read_text())
+    assert (summary["teacher"]["policy"], summary["rows_accepted"]) == ("own.py:graph", 12)
     assert not any(word in said for word in ("raylet", "dashboard", "Ray instance")), "Ray itself is quiet"
 
 
