@@ -20,6 +20,8 @@ from dataenvgym.envs.domains.tool_use.tasks.tool_calls.requests import (
 
 INVENTED = "do_it_all"
 """A tool that no catalogue has."""
+UNSAID = "zeppelin"
+"""A word that no request of the task has."""
 
 
 def _row(question: str, asked: Asked) -> Fields:
@@ -75,8 +77,8 @@ def wrong_answer(question: str, answer: str, rng: Random) -> str:
 def _other(value: Any) -> Any:
     """Another value of the same type, which no request of the task mentions."""
     if isinstance(value, list):
-        return [*value, "nobody"]
-    return value + 7919 if isinstance(value, int) else "nobody"
+        return [*value, UNSAID]
+    return value + 7919 if isinstance(value, int) else UNSAID
 
 
 CURRICULUM = Curriculum(
