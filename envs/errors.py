@@ -16,7 +16,7 @@ class UnknownNameError(DataEnvGymError):
     """A name that is not registered, e.g. ``unknown task 'mth'. Did you mean 'math'?``."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], more: str = "") -> None:
-        self.kind, self.name, self.known = kind, name, sorted(known)
+        self.kind, self.name, self.known = kind, name, sorted(set(known))
         near = get_close_matches(name, self.known, n=1, cutoff=0.4)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         super().__init__(f"unknown {kind} {name!r}. {hint}Known: {', '.join(self.known)}.{more and f' {more}'}")

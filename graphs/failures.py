@@ -9,7 +9,14 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-from dataenvgym.envs.errors import BudgetReachedError, DataEnvGymError, TeacherError, is_full
+from dataenvgym.envs.errors import (
+    BudgetReachedError,
+    DataEnvGymError,
+    StudentError,
+    TeacherError,
+    TrainingError,
+    is_full,
+)
 
 _NODE = re.compile(r"During task with name '(.*?)' and id")
 _BESIDE = re.compile(r"At key '(.*?)': Can receive only one value per step")
@@ -19,11 +26,13 @@ _PARTS = ("dataenvgym", "dataenvgym.agents", "dataenvgym.envs", "dataenvgym.grap
 def told(error: BaseException) -> TeacherError | None:
     """Put an exception of a teacher's graph into words; None for one that did not come from the user's code.
 
-    Reaching a cap, a full disk and the project's own errors outside of the user's code stay what they are.
+    Reaching a cap, a full disk, a student's failure and the project's own errors outside of the user's code stay
+    what they are.
     """
     from langgraph.errors import GraphBubbleUp, GraphRecursionError, InvalidUpdateError
 
-    if isinstance(error, BudgetReachedError | GraphBubbleUp | GraphRecursionError) or is_full(error):
+    kept = BudgetReachedError | TrainingError | StudentError | GraphBubbleUp | GraphRecursionError
+    if isinstance(error, kept) or is_full(error):
         return None
     if isinstance(error, InvalidUpdateError):
         return TeacherError(_update(error))

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,19 @@ def create(config: EpisodeConfig, out: Path | None, *, teacher: Any = None) -> P
     `teacher`: a teacher given from Python, which no file can store; `resume` needs it again.
     """
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.task.name}-{config.structure}-s{config.seed}"
-    run_dir = out or Path("runs") / name
+    run_dir = out or _free(Path("runs") / name)
     check_free(run_dir)
     try:
         begin(config, run_dir, {"own_teacher": teacher is not None}, teacher)
     except OSError as error:
         raise RunFolderError(f"{run_dir} cannot be created ({error.strerror}); name another with --out") from error
     return run_dir
+
+
+def _free(run_dir: Path) -> Path:
+    """The folder, or the first of `<folder>-2`, `<folder>-3`, ... that does not exist: two may begin in a second."""
+    others = (run_dir.with_name(f"{run_dir.name}-{number}") for number in count(2))
+    return run_dir if not run_dir.exists() else next(one for one in others if not one.exists())
 
 
 def begin(config: EpisodeConfig, run_dir: Path, notes: Mapping[str, Any], teacher: Any = None) -> None:

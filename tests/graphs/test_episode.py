@@ -40,7 +40,7 @@ def test_every_teacher_finishes_an_episode(structure: str, state: bool, episode:
     assert [(v["iteration"], v["rows"], v["n"]) for v in found["val"]] == [(0, 0, 12), (1, 12, 12), (2, 24, 12)]
     assert found["rows_accepted"] == 24
     assert found["calls"] > 0
-    assert set(found["test"]) == {"base", "best", "gain"}
+    assert set(found["test"]) == {"base", "best", "gain", "score_gains"}
     for part in ("base", "best"):
         assert set(found["test"][part]) == {"accuracy", "n", "low", "high"}
         assert found["test"][part]["n"] == 12

@@ -54,6 +54,16 @@ def test_a_run_is_named_by_what_it_is(tmp_path: Path, monkeypatch: pytest.Monkey
     assert made.name.endswith("-arithmetic-skill_list-s7")
 
 
+def test_runs_that_begin_in_the_same_second_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda *_: "20260101-120000")
+    names = [create(load_config(None, ["seed=7"]), None).name for _ in range(3)]
+    first = "20260101-120000-arithmetic-skill_tree-s7"
+    assert names == [first, f"{first}-2", f"{first}-3"]
+
+
 def test_no_folder_is_written_into_twice(made: Path) -> None:
     with pytest.raises(RunFolderError, match=r"already holds a run.*dataenvgym resume"):
         create(EpisodeConfig(), made)
