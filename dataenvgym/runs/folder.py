@@ -42,7 +42,7 @@ def create(config: EpisodeConfig, out: Path | None, *, teacher: Any = None) -> P
 
 
 def _free(run_dir: Path) -> Path:
-    """The folder, or the first of `<folder>-2`, `<folder>-3`, ... that does not exist: two may begin in a second."""
+    """The folder, or the first of `<folder>-2`, `<folder>-3`, ... that does not exist: two may begin at once."""
     others = (run_dir.with_name(f"{run_dir.name}-{number}") for number in count(2))
     return run_dir if not run_dir.exists() else next(one for one in others if not one.exists())
 

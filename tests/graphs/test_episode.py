@@ -42,8 +42,9 @@ def test_every_teacher_finishes_an_episode(structure: str, state: bool, episode:
     assert found["calls"] > 0
     assert set(found["test"]) == {"base", "best", "gain", "score_gains"}
     for part in ("base", "best"):
-        assert set(found["test"][part]) == {"accuracy", "n", "low", "high"}
+        assert set(found["test"][part]) == {"accuracy", "n", "low", "high", "scores"}
         assert found["test"][part]["n"] == 12
+        assert found["test"][part]["scores"] == {}, "arithmetic is right or wrong"
     assert set(found["test"]["gain"]) == {"value", "low", "high"}
     assert len(found["skills"]) == 12
     assert all({"base", "best", "n"} <= set(s) and s["n"] == 1 for s in found["skills"].values())
