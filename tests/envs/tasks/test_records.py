@@ -33,7 +33,8 @@ def parquet() -> bytes:
 
 PARQUET = parquet()
 LINES = JSONL.split(b"\n")
-DAMAGED = bytearray(gzip.compress(JSONL))
+# Without the time of packing, which would be in names of tests: workers must collect the same ones.
+DAMAGED = bytearray(gzip.compress(JSONL, mtime=0))
 DAMAGED[len(DAMAGED) // 2] ^= 0xFF
 DAMAGED[len(DAMAGED) // 2 + 1] ^= 0x5A
 
@@ -53,14 +54,14 @@ def read(folder: Path, name: str, content: bytes) -> list[object]:
         ("a.jsonl", JSONL + b"\n\n"),
         ("a.json", json.dumps(ROWS).encode()),
         ("a.json", codecs.BOM_UTF8 + json.dumps(ROWS).encode()),
-        ("a.jsonl.gz", gzip.compress(JSONL)),
-        ("a.json.gz", gzip.compress(json.dumps(ROWS).encode())),
-        ("a.jsonl", gzip.compress(JSONL)),
+        ("a.jsonl.gz", gzip.compress(JSONL, mtime=0)),
+        ("a.json.gz", gzip.compress(json.dumps(ROWS).encode(), mtime=0)),
+        ("a.jsonl", gzip.compress(JSONL, mtime=0)),
         ("a.json", JSONL),
         ("a.jsonl", json.dumps(ROWS, indent=1).encode()),
         ("a.txt", b" \n" + JSONL),
         ("a.jsonl", PARQUET),
-        ("a.parquet.gz", gzip.compress(PARQUET)),
+        ("a.parquet.gz", gzip.compress(PARQUET, mtime=0)),
     ],
 )
 def test_what_can_be_read_is_read(name: str, content: bytes, tmp_path: Path) -> None:
@@ -134,11 +135,15 @@ def test_a_line_of_five_megabytes_is_read(tmp_path: Path) -> None:
     [
         ("a.jsonl", b"", "the file is empty"),
         ("a.jsonl.gz", JSONL, "no gzip file"),
-        ("a.jsonl.gz", gzip.compress(JSONL)[:-30], "not a readable gzip file; cut or damaged .Compressed"),
-        ("a.jsonl.gz", gzip.compress(JSONL)[:-9], "not a readable gzip file; cut or damaged .Compressed"),
-        ("a.jsonl.gz", gzip.compress(b""), "the file is empty"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(JSONL, mtime=0)[:-30],
+            "not a readable gzip file; cut or damaged .Compressed",
+        ),
+        ("a.jsonl.gz", gzip.compress(JSONL, mtime=0)[:-9], "not a readable gzip file; cut or damaged .Compressed"),
+        ("a.jsonl.gz", gzip.compress(b"", mtime=0), "the file is empty"),
         ("a.jsonl.gz", bytes(DAMAGED), "not a readable gzip file; cut or damaged"),
-        ("a.jsonl", gzip.compress(gzip.compress(JSONL)), "packed by gzip twice"),
+        ("a.jsonl", gzip.compress(gzip.compress(JSONL, mtime=0), mtime=0), "packed by gzip twice"),
         ("a.jsonl", b" \n\r\n", "empty but for white space"),
         ("a.jsonl", codecs.BOM_UTF8, "empty but for white space"),
         ("a.json", b"[]", "there are no rows in it"),
@@ -184,7 +189,7 @@ def test_what_cannot_be_read_is_one_line_with_the_place(
 PIECES = [
     *(b"{", b"}", b"[", b"]", b'"', b":", b",", b";", b"\t", b"\n", b"\r", b"\r\n", b" ", b"\0", b"\xff", b"\xc3"),
     *(b"question", b"1", b"NaN", b'{"question": "x"}', b"question,answer\n", "\x85\u2028é".encode()),
-    *(codecs.BOM_UTF8, codecs.BOM_UTF16_LE, gzip.compress(JSONL), b"PAR1", b"PK\x03\x04"),
+    *(codecs.BOM_UTF8, codecs.BOM_UTF16_LE, gzip.compress(JSONL, mtime=0), b"PAR1", b"PK\x03\x04"),
 ]
 
 
