@@ -88,6 +88,25 @@ def draw_split(
     return found
 
 
+def draw_splits(
+    task: str,
+    seed: int,
+    sizes: Mapping[str, int],
+    variants: Mapping[str, Sequence[str]],
+    draw: Callable[[str, int, str], Problem],
+    instance: Callable[[str, Problem], Instance],
+) -> dict[str, tuple[Instance, ...]]:
+    """Several splits without a problem in common, in the order of `sizes` (instances per skill); see `draw_split`.
+
+    What is drawn first does not depend on the sizes of what follows.
+    """
+    taken = UsedProblems()
+    return {
+        split: tuple(draw_split(task, split, seed, size, variants, draw, instance, taken))
+        for split, size in sizes.items()
+    }
+
+
 def take_all(taken: UsedProblems, instances: Iterable[Instance]) -> None:
     """Take the problems of a split, so that none is drawn again."""
     for item in instances:

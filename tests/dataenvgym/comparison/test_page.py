@@ -1,34 +1,12 @@
 """The pages of comparisons: what they show, that nothing is fetched, and that a model's text stays text."""
 
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
+from html_page import Page
 from made_runs import HOSTILE, made_run
 
 Cli = Callable[..., tuple[int, str, str]]
-
-
-class Page(HTMLParser):
-    """The elements of a page, their attributes, and its text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: set[str] = set()
-        self.pieces: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes |= {name for name, _ in attrs}
-
-    def handle_data(self, data: str) -> None:
-        self.pieces.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.pieces).split())
 
 
 def page_of(cli: Cli, file: Path, *folders: Path) -> Page:

@@ -6,7 +6,7 @@ from dataenvgym.envs.domains.code.domain import CodeOptions, code_domain
 from dataenvgym.envs.domains.code.tasks.functions.skills import SKILLS, identity, problem, program_fields, read
 from dataenvgym.envs.tasks import task
 from dataenvgym.envs.tasks.base import Task, options_of
-from dataenvgym.envs.tasks.procedural import Problem, UsedProblems, draw_split
+from dataenvgym.envs.tasks.procedural import Problem, draw_splits
 from dataenvgym.envs.types import Instance
 
 INSTRUCTION = "Write Python code."
@@ -40,26 +40,16 @@ def load(config: TaskConfig) -> Task:
     Raises:
         ConfigError: a skill has too few distinct problems for the sizes asked.
     """
-    taken = UsedProblems()
-    # The order matters: what is drawn first does not depend on the sizes of what follows.
-    test = _split("test", config.seed, config.test_size or TEST_SIZE, taken)
-    val = _split("val", config.seed, config.val_size or VAL_SIZE, taken)
-    train = _split("train", config.seed, TRAIN_SIZE, taken)
-    domain = code_domain(options_of(config, CodeOptions), prompt, identity=identity)
-    return Task("functions", domain, tuple(train), tuple(val), tuple(test))
-
-
-def _split(split: str, seed: int, size: int, taken: UsedProblems) -> list[Instance]:
-    return draw_split(
+    splits = draw_splits(
         "functions",
-        split,
-        seed,
-        size,
+        config.seed,
+        {"test": config.test_size or TEST_SIZE, "val": config.val_size or VAL_SIZE, "train": TRAIN_SIZE},
         {name: skill.variants for name, skill in SKILLS.items()},
-        lambda skill, index, variant: problem(skill, seed, index, variant),
+        lambda skill, index, variant: problem(skill, config.seed, index, variant),
         _instance,
-        taken,
     )
+    domain = code_domain(options_of(config, CodeOptions), prompt, identity=identity)
+    return Task("functions", domain, splits["train"], splits["val"], splits["test"])
 
 
 def _instance(name: str, drawn: Problem) -> Instance:

@@ -7,7 +7,7 @@ from dataenvgym.envs.domains.tool_use.tasks.tool_calls.catalogue import CATALOGU
 from dataenvgym.envs.domains.tool_use.tasks.tool_calls.requests import SKILLS, identity, problem, read, tools_shown
 from dataenvgym.envs.tasks import task
 from dataenvgym.envs.tasks.base import Task
-from dataenvgym.envs.tasks.procedural import Problem, UsedProblems, draw_split
+from dataenvgym.envs.tasks.procedural import Problem, draw_splits
 from dataenvgym.envs.tool_text import with_tools
 from dataenvgym.envs.types import Instance
 
@@ -40,26 +40,16 @@ def load(config: TaskConfig) -> Task:
     Raises:
         ConfigError: a skill has too few distinct requests for the sizes asked.
     """
-    taken = UsedProblems()
-    # The order matters: what is drawn first does not depend on the sizes of what follows.
-    test = _split("test", config.seed, config.test_size or TEST_SIZE, taken)
-    val = _split("val", config.seed, config.val_size or VAL_SIZE, taken)
-    train = _split("train", config.seed, TRAIN_SIZE, taken)
-    domain = tool_domain(CATALOGUE, prompt=prompt, identity=identity)
-    return Task("tool_calls", domain, tuple(train), tuple(val), tuple(test))
-
-
-def _split(split: str, seed: int, size: int, taken: UsedProblems) -> list[Instance]:
-    return draw_split(
+    splits = draw_splits(
         "tool_calls",
-        split,
-        seed,
-        size,
+        config.seed,
+        {"test": config.test_size or TEST_SIZE, "val": config.val_size or VAL_SIZE, "train": TRAIN_SIZE},
         {name: skill.variants for name, skill in SKILLS.items()},
-        lambda skill, index, variant: problem(skill, seed, index, variant),
+        lambda skill, index, variant: problem(skill, config.seed, index, variant),
         _instance,
-        taken,
     )
+    domain = tool_domain(CATALOGUE, prompt=prompt, identity=identity)
+    return Task("tool_calls", domain, splits["train"], splits["val"], splits["test"])
 
 
 def _instance(name: str, drawn: Problem) -> Instance:
